@@ -1,0 +1,1 @@
+"""Training programs that run inside a job. Nothing here imports vertexkit: a container has none of it."""

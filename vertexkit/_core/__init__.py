@@ -1,0 +1,1 @@
+"""What the nouns are built from: names, transport, retry, operations. Not public."""

@@ -1,0 +1,27 @@
+"""What every noun shares of its session, without knowing the session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vertexkit._core.rpc import Clients
+    from vertexkit._core.target import Target
+    from vertexkit.cleanup import Created
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of a session that its managers and nouns work with."""
+
+    target: Target
+    clients: Clients
+    """Builds Google's clients on first use, and turns their failures into ours."""
+    created: Created
+    """What this session has created and not deleted yet."""
+    labels: Mapping[str, str]
+    """Labels that everything created carries, naming the session."""
+    progress: bool | None = None
+    """Whether to show progress; None for: when standard error is a terminal."""

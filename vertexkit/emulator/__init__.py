@@ -1,0 +1,1 @@
+"""The local Vertex AI: a real server on loopback that speaks the real API and does the work."""
