@@ -23,5 +23,7 @@ class Context:
     """What this session has created and not deleted yet."""
     labels: Mapping[str, str]
     """Labels that everything created carries, naming the session."""
+    bucket: str
+    """Name of the default bucket, which is created when first needed."""
     progress: bool | None = None
     """Whether to show progress; None for: when standard error is a terminal."""
