@@ -103,6 +103,8 @@ class Finding:
     value: object
     problem: str
     remedy: str | None = None
+    warning: bool = False
+    """Whether to tell and go on, rather than to refuse."""
 
     def __str__(self) -> str:
         """One line: the argument, its value, the problem and the remedy."""

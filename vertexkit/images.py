@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from vertexkit.errors import InvalidArgument
 
@@ -18,7 +18,7 @@ __all__ = ["FRAMEWORKS", "ServingImage", "parse_serving_image", "published_versi
 
 DOCUMENTATION: Final = "https://cloud.google.com/vertex-ai/docs/predictions/pre-built-containers"
 
-Accelerator = Literal["cpu", "gpu"]
+Accelerator = Literal["cpu", "gpu", "tpu"]
 
 # The name that an image's URI has for a framework, and the framework's own.
 _FRAMEWORK_OF: Final = {
@@ -60,7 +60,7 @@ _URI = re.compile(
       | (?P<region>us|europe|asia)-docker\.pkg\.dev/vertex-ai(?P<restricted>-restricted)?
     )
     /prediction/
-    (?P<name>tf2|tf_opt|tf|sklearn|xgboost|pytorch)-(?P<accelerator>cpu|gpu)
+    (?P<name>tf2|tf_opt|tf|sklearn|xgboost|pytorch)-(?P<accelerator>cpu|gpu|tpu)
     \.(?P<version>\d+-\d+|nightly)
     (?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?
     """,
@@ -119,7 +119,7 @@ def parse_serving_image(uri: str) -> ServingImage | None:
         uri=uri,
         framework=_FRAMEWORK_OF[match["name"]],
         version=match["version"].replace("-", "."),
-        accelerator="gpu" if match["accelerator"] == "gpu" else "cpu",
+        accelerator=cast("Accelerator", match["accelerator"]),
         host=match["host"].partition("/")[0],
         region=region,
         optimized=optimized,
