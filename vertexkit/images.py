@@ -3,7 +3,7 @@
 Source: https://cloud.google.com/vertex-ai/docs/predictions/pre-built-containers and
 https://cloud.google.com/vertex-ai/docs/predictions/optimized-tensorflow-runtime. The versions are
 those of ``google.cloud.aiplatform.constants.prediction`` in google-cloud-aiplatform 2.7.0 (a test
-compares them). Nothing but the standard library is imported: the local Vertex AI parses images too.
+compares them). Only the standard library is needed: the local Vertex AI parses images too.
 """
 
 from __future__ import annotations
@@ -12,9 +12,19 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
-from vertexkit.errors import InvalidArgument
+from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.machines import machine_types
+from vertexkit.types import Machine
 
-__all__ = ["FRAMEWORKS", "ServingImage", "parse_serving_image", "published_versions", "serving_image"]
+__all__ = [
+    "FRAMEWORKS",
+    "ServingImage",
+    "check_image",
+    "check_image_on",
+    "parse_serving_image",
+    "published_versions",
+    "serving_image",
+]
 
 DOCUMENTATION: Final = "https://cloud.google.com/vertex-ai/docs/predictions/pre-built-containers"
 
@@ -66,6 +76,9 @@ _URI = re.compile(
     """,
     re.VERBOSE,
 )
+
+
+_REGISTRY = re.compile(r"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)/[^\s]+")
 
 
 @dataclass(frozen=True)
@@ -188,3 +201,112 @@ def serving_image(
     repository = _REPOSITORY_OF.get(location.partition("-")[0], "us")
     kind = "gpu" if gpu else "cpu"
     return f"{repository}-docker.pkg.dev/vertex-ai/prediction/{name}-{kind}.{wanted.replace('.', '-')}:latest"
+
+
+def check_image(uri: str, argument: str = "image") -> list[Finding]:
+    """Whether a container image's URI can be used for serving.
+
+    Args:
+        uri: URI of a prebuilt or another container image.
+        argument: What the caller calls it.
+
+    Returns:
+        What is wrong and what would do; nothing when nothing is wrong.
+    """
+    parsed = parse_serving_image(uri)
+    if parsed is None:
+        return _check_other_image(uri, argument)
+    findings = []
+    if parsed.tag != "latest":
+        findings.append(
+            Finding(
+                argument,
+                uri,
+                "Vertex AI supports its prebuilt containers with the tag 'latest' only.",
+                f"Use {uri.rpartition(':')[0] or uri}:latest.",
+            )
+        )
+    if not parsed.optimized and parsed.version not in _PUBLISHED[parsed.framework]:
+        findings.append(
+            Finding(
+                argument,
+                uri,
+                f"No prebuilt {parsed.framework} container of version {parsed.version} is known.",
+                f"Published: {', '.join(_PUBLISHED[parsed.framework])}.",
+                warning=True,
+            )
+        )
+    return findings
+
+
+def check_image_on(uri: str, machine: Machine) -> list[Finding]:
+    """Whether a serving container and a machine go together.
+
+    Args:
+        uri: URI of the model's serving container.
+        machine: Machine that it is to run on.
+
+    Returns:
+        What is wrong and what would do; nothing for an image that is not prebuilt.
+    """
+    parsed = parse_serving_image(uri)
+    if parsed is None:
+        return []
+    known = machine_types().get(machine.type)
+    has_gpu = machine.accelerator is not None or (
+        known is not None and bool(known.built_in and not known.tpu)
+    )
+    on_tpu = known is not None and known.tpu is not None
+    if on_tpu != (parsed.accelerator == "tpu"):
+        return [
+            Finding(
+                "machine",
+                machine.type,
+                f"The container {uri} is not built for Cloud TPU."
+                if on_tpu
+                else f"The container {uri} is built for Cloud TPU, and this machine has none.",
+                "Use tf_opt-tpu or pytorch-tpu containers on Cloud TPU machines, and on them only.",
+            )
+        ]
+    if has_gpu and not parsed.gpu:
+        able = parsed.framework in _WITH_GPU
+        return [
+            Finding(
+                "accelerator",
+                machine.accelerator or machine.type,
+                f"The model's container {uri} is built for CPUs: "
+                "the accelerator would be paid for, and not used.",
+                f"Upload the model with {uri.replace('-cpu.', '-gpu.')}, or deploy without an accelerator."
+                if able
+                else f"{parsed.framework} models are served on CPUs only: deploy without an accelerator.",
+                warning=able,
+            )
+        ]
+    if parsed.gpu and not has_gpu:
+        return [
+            Finding(
+                "machine",
+                machine.type,
+                f"The model's container {uri} is built for GPUs, and this machine has none.",
+                f"Name an accelerator, or upload the model with {uri.replace('-gpu.', '-cpu.')}.",
+                warning=True,
+            )
+        ]
+    return []
+
+
+def _check_other_image(uri: str, argument: str) -> list[Finding]:
+    """An image of somebody's own: only that it is in a registry that Vertex AI pulls from."""
+    prebuilt = "/vertex-ai/prediction/" in uri or "/cloud-aiplatform/prediction/" in uri
+    if not prebuilt and _REGISTRY.match(uri):
+        return []
+    return [
+        Finding(
+            argument,
+            uri,
+            "There is no prebuilt serving container of this name."
+            if prebuilt
+            else "Vertex AI pulls containers from Artifact Registry only.",
+            f"For example {serving_image('tensorflow')}; all of them: {DOCUMENTATION}",
+        )
+    ]

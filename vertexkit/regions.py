@@ -16,7 +16,7 @@ from typing import Final
 
 from vertexkit.errors import Finding
 
-__all__ = ["REGIONS", "TABLE_DATE", "check_region"]
+__all__ = ["REGIONS", "TABLE_DATE", "check_bucket_location", "check_region"]
 
 TABLE_DATE: Final = "2026-11-22"
 DOCUMENTATION: Final = "https://cloud.google.com/vertex-ai/docs/general/locations"
@@ -40,6 +40,19 @@ _WELL_FORMED = re.compile(
     r"[a-z]+-(?:north|south|east|west|central|northeast|northwest|southeast|southwest)\d+"
 )
 _ZONE = re.compile(r"(?P<region>[a-z]+-[a-z]+\d+)-[a-z]")
+# Locations of buckets that span regions, and the regions in them.
+# Source: https://cloud.google.com/storage/docs/locations
+_BUCKET_SPANS: Final = {
+    "us": ("us-",),
+    "eu": ("europe-",),
+    "asia": ("asia-",),
+    "nam4": ("us-central1", "us-east1"),
+    "eur4": ("europe-north1", "europe-west4"),
+    "eur5": ("europe-west1", "europe-west2"),
+    "eur7": ("europe-west2", "europe-west3"),
+    "eur8": ("europe-west3", "europe-west6"),
+    "asia1": ("asia-northeast1", "asia-northeast2"),
+}
 _MULTI_REGION: Final = ("us", "eu", "asia", "global")
 
 
@@ -82,6 +95,47 @@ def check_region(location: str, argument: str = "location") -> list[Finding]:
             location,
             "This is not the name of a region.",
             f"Regions are called like us-central1; all of them: {DOCUMENTATION}",
+        )
+    ]
+
+
+def check_bucket_location(bucket_location: str, location: str, argument: str = "bucket") -> list[Finding]:
+    """Whether a bucket is where Vertex AI can use it.
+
+    The service answers FAILED_PRECONDITION for a bucket elsewhere ("It must be in the same regional
+    location as the service location"). It has done so for multi-regions too, though not always, so a
+    multi-region that holds the region is a warning.
+
+    Args:
+        bucket_location: Location of the bucket as Cloud Storage gives it, in either case.
+        location: Region of the model or endpoint.
+        argument: What the caller calls the bucket.
+
+    Returns:
+        What is wrong and what would do; nothing when nothing is wrong.
+    """
+    where = bucket_location.lower()
+    if where == location:
+        return []
+    spans = _BUCKET_SPANS.get(where, ())
+    if location.startswith(spans):
+        return [
+            Finding(
+                argument,
+                bucket_location,
+                f"The bucket spans several regions, and Vertex AI may insist on one in {location}.",
+                f"Create the bucket with location={location!r}.",
+                warning=True,
+            )
+        ]
+    return [
+        Finding(
+            argument,
+            bucket_location,
+            f"The bucket is in {where}. It must be in the same region as the service, {location}.",
+            f"Use a bucket in {location}, or connect(location={where!r})."
+            if where in REGIONS
+            else f"Use a bucket in {location}.",
         )
     ]
 

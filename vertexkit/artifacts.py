@@ -1,0 +1,148 @@
+"""What a model's artifact must hold for the prebuilt serving containers to load it.
+
+Source: https://cloud.google.com/vertex-ai/docs/training/exporting-model-artifacts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
+from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.images import parse_serving_image
+
+__all__ = ["check_artifact"]
+
+# One of these must lie at the top of the artifact.
+_ENTRY_POINTS: Final = {
+    "tensorflow": ("saved_model.pb", "saved_model.pbtxt"),
+    "sklearn": ("model.joblib", "model.pkl"),
+    "xgboost": ("model.bst", "model.joblib", "model.pkl"),
+    "pytorch": ("model.mar",),
+}
+_KERAS_FILES: Final = (".keras", ".h5", ".hdf5")
+
+
+def check_artifact(
+    artifact: str | Path,
+    *,
+    image: str | None = None,
+    objects: Collection[str] | None = None,
+    argument: str = "artifact",
+) -> list[Finding]:
+    """Whether a serving container could load this artifact.
+
+    Args:
+        artifact: Local folder or ``gs://`` URI.
+        image: URI of the serving container; None for TensorFlow's. What a container that is not
+            prebuilt needs is its own business.
+        objects: Names of the objects below a ``gs://`` artifact, relative to it; None when nobody has
+            looked, which checks the URI only.
+        argument: What the caller calls the artifact.
+
+    Returns:
+        What is wrong and what would do; nothing when nothing is wrong.
+    """
+    framework: str | None = "tensorflow"
+    if image is not None:
+        parsed = parse_serving_image(image)
+        framework = None if parsed is None else parsed.framework
+    if isinstance(artifact, str) and is_gcs_uri(artifact):
+        return _check_remote(artifact, framework, objects, argument)
+    return _check_folder(Path(artifact), framework, argument)
+
+
+def _check_remote(
+    uri: str, framework: str | None, objects: Collection[str] | None, argument: str
+) -> list[Finding]:
+    try:
+        parse_gcs_uri(uri)
+    except ValueError as error:
+        return [Finding(argument, uri, f"{error}.")]
+    if objects is None:
+        return []
+    if not objects:
+        return [
+            Finding(
+                argument, uri, "There is nothing below this URI.", "Upload the artifact, or give its folder."
+            )
+        ]
+    if framework is None or any(name in objects for name in _ENTRY_POINTS[framework]):
+        return []
+    below = sorted(
+        name.rpartition("/")[0] for name in objects if name.rpartition("/")[2] in _ENTRY_POINTS[framework]
+    )
+    remedy = f"Did you mean {uri.rstrip('/')}/{below[0]}?" if below else _export_remedy(framework)
+    return [Finding(argument, uri, _missing(framework), remedy)]
+
+
+def _check_folder(folder: Path, framework: str | None, argument: str) -> list[Finding]:
+    shown = str(folder)
+    if not folder.exists():
+        return [Finding(argument, shown, "There is no such folder.", _sibling_remedy(folder))]
+    if not folder.is_dir():
+        file_remedy = "Give the folder that holds it."
+        if folder.suffix in _KERAS_FILES:
+            file_remedy = (
+                f"Serving needs a SavedModel: model.export({str(folder.with_suffix(''))!r}) writes one."
+            )
+        return [Finding(argument, shown, "An artifact is a folder, and this is a file.", file_remedy)]
+    if framework is None:
+        return []
+    names = _ENTRY_POINTS[framework]
+    if not any((folder / name).is_file() for name in names):
+        below = sorted(path.parent for name in names for path in folder.glob(f"*/{name}"))
+        # With numbered versions in one folder, the last is the one most recently exported.
+        remedy = f"Did you mean {str(below[-1])!r}?" if below else _export_remedy(framework)
+        return [Finding(argument, shown, _missing(framework), remedy)]
+    return _check_saved_model(folder, argument) if framework == "tensorflow" else []
+
+
+def _check_saved_model(folder: Path, argument: str) -> list[Finding]:
+    """Whether the SavedModel can be read and has a signature to serve, without TensorFlow."""
+    from vertexkit.signature import read_saved_model
+
+    try:
+        info = read_saved_model(folder)
+    except InvalidArgument as error:
+        return [
+            Finding(argument, str(folder), error.args[0].partition(": ")[2].partition("\n")[0], error.remedy)
+        ]
+    if not info.signatures:
+        return [
+            Finding(
+                argument,
+                str(folder),
+                "The SavedModel has no signature, so nothing can be asked of it.",
+                _export_remedy("tensorflow"),
+            )
+        ]
+    return []
+
+
+def _missing(framework: str) -> str:
+    return (
+        f"There is no {' or '.join(_ENTRY_POINTS[framework][:2])} in it, which a {framework} container loads."
+    )
+
+
+def _export_remedy(framework: str) -> str | None:
+    if framework != "tensorflow":
+        return None
+    return (
+        "Export the Keras model with model.export(folder), "
+        "or use tf.saved_model.save(model, folder, signatures=...)."
+    )
+
+
+def _sibling_remedy(folder: Path) -> str | None:
+    """The folders that are beside the one that is not there, so that a typing error shows."""
+    parent = folder.parent
+    if not parent.is_dir():
+        return None
+    beside = sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not beside:
+        return None
+    return f"In {str(parent)!r} there are {', '.join(beside[:8])}{'...' if len(beside) > 8 else ''}."
