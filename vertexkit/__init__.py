@@ -1,1 +1,120 @@
-"""The whole life of a TensorFlow/Keras model on Vertex AI, with a local Vertex AI inside."""
+"""The whole life of a TensorFlow/Keras model on Vertex AI, with a local Vertex AI inside.
+
+::
+
+    import vertexkit as vk
+
+    with vk.connect() as session:
+        model = session.models.upload("mnist", "my_mnist_model/0001")
+        endpoint = session.endpoints.create("mnist")
+        endpoint.deploy(model, machine="n1-standard-2")
+        probabilities = endpoint.predict(images)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vertexkit._core.lazy import lazily
+from vertexkit.errors import (
+    AlreadyExists,
+    BadRequest,
+    Cancelled,
+    ChecksumMismatch,
+    CleanupIncomplete,
+    ConfigurationError,
+    Conflict,
+    DeadlineExceeded,
+    DeployFailed,
+    EmulatorFailed,
+    FailedPrecondition,
+    Finding,
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PredictionFailed,
+    PreflightFailed,
+    QuotaExceeded,
+    ServiceError,
+    TransferFailed,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+    VertexkitError,
+)
+from vertexkit.types import Machine, Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from vertexkit.cleanup import CleanupReport
+    from vertexkit.endpoints import DeployedModel, Endpoint
+    from vertexkit.models import Model, ModelVersion
+    from vertexkit.operations import Operation
+    from vertexkit.prediction import PredictResponse
+    from vertexkit.session import Session, connect
+    from vertexkit.storage import Bucket
+    from vertexkit.traffic import TrafficSplit
+
+__all__ = [
+    "AlreadyExists",
+    "BadRequest",
+    "Bucket",
+    "Cancelled",
+    "ChecksumMismatch",
+    "CleanupIncomplete",
+    "CleanupReport",
+    "ConfigurationError",
+    "Conflict",
+    "DeadlineExceeded",
+    "DeployFailed",
+    "DeployedModel",
+    "EmulatorFailed",
+    "Endpoint",
+    "FailedPrecondition",
+    "Finding",
+    "InternalError",
+    "InvalidArgument",
+    "Machine",
+    "Model",
+    "ModelVersion",
+    "NotFound",
+    "Operation",
+    "PermissionDenied",
+    "PredictResponse",
+    "PredictionFailed",
+    "PreflightFailed",
+    "QuotaExceeded",
+    "ServiceError",
+    "Session",
+    "Signature",
+    "TensorSpec",
+    "TrafficSplit",
+    "TransferFailed",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "VertexkitError",
+    "__version__",
+    "connect",
+]
+
+__version__ = "0.1.0"
+
+# What loads more than a few milliseconds of code is imported when it is first used.
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Bucket": "vertexkit.storage",
+        "CleanupReport": "vertexkit.cleanup",
+        "DeployedModel": "vertexkit.endpoints",
+        "Endpoint": "vertexkit.endpoints",
+        "Model": "vertexkit.models",
+        "ModelVersion": "vertexkit.models",
+        "Operation": "vertexkit.operations",
+        "PredictResponse": "vertexkit.prediction",
+        "Session": "vertexkit.session",
+        "TrafficSplit": "vertexkit.traffic",
+        "connect": "vertexkit.session",
+    },
+    __all__,
+)
