@@ -145,4 +145,5 @@ def _sibling_remedy(folder: Path) -> str | None:
     beside = sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not beside:
         return None
-    return f"In {str(parent)!r} there are {', '.join(beside[:8])}{'...' if len(beside) > 8 else ''}."
+    others = f" and {len(beside) - 8} others" if len(beside) > 8 else ""
+    return f"In {str(parent)!r} there are {', '.join(beside[:8])}{others}."

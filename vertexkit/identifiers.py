@@ -1,7 +1,7 @@
-"""What Vertex AI allows as display names, ids, version aliases, labels and projects.
+"""What Vertex AI allows as display names, ids, version aliases and labels.
 
 Source: the fields' descriptions at https://cloud.google.com/vertex-ai/docs/reference/rest (``modelId``,
-``endpointId``, ``versionAliases``, ``displayName``, ``labels``).
+``endpointId``, ``versionAliases``, ``displayName``) and https://cloud.google.com/vertex-ai/docs/general/labels
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ __all__ = [
     "check_endpoint_id",
     "check_labels",
     "check_model_id",
-    "check_project",
 ]
 
 MAX_DISPLAY_NAME: Final = 128
 MAX_LABELS: Final = 64
-MAX_LABEL: Final = 64
+MAX_LABEL: Final = 63
 
 _MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 _ENDPOINT_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?|[1-9][0-9]{0,8}|0")
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
-_PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z0-9][a-z0-9-]*")
 
 
 def check_display_name(name: object, argument: str = "name") -> list[Finding]:
@@ -110,20 +108,6 @@ def check_labels(labels: Mapping[str, str], argument: str = "labels") -> list[Fi
                     )
                 )
     return findings
-
-
-def check_project(project: str, argument: str = "project") -> list[Finding]:
-    """Whether ``project`` can be a project's id or number."""
-    if _PROJECT.fullmatch(project):
-        return []
-    return [
-        Finding(
-            argument,
-            project,
-            "A project's id is made of lower-case letters, digits and '-'.",
-            "Give the id, not the display name: `gcloud projects list` shows both.",
-        )
-    ]
 
 
 def _label_problem(part: str, text: object) -> str | None:

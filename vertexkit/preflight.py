@@ -23,7 +23,6 @@ from vertexkit.identifiers import (
     check_endpoint_id,
     check_labels,
     check_model_id,
-    check_project,
 )
 from vertexkit.images import check_image, check_image_on
 from vertexkit.machines import check_machine
@@ -228,7 +227,6 @@ def check_request_size(
 
 def check(
     *,
-    project: str | None = None,
     location: str,
     name: object = None,
     artifact: str | Path | None = None,
@@ -244,7 +242,6 @@ def check(
     """Everything that is given, checked together; what is not given is not checked.
 
     Args:
-        project: Project id.
         location: Region.
         name: Display name, of the model or the endpoint.
         artifact: Local folder or ``gs://`` URI of the model's artifact.
@@ -260,8 +257,7 @@ def check(
     Returns:
         What is wrong and what would do; nothing when nothing is wrong.
     """
-    findings = [] if project is None else check_project(project)
-    findings += check_region(location)
+    findings = check_region(location)
     if name is not None:
         findings += check_display_name(name)
     if image is not None:

@@ -1,0 +1,131 @@
+"""``vertexkit check``: what Vertex AI would refuse, found before anything is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vertexkit.cli.connection import Connection, connection_options
+from vertexkit.cli.output import json_option, show_rows
+from vertexkit.types import Machine
+
+if TYPE_CHECKING:
+    from vertexkit.errors import Finding
+
+
+@click.command()
+@click.option("--name", help="Display name of the model or endpoint.")
+@click.option("--artifact", metavar="FOLDER|gs://", help="The model's artifact.")
+@click.option("--framework", help="Framework of the prebuilt serving container: tensorflow, sklearn, ...")
+@click.option("--image", metavar="URI", help="Serving container, in place of --framework.")
+@click.option("--machine", metavar="TYPE", help="Machine type, such as n1-standard-4.")
+@click.option("--accelerator", metavar="TYPE", help="Accelerator type, such as NVIDIA_TESLA_T4.")
+@click.option("--accelerator-count", metavar="N", type=int, help="Accelerators a machine; 1 by default.")
+@click.option(
+    "--replicas", metavar="MIN MAX", type=int, nargs=2, help="Least and greatest number of replicas."
+)
+@click.option("--traffic", metavar="PERCENT", type=int, help="Share of the endpoint's requests.")
+@json_option
+@connection_options
+@click.pass_context
+def check(
+    ctx: click.Context,
+    *,
+    connection: Connection,
+    name: str | None,
+    artifact: str | None,
+    framework: str | None,
+    image: str | None,
+    machine: str | None,
+    accelerator: str | None,
+    accelerator_count: int | None,
+    replicas: tuple[int, int] | None,
+    traffic: int | None,
+    as_json: bool,
+) -> None:
+    """Check names, region, machine, image, artifact and bucket; create nothing.
+
+    With a project or a running local Vertex AI, the bucket and gs:// artifacts are looked at too.
+    Exits with 1 when something would be refused.
+    """
+    if framework is not None and image is not None:
+        raise click.UsageError("Give --framework or --image, not both.")
+    if accelerator is not None and machine is None:
+        raise click.UsageError("--accelerator needs --machine.")
+    findings = _findings(
+        connection,
+        name=name,
+        artifact=artifact,
+        framework=framework,
+        image=image,
+        machine=_machine(machine, accelerator, accelerator_count),
+        replicas=replicas,
+        traffic=traffic,
+    )
+    show_rows(
+        ["Severity", "Argument", "Value", "Problem", "Remedy"],
+        (
+            (
+                "warning" if found.warning else "error",
+                found.argument,
+                found.value,
+                found.problem,
+                found.remedy,
+            )
+            for found in findings
+        ),
+        as_json=as_json,
+        empty="Nothing was found wrong.",
+    )
+    ctx.exit(int(any(not found.warning for found in findings)))
+
+
+def _machine(kind: str | None, accelerator: str | None, count: int | None) -> Machine | None:
+    if kind is None:
+        return None
+    return Machine(kind, accelerator) if count is None else Machine(kind, accelerator, count)
+
+
+def _findings(
+    connection: Connection,
+    *,
+    name: str | None,
+    artifact: str | None,
+    framework: str | None,
+    image: str | None,
+    machine: Machine | None,
+    replicas: tuple[int, int] | None,
+    traffic: int | None,
+) -> list[Finding]:
+    from vertexkit import preflight
+    from vertexkit._core.target import DEFAULT_LOCATION
+    from vertexkit.images import serving_image
+
+    gpu = machine is not None and machine.accelerator is not None
+    settings = connection.settings()
+    if settings.local and not isinstance(settings.emulator, str):
+        location = settings.location or DEFAULT_LOCATION
+        if framework is not None:
+            image = serving_image(framework, gpu=gpu, location=location)
+        return preflight.check(
+            location=location,
+            name=name,
+            artifact=artifact,
+            image=image,
+            machine=machine,
+            replicas=replicas,
+            traffic=traffic,
+        )
+    with connection.open() as session:
+        findings = session.check(
+            artifact,
+            machine,
+            image,
+            framework,
+            name=name,
+            bucket=settings.bucket,
+            replicas=replicas,
+            accelerator=gpu,
+        )
+    return findings if traffic is None else [*findings, *preflight.check_traffic(traffic)]
