@@ -1,0 +1,299 @@
+"""Instances to the JSON of ``:predict`` requests, and the JSON of their replies to arrays.
+
+Requests are written by orjson straight from the arrays' memory, and split so that none is larger
+than a shared endpoint takes.
+
+API: https://cloud.google.com/vertex-ai/docs/predictions/get-online-predictions
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from vertexkit.casting import Array
+from vertexkit.errors import InvalidArgument, PredictionFailed
+from vertexkit.instances import Batch, as_batch, json_value
+from vertexkit.replies import Predictions, arrays_of, joined
+from vertexkit.types import Signature
+
+__all__ = ["REQUEST_LIMIT", "EncodedRequest", "Predictions", "Reply", "decode", "encode", "read_reply"]
+
+REQUEST_LIMIT = 1_500_000
+"""Bytes of a request, and of a reply, on a shared endpoint: 1.5 MB.
+
+Source: https://cloud.google.com/vertex-ai/docs/quotas
+"""
+DEDICATED_LIMIT = 10_000_000
+"""Bytes of a request on a dedicated endpoint."""
+_SAMPLE_ROWS = 32
+_BYTES_PER_REPLIED_NUMBER = 26
+"""At most: sign, 17 digits, point, exponent, comma and white space."""
+
+
+@dataclass(frozen=True)
+class EncodedRequest:
+    """The body of one request, and which instances it carries."""
+
+    body: bytes
+    start: int
+    stop: int
+    """One past the last instance."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One reply of ``:predict``, read but not yet made into arrays."""
+
+    predictions: list[Any]
+    deployed_model_id: str = ""
+    model: str = ""
+    """Resource name of the model that answered."""
+    model_version_id: str = ""
+
+
+def encode(
+    instances: Any,
+    signature: Signature | None = None,
+    *,
+    limit: int = REQUEST_LIMIT,
+    parameters: Any = None,
+) -> list[EncodedRequest]:
+    """Check instances and write them as the bodies of as few requests as the limit allows.
+
+    Args:
+        instances: An array of shape (instances, ...), a list of instances, a DataFrame, or a mapping
+            from input names to arrays of equal length.
+        signature: What the model takes; None leaves everything but JSON's own demands unchecked.
+        limit: Most bytes in a body. The reply is kept under it too, where the signature tells its size.
+        parameters: Sent along with every request, for models that take any.
+
+    Returns:
+        The requests, in the order of the instances; together they hold each instance once.
+
+    Raises:
+        InvalidArgument: The model or JSON cannot take the instances, or one alone is above the limit.
+    """
+    batch = as_batch(instances, signature)
+    envelope = {} if parameters is None else {"parameters": json_value("parameters", parameters)}
+    step = batch.batch_size or 1
+    most = max(_rows_by_reply(signature, limit) // step, 1) * step
+    requests: list[EncodedRequest] = []
+    start = 0
+    per_row = _bytes_per_row(batch, limit, step)
+    while start < batch.count:
+        rows = _rows_to_take(batch.count - start, per_row, limit, step, most)
+        body = _body(batch, start, start + rows, envelope)
+        while len(body) > limit:
+            if rows == step:
+                raise _too_large(start, rows, len(body), limit)
+            # The sample was kinder than these rows are.
+            per_row = max(per_row, len(body) / rows)
+            fewer = min(rows // 2, int(limit / per_row))
+            rows = max(fewer // step, 1) * step
+            body = _body(batch, start, start + rows, envelope)
+        requests.append(EncodedRequest(body, start, start + rows))
+        start += rows
+    return requests
+
+
+def decode(
+    bodies: Sequence[bytes], signature: Signature | None = None, *, counts: Sequence[int] | None = None
+) -> Predictions:
+    """Make arrays of the replies to one call's requests.
+
+    Args:
+        bodies: The replies, in the order of their requests.
+        signature: What the model gives; None for numbers as float64.
+        counts: How many instances each request carried, to be checked against its reply.
+
+    Returns:
+        One array whose first axis is the instances, of the signature's dtype; a dict of such arrays,
+        by output name, for a model of several outputs. Strings come as an object array of str, and
+        bytes (``{"b64": ...}``) as one of bytes.
+
+    Raises:
+        PredictionFailed: A reply is not what the API or the signature promises.
+    """
+    replies = [read_reply(body) for body in bodies]
+    if counts is not None:
+        for reply, count in zip(replies, counts, strict=True):
+            check_count(reply, range(count))
+    return decode_replies(replies, [signature] * len(replies))
+
+
+def encode_for_all(
+    instances: Any, signatures: Mapping[str, Signature | None], *, limit: int, parameters: Any
+) -> list[EncodedRequest]:
+    """As :func:`encode`, for an endpoint whose traffic goes to several deployed models.
+
+    Args:
+        instances: As in :func:`encode`.
+        signatures: By deployed-model id; every model must be able to take the instances.
+        limit: As in :func:`encode`.
+        parameters: As in :func:`encode`.
+    """
+    different: list[tuple[str, Signature]] = []
+    for deployed_model_id, signature in signatures.items():
+        if signature is not None and all(signature.inputs != known.inputs for _, known in different):
+            different.append((deployed_model_id, signature))
+    for deployed_model_id, signature in different[1:]:
+        try:
+            as_batch(instances, signature)
+        except InvalidArgument as error:
+            error.add_note(f"The deployed model {deployed_model_id} gets traffic and takes {signature}.")
+            raise
+    return encode(instances, different[0][1] if different else None, limit=limit, parameters=parameters)
+
+
+def decode_replies(replies: Sequence[Reply], signatures: Sequence[Signature | None]) -> Predictions:
+    """Make arrays of replies, each by the signature of the model that gave it.
+
+    Raises:
+        PredictionFailed: A reply is not what its signature promises.
+    """
+    pairs = zip(replies, signatures, strict=True)
+    return joined([arrays_of(reply.predictions, signature) for reply, signature in pairs])
+
+
+def raw_body(body: bytes | str | Mapping[str, Any], *, limit: int | None = None) -> bytes:
+    """The bytes of a body for ``:rawPredict``.
+
+    Raises:
+        InvalidArgument: It is above the limit, or JSON cannot carry it.
+    """
+    if isinstance(body, Mapping):
+        data = orjson.dumps(json_value("body", body), option=orjson.OPT_SERIALIZE_NUMPY)
+    elif isinstance(body, str):
+        data = body.encode()
+    elif isinstance(body, (bytes, bytearray, memoryview)):
+        data = bytes(body)
+    else:
+        raise InvalidArgument("body", type(body).__name__, "bytes, a str or a mapping are expected")
+    most = REQUEST_LIMIT if limit is None else limit
+    if len(data) > most:
+        raise InvalidArgument("body", f"{len(data)} bytes", f"a request carries {most} bytes at most")
+    return data
+
+
+def read_reply(body: bytes, *, resource: str | None = None, instances: range | None = None) -> Reply:
+    """Read the JSON of one reply of ``:predict``.
+
+    Raises:
+        PredictionFailed: It is not JSON, or has no list of predictions.
+    """
+    reply = load_json(body)
+    predictions = reply.get("predictions") if isinstance(reply, Mapping) else None
+    if not isinstance(predictions, list):
+        raise PredictionFailed(
+            f"the reply has no list of predictions: {_excerpt(body)}", resource=resource, instances=instances
+        )
+    return Reply(
+        predictions,
+        deployed_model_id=str(reply.get("deployedModelId", "")),
+        model=str(reply.get("model", "")),
+        model_version_id=str(reply.get("modelVersionId", "")),
+    )
+
+
+def check_count(reply: Reply, instances: range, *, resource: str | None = None) -> None:
+    """See that there is one prediction for each instance.
+
+    Raises:
+        PredictionFailed: There are more, or fewer.
+    """
+    if len(reply.predictions) != len(instances):
+        raise PredictionFailed(
+            f"the model gave {len(reply.predictions)} predictions for {len(instances)} instances",
+            resource=resource,
+            remedy="Its outputs must have the same first axis as its inputs.",
+            instances=instances,
+        )
+
+
+def load_json(body: bytes) -> Any:
+    """Read JSON as model servers write it, which may hold NaN and Infinity.
+
+    Raises:
+        PredictionFailed: It is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # Slower, and only for what JSON forbids and TensorFlow Serving writes nevertheless.
+        return json.loads(body)
+    except ValueError as error:
+        raise PredictionFailed(f"the reply is not JSON: {_excerpt(body)}") from error
+
+
+def _body(batch: Batch, start: int, stop: int, envelope: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(
+            {"instances": batch.rows(start, stop), **envelope}, option=orjson.OPT_SERIALIZE_NUMPY
+        )
+    except orjson.JSONEncodeError as error:
+        raise InvalidArgument("instances", f"{start}:{stop}", f"JSON cannot carry them: {error}") from error
+
+
+def _bytes_per_row(batch: Batch, limit: int, step: int) -> float:
+    """Estimate from a sample of rows spread over all of them; the plan corrects it as it goes."""
+    first = len(_body(batch, 0, 1, {}))
+    if first * batch.count * 2 <= limit:
+        return first
+    sampled = min(max(limit // first, 1), _SAMPLE_ROWS, batch.count)
+    stride = batch.count / sampled
+    rows = [int(index * stride) for index in range(sampled)]
+    columns = {name: _picked(column, rows) for name, column in batch.columns.items()}
+    return len(_body(Batch(columns, sampled), 0, sampled, {})) / sampled
+
+
+def _picked(column: Array | list[Any], rows: list[int]) -> Array | list[Any]:
+    return column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
+
+
+def _rows_to_take(left: int, per_row: float, limit: int, step: int, most: int) -> int:
+    """Rows of the next request: as few requests as possible, and those of equal size."""
+    requests = max(-(-int(left * per_row) // limit), -(-left // most), 1)
+    if requests > 1:
+        # A little slack, so that rows above the average do not spill into one request more.
+        requests = max(-(-int(left * per_row * 1.02) // limit), -(-left // most))
+    rows = -(-left // requests)
+    return min(max(-(-rows // step), 1) * step, left, most)
+
+
+def _rows_by_reply(signature: Signature | None, limit: int) -> int:
+    """Rows whose predictions fit a reply for certain; no bound where the signature does not tell."""
+    unbounded = 2**62
+    if signature is None:
+        return unbounded
+    numbers = 0
+    for spec in signature.outputs.values():
+        if spec.shape is None or spec.dtype == "string" or None in spec.shape[1:]:
+            return unbounded
+        numbers += int(np.prod([axis for axis in spec.shape[1:] if axis is not None], dtype=np.int64))
+    return max(limit // max(numbers * _BYTES_PER_REPLIED_NUMBER, 1), 1)
+
+
+def _too_large(start: int, rows: int, size: int, limit: int) -> InvalidArgument:
+    which = f"instances[{start}]" if rows == 1 else f"instances[{start}:{start + rows}]"
+    remedy = "Send smaller instances (fewer digits, an encoded image as bytes), or use batch prediction."
+    if limit < size <= DEDICATED_LIMIT:
+        remedy += f" A dedicated endpoint takes {DEDICATED_LIMIT / 1e6:g} MB."
+    return InvalidArgument(
+        which,
+        f"{size} bytes",
+        f"one request carries {limit} bytes at most, and this cannot be split further",
+        remedy=remedy,
+    )
+
+
+def _excerpt(body: bytes) -> str:
+    text = body[:200].decode("utf-8", "replace")
+    return repr(text if len(body) <= 200 else text + "...")

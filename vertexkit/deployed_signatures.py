@@ -1,0 +1,98 @@
+"""Which signatures the models of an endpoint have: those that its traffic goes to, as uploaded.
+
+Read over REST, for this is on the way of every first prediction.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
+from vertexkit.errors import InternalError, NotFound, PermissionDenied
+from vertexkit.signature import from_schemata
+from vertexkit.types import Signature
+
+GetJson = Callable[..., dict[str, Any]]
+"""``Clients.http_json``: ``(verb, path_or_url, *, timeout) -> dict``."""
+
+
+class DeployedSignatures:
+    """Signatures of the deployed models that an endpoint sends traffic to. Thread-safe.
+
+    A deployed model never changes, so each is read once; which of them get traffic is asked again when
+    ``fresh`` is wanted.
+    """
+
+    def __init__(self, http_json: GetJson, endpoint: str, *, storage_url: str) -> None:
+        """Make one.
+
+        Args:
+            http_json: Reads JSON, as ``Clients.http_json`` does.
+            endpoint: Resource name of the endpoint.
+            storage_url: Base URL of Cloud Storage, without a trailing slash.
+        """
+        self._http_json = http_json
+        self._endpoint = endpoint
+        self._storage_url = storage_url
+        self._lock = threading.Lock()
+        self._known: dict[str, Signature | None] = {}
+        self._with_traffic: tuple[str, ...] | None = None
+
+    def current(self, *, timeout: float, fresh: bool = False) -> Mapping[str, Signature | None]:
+        """The signatures by deployed-model id.
+
+        Args:
+            timeout: Seconds for all reading together.
+            fresh: Whether to ask the endpoint again where its traffic goes.
+
+        Returns:
+            A signature for each deployed model that gets traffic, None for one that has none (it was
+            not uploaded by vertexkit, say) or that these credentials cannot see.
+        """
+        with self._lock:
+            if self._with_traffic is None or fresh:
+                self._refresh(time.monotonic() + timeout)
+            assert self._with_traffic is not None
+            return {key: self._known[key] for key in self._with_traffic}
+
+    def _refresh(self, deadline: float) -> None:
+        endpoint = self._get(self._endpoint, deadline) or {}
+        split = endpoint.get("trafficSplit", {})
+        asked = [deployed for deployed in endpoint.get("deployedModels", []) if split.get(deployed["id"])]
+        for deployed in asked:
+            if deployed["id"] not in self._known:
+                self._known[deployed["id"]] = self._signature(deployed, deadline)
+        self._with_traffic = tuple(deployed["id"] for deployed in asked)
+
+    def _signature(self, deployed: Mapping[str, Any], deadline: float) -> Signature | None:
+        name = str(deployed.get("model", ""))
+        version = deployed.get("modelVersionId")
+        if version and "@" not in name:
+            name = f"{name}@{version}"
+        schemata = (self._get(name, deadline) or {}).get("predictSchemata", {})
+        uris = (schemata.get("instanceSchemaUri", ""), schemata.get("predictionSchemaUri", ""))
+        if not all(is_gcs_uri(uri) for uri in uris):
+            return None
+        instance, prediction = (self._get(self._object_url(uri), deadline) for uri in uris)
+        if instance is None or prediction is None:
+            return None
+        return from_schemata(instance, prediction)
+
+    def _object_url(self, uri: str) -> str:
+        found = parse_gcs_uri(uri)
+        return f"{self._storage_url}/storage/v1/b/{found.bucket}/o/{quote(found.name, safe='')}?alt=media"
+
+    def _get(self, name: str, deadline: float) -> dict[str, Any] | None:
+        """JSON of a resource or object; None where there is none to be seen."""
+        try:
+            return self._http_json("GET", name, timeout=max(deadline - time.monotonic(), 0.001))
+        except (NotFound, PermissionDenied):
+            # Predicting needs none of this: the service decides whether these credentials may.
+            return None
+        except InternalError:
+            # Somebody else's schema in YAML, which says nothing of tensors.
+            return None

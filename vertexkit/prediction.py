@@ -1,0 +1,394 @@
+"""Asking an endpoint: requests sent at once, answers in order, one deadline for all of it.
+
+:class:`Predictor` holds the behaviour and knows no transport: it is given a ``send`` and a source
+of signatures. ``Endpoint.predict`` builds it from the session's clients; tests from a function.
+
+API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vertexkit._core.fan_out import fan_out
+from vertexkit._core.retry import may_try_again, retrying
+from vertexkit.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    InvalidArgument,
+    PredictionFailed,
+    VertexkitError,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tenacity
+
+    from vertexkit._core.rpc import Clients
+    from vertexkit.codec import EncodedRequest, Predictions, Reply
+    from vertexkit.types import Signature
+
+__all__ = ["PredictResponse", "Predictor", "RawPrediction", "RequestInfo", "http_sender"]
+
+CONCURRENT_REQUESTS = 8
+"""Requests of one call under way at a time. More only queue: a replica serves few at once."""
+DEFAULT_TIMEOUT = 60.0
+
+
+class HttpReply(Protocol):
+    """What ``send`` gives back; ``requests.Response`` is one."""
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, looked up in any case."""
+
+
+class Send(Protocol):
+    """POSTs once; raises a ``VertexkitError`` for a status of 400 or more, or when nothing comes back."""
+
+    def __call__(self, url: str, *, body: bytes, headers: Mapping[str, str], timeout: float) -> HttpReply:
+        """POST ``body`` to ``url`` and wait ``timeout`` seconds at most."""
+
+
+class SignatureSource(Protocol):
+    """Knows the signatures of the deployed models that an endpoint sends traffic to."""
+
+    def current(self, *, timeout: float, fresh: bool = False) -> Mapping[str, Signature | None]:
+        """Signature by deployed-model id; None for a model without one; ``fresh`` asks again."""
+
+
+@dataclass(frozen=True)
+class RequestInfo:
+    """One of the HTTP requests that a call of ``predict`` was split into."""
+
+    instances: range
+    """The instances that it carried."""
+    request_bytes: int
+    response_bytes: int
+    seconds: float
+    """From the first attempt to the answer, retries included."""
+    attempts: int
+    deployed_model_id: str
+    model: str
+    """Resource name of the model that answered."""
+    model_version_id: str
+
+
+@dataclass(frozen=True)
+class PredictResponse:
+    """What ``predict(..., return_response=True)`` gives."""
+
+    predictions: np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
+    """As ``predict`` gives them without ``return_response``."""
+    deployed_model_ids: tuple[str, ...] = field(repr=False)
+    """For each instance, the id of the deployed model that answered."""
+    models: tuple[str, ...] = field(repr=False)
+    """For each instance, the resource name of the model that answered."""
+    model_version_ids: tuple[str, ...] = field(repr=False)
+    """For each instance, the version of the model that answered."""
+    requests: tuple[RequestInfo, ...]
+    """The HTTP requests that were sent, in the order of the instances."""
+
+
+@dataclass(frozen=True)
+class RawPrediction:
+    """What a model server answered to ``raw_predict``, as it answered."""
+
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(repr=False)
+    deployed_model_id: str
+    """``X-Vertex-AI-Deployed-Model-Id``; empty if the service did not say."""
+    model: str
+    """``X-Vertex-AI-Model``; empty if the service did not say."""
+
+    def json(self) -> Any:
+        """The body, read as JSON.
+
+        Raises:
+            PredictionFailed: The body is not JSON.
+        """
+        from vertexkit.codec import load_json
+
+        return load_json(self.body)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of ``predict``, which may be many requests and attempts."""
+
+    deadline: float
+    """In ``time.monotonic()``."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when the call has ended; whatever it still has under way is of no use then."""
+
+    @classmethod
+    def within(cls, timeout: float) -> _Call:
+        if not timeout > 0:
+            raise InvalidArgument("timeout", timeout, "it is a number of seconds above 0")
+        return cls(time.monotonic() + timeout)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds."""
+        return self.deadline - time.monotonic()
+
+    def policy(self) -> tenacity.Retrying:
+        """The project's policy for retries, ended by ``stop``; a gateway that gave up is asked again too."""
+        import tenacity
+
+        def worth_it(error: BaseException) -> bool:
+            return may_try_again(error, idempotent=True) or isinstance(error, DeadlineExceeded)
+
+        policy = retrying(max(self.remaining, 0.0), idempotent=True)
+        return policy.copy(
+            retry=tenacity.retry_if_exception(worth_it) & tenacity.retry_if_exception(self._goes_on),
+            sleep=self.stop.wait,
+        )
+
+    def _goes_on(self, _: BaseException) -> bool:
+        return not self.stop.is_set()
+
+
+class Predictor:
+    """Predicts on one endpoint. Thread-safe; holds no thread and no connection of its own."""
+
+    def __init__(
+        self,
+        send: Send,
+        url: str,
+        *,
+        resource: str | None = None,
+        signatures: SignatureSource | None = None,
+        limit: int | None = None,
+        concurrency: int = CONCURRENT_REQUESTS,
+    ) -> None:
+        """Make a predictor.
+
+        Args:
+            send: POSTs one request, as :func:`http_sender` makes one.
+            url: URL of the endpoint: ``https://.../v1/projects/P/locations/L/endpoints/E``.
+            resource: Name of the endpoint, for errors.
+            signatures: Knows what the endpoint's models take and give; None leaves that unchecked.
+            limit: Most bytes in a request; 1.5 MB by default, as on a shared endpoint.
+            concurrency: Most requests of one call under way at a time.
+        """
+        self._send = send
+        self._url = url
+        self._resource = resource
+        self._signatures = signatures
+        self._limit = limit
+        self._concurrency = concurrency
+
+    def predict(
+        self,
+        instances: Any,
+        *,
+        parameters: Any = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        return_response: bool = False,
+    ) -> Predictions | PredictResponse:
+        """Predict instances, in as few requests as the limits allow, sent at the same time.
+
+        A request that fails in passing (the connection breaks, 429, 502, 503, 504) is sent again until
+        ``timeout``; predicting twice does no harm. The first failure that will not pass ends the call.
+
+        Args:
+            instances: An array of shape (instances, ...); a list of instances (numbers, strings, bytes,
+                nested lists, or dicts from input names to values); a DataFrame, whose columns are the
+                model's inputs by name, or the features of its only input; or a mapping from input names
+                to arrays of equal length. Dtypes and shapes are checked against the model's signature.
+            parameters: Sent along with every request, for models that take any.
+            timeout: Seconds for the whole call, however many requests and attempts it takes.
+            return_response: Whether to tell which model answered each instance.
+
+        Returns:
+            An array of shape (instances, ...) and of the dtype in the model's signature (float64 for a
+            model without one); a dict of such arrays by output name for a model of several outputs;
+            a :class:`PredictResponse` holding either with ``return_response``.
+
+        Raises:
+            InvalidArgument: The model, or JSON, cannot take the instances; nothing was sent.
+            PredictionFailed: The model refused the instances, or answered what it should not.
+            DeadlineExceeded: There was no answer within ``timeout``.
+            VertexkitError: The service failed otherwise.
+        """
+        call = _Call.within(timeout)
+        requests, signatures = self._encode(instances, parameters, call)
+        answers = fan_out(
+            [partial(self._ask, call, request) for request in requests],
+            concurrency=self._concurrency,
+            deadline=call.deadline,
+            stop=call.stop,
+            late=lambda: self._too_late(timeout),
+        )
+        predictions = self._decode([reply for reply, _ in answers], signatures, call)
+        if not return_response:
+            return predictions
+        infos = tuple(info for _, info in answers)
+        return PredictResponse(
+            predictions,
+            deployed_model_ids=tuple(info.deployed_model_id for info in infos for _ in info.instances),
+            models=tuple(info.model for info in infos for _ in info.instances),
+            model_version_ids=tuple(info.model_version_id for info in infos for _ in info.instances),
+            requests=infos,
+        )
+
+    def raw_predict(
+        self,
+        body: bytes | str | Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> RawPrediction:
+        """Pass a body to the model server as it is, and give back what it answers as it is.
+
+        See https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/rawPredict
+
+        Args:
+            body: The body; a mapping is written as JSON.
+            headers: Further headers for the model server.
+            content_type: The ``Content-Type`` of ``body``.
+            timeout: Seconds for the whole call, with all attempts.
+
+        Raises:
+            InvalidArgument: The body is above the limit, or JSON cannot carry it; nothing was sent.
+            PredictionFailed: The model server refused the body.
+            DeadlineExceeded: There was no answer within ``timeout``.
+            VertexkitError: The service failed otherwise.
+        """
+        from vertexkit.codec import raw_body
+
+        call = _Call.within(timeout)
+        data = raw_body(body, limit=self._limit)
+        sent = {**(headers or {}), "Content-Type": content_type}
+        [(reply, _)] = fan_out(
+            [partial(self._post, call, "rawPredict", data, sent)],
+            concurrency=1,
+            deadline=call.deadline,
+            stop=call.stop,
+            late=lambda: self._too_late(timeout),
+        )
+        return RawPrediction(
+            reply.content,
+            content_type=reply.headers.get("Content-Type", ""),
+            headers=dict(reply.headers),
+            deployed_model_id=reply.headers.get("X-Vertex-AI-Deployed-Model-Id", ""),
+            model=reply.headers.get("X-Vertex-AI-Model", ""),
+        )
+
+    def _encode(
+        self, instances: Any, parameters: Any, call: _Call
+    ) -> tuple[list[EncodedRequest], Mapping[str, Signature | None]]:
+        """Write the requests for the models that may get them."""
+        from vertexkit.codec import REQUEST_LIMIT, encode_for_all
+
+        limit = REQUEST_LIMIT if self._limit is None else self._limit
+        signatures = self._current_signatures(call)
+        try:
+            return encode_for_all(instances, signatures, limit=limit, parameters=parameters), signatures
+        except InvalidArgument as refusal:
+            # Another process may have deployed another model since: refuse by what holds now only.
+            try:
+                fresh = self._current_signatures(call, fresh=True)
+            except VertexkitError:
+                raise refusal from None
+            if fresh == signatures:
+                raise
+        return encode_for_all(instances, fresh, limit=limit, parameters=parameters), fresh
+
+    def _ask(self, call: _Call, request: EncodedRequest) -> tuple[Reply, RequestInfo]:
+        from vertexkit.codec import check_count, read_reply
+
+        instances = range(request.start, request.stop)
+        started = time.monotonic()
+        headers = {"Content-Type": "application/json"}
+        reply, attempts = self._post(call, "predict", request.body, headers, instances)
+        answer = read_reply(reply.content, resource=self._resource, instances=instances)
+        check_count(answer, instances, resource=self._resource)
+        return answer, RequestInfo(
+            instances=instances,
+            request_bytes=len(request.body),
+            response_bytes=len(reply.content),
+            seconds=time.monotonic() - started,
+            attempts=attempts,
+            deployed_model_id=answer.deployed_model_id,
+            model=answer.model,
+            model_version_id=answer.model_version_id,
+        )
+
+    def _post(
+        self, call: _Call, verb: str, body: bytes, headers: Mapping[str, str], instances: range | None = None
+    ) -> tuple[HttpReply, int]:
+        """Send until it succeeds, fails for good, or the deadline; how often is told too."""
+        attempts = 0
+
+        def attempt() -> HttpReply:
+            nonlocal attempts
+            attempts += 1
+            if call.remaining <= 0 or call.stop.is_set():
+                raise DeadlineExceeded("the call ended before this request", resource=self._resource)
+            return self._send(f"{self._url}:{verb}", body=body, headers=headers, timeout=call.remaining)
+
+        try:
+            return call.policy()(attempt), attempts
+        except BadRequest as error:
+            which = "" if instances is None else f" (instances {instances.start} to {instances.stop - 1})"
+            raise PredictionFailed(
+                f"the model refused the request{which}: {error.service_message}",
+                resource=self._resource,
+                instances=instances,
+            ) from error
+
+    def _decode(
+        self, replies: Sequence[Reply], signatures: Mapping[str, Signature | None], call: _Call
+    ) -> Predictions:
+        from vertexkit.codec import decode_replies
+
+        if any(reply.deployed_model_id not in signatures for reply in replies):
+            signatures = self._current_signatures(call, fresh=True)
+        try:
+            return decode_replies(replies, [signatures.get(reply.deployed_model_id) for reply in replies])
+        except PredictionFailed as error:
+            raise PredictionFailed(str(error), resource=self._resource, instances=error.instances) from error
+
+    def _current_signatures(self, call: _Call, *, fresh: bool = False) -> Mapping[str, Signature | None]:
+        if self._signatures is None:
+            return {}
+        return self._signatures.current(timeout=max(call.remaining, 0.001), fresh=fresh)
+
+    def _too_late(self, timeout: float) -> DeadlineExceeded:
+        return DeadlineExceeded(f"there was no answer within {timeout:g} seconds", resource=self._resource)
+
+
+def http_sender(clients: Clients, *, resource: str | None = None) -> Send:
+    """A ``send`` over the session's pooled HTTP connections: one attempt, failures made ours.
+
+    Args:
+        clients: The session's clients.
+        resource: Name of the endpoint, for errors.
+    """
+    from vertexkit._core.failures import from_http
+    from vertexkit._core.rpc import translated
+
+    def send(url: str, *, body: bytes, headers: Mapping[str, str], timeout: float) -> HttpReply:
+        with translated(resource):
+            # allow_redirects=False: a redirected POST would be sent on as a GET without its body.
+            reply = clients.http.post(
+                url, data=body, headers=dict(headers), timeout=timeout, allow_redirects=False
+            )
+        if reply.status_code >= 300:
+            raise from_http(reply.status_code, reply.content, resource=resource)
+        return reply
+
+    return send
