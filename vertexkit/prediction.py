@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import tenacity
 
     from vertexkit._core.rpc import Clients
+    from vertexkit._core.target import Target
     from vertexkit.codec import EncodedRequest, Predictions, Reply
     from vertexkit.types import Signature
 
@@ -188,6 +189,24 @@ class Predictor:
         self._signatures = signatures
         self._limit = limit
         self._concurrency = concurrency
+
+    @classmethod
+    def for_endpoint(cls, clients: Clients, target: Target, endpoint: str) -> Predictor:
+        """Make a predictor for an endpoint of a session.
+
+        Args:
+            clients: The session's clients.
+            target: Where the session connects.
+            endpoint: Resource name of the endpoint.
+        """
+        from vertexkit.deployed_signatures import DeployedSignatures
+
+        return cls(
+            http_sender(clients, resource=endpoint),
+            f"{target.rest_url}/v1/{endpoint}",
+            resource=endpoint,
+            signatures=DeployedSignatures(clients.http_json, endpoint, storage_url=target.storage_url),
+        )
 
     def predict(
         self,
