@@ -1,6 +1,8 @@
 """``python -m vertexkit``."""
 
+import sys
+
 from vertexkit.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,7 +7,7 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,29 +30,18 @@ def emulator() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to keep everything in, over restarts. By default a temporary one.",
 )
-@click.option("--grpc-port", type=_PORT, default=0, help="gRPC and REST over TLS. By default any free port.")
-@click.option("--rest-port", type=_PORT, default=0, help="REST. By default any free port.")
-@click.option("--storage-port", type=_PORT, default=0, help="Cloud Storage. By default any free port.")
+@click.option("--grpc-port", type=_PORT, help="gRPC and REST over TLS. By default any free port.")
+@click.option("--rest-port", type=_PORT, help="REST. By default any free port.")
+@click.option("--storage-port", type=_PORT, help="Cloud Storage. By default any free port.")
 @click.option("--project", help="Project that clients are told to use; any other is accepted too.")
 @click.option("--location", help="Location that clients are told to use.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 @click.option("--allow-faults", is_flag=True, help="Let PUT /emulator/faults inject errors and latency.")
 @click.option("--verbose", is_flag=True, help="Log every call to standard error.")
 @click.option("--exit-with-stdin", is_flag=True, hidden=True)
-def start(
-    data_dir: Path | None,
-    grpc_port: int,
-    rest_port: int,
-    storage_port: int,
-    project: str | None,
-    location: str | None,
-    as_json: bool,
-    allow_faults: bool,
-    verbose: bool,
-    exit_with_stdin: bool,
-) -> None:
+def start(*, as_json: bool, verbose: bool, exit_with_stdin: bool, **given: Any) -> None:
     """Run the local Vertex AI until Ctrl-C; prints one line once it is ready."""
-    from vertexkit.emulator.options import DEFAULT_LOCATION, DEFAULT_PROJECT, EmulatorOptions
+    from vertexkit.emulator.options import EmulatorOptions
     from vertexkit.emulator.process import run
 
     logging.basicConfig(
@@ -70,15 +59,8 @@ def start(
                 f"gRPC {info.grpc}, storage {info.storage}, CA {info.ca}"
             )
 
-    options = EmulatorOptions(
-        data_dir,
-        grpc_port,
-        rest_port,
-        storage_port,
-        project or DEFAULT_PROJECT,
-        location or DEFAULT_LOCATION,
-        allow_faults,
-    )
+    # The other options are named as the fields; one not given takes the field's default.
+    options = EmulatorOptions(**{name: value for name, value in given.items() if value is not None})
     try:
         run(options, on_ready=on_ready, exit_with_stdin=exit_with_stdin)
     except EmulatorFailed as error:

@@ -1,0 +1,99 @@
+"""The folders of a running emulator: its data, private and locked, and its sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Self
+
+from vertexkit.errors import EmulatorFailed
+
+_PREFIX = "vertexkit-emulator-"
+_LOCK = "emulator.lock"
+_SETTLED_SECONDS = 60.0
+"""A temporary folder younger than this may belong to an emulator that has not locked it yet."""
+
+
+class DataDir:
+    """Where one emulator keeps its data (``path``) and its sockets and working copies (``work``).
+
+    A folder that was given outlives the emulator and is locked against a second one; one that was
+    not is temporary and goes with it.
+
+    Args:
+        given: The folder to keep data in; None for a temporary one.
+
+    Raises:
+        EmulatorFailed: Another emulator uses the folder, or it cannot be used.
+    """
+
+    def __init__(self, given: Path | None) -> None:
+        _sweep()
+        # Sockets need a short path (104 bytes on macOS), which a user's folder need not have.
+        self._temporary = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._locks = [_locked(self._temporary)]
+        self.work = self._temporary / "work"
+        self.work.mkdir(mode=0o700)
+        self.path = self._temporary / "data"
+        try:
+            if given is not None:
+                self.path = given.absolute()
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            if given is not None:
+                self._locks.append(_locked(self.path))
+        except OSError as error:
+            self.close()
+            raise EmulatorFailed(f"the data folder {self.path} cannot be used: {error}") from error
+        except EmulatorFailed:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Remove what is temporary, then let others in."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        for lock in self._locks:
+            lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Lock a folder for this process; the system unlocks it when the process ends, however it ends."""
+    file = (folder / _LOCK).open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip()
+        file.close()
+        raise EmulatorFailed(
+            f"the data folder {folder} is in use by another emulator" + (f" (process {owner})" * bool(owner)),
+            remedy="Stop that one, connect to it, or give this one another --data-dir.",
+        ) from error
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _sweep() -> None:
+    """Remove the temporary folders of emulators that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        # Somebody else's, just gone, or in use: then it is not ours to remove.
+        with contextlib.suppress(OSError, EmulatorFailed):
+            lock = folder / _LOCK
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            if time.time() - lock.stat().st_mtime > _SETTLED_SECONDS:
+                with _locked(folder):
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""The parts behind the fronts: who answers which service, what they stand on, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vertexkit.emulator.asgi import Application
+from vertexkit.emulator.methods import AIPLATFORM, LOCATIONS, OPERATIONS, Method
+from vertexkit.emulator.rest_front import HttpPredictor
+
+SERVICE_CLASSES = {
+    f"{AIPLATFORM}.ModelService": "vertexkit.emulator.services.model:ModelService",
+    f"{AIPLATFORM}.EndpointService": "vertexkit.emulator.services.endpoint:EndpointService",
+    f"{AIPLATFORM}.PredictionService": "vertexkit.emulator.services.prediction:PredictionService",
+    OPERATIONS: "vertexkit.emulator.services.operations:OperationsService",
+    LOCATIONS: "vertexkit.emulator.services.locations:LocationsService",
+}
+"""The class that answers each served service, as ``module:class``."""
+
+_log = logging.getLogger(__name__)
+
+
+def implements(method: Method) -> bool:
+    """Whether the emulator implements an RPC; known without starting one."""
+    where = SERVICE_CLASSES.get(method.service)
+    if where is None:
+        return False
+    module, _, name = where.partition(":")
+    return callable(getattr(getattr(importlib.import_module(module), name), method.name, None))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a server serves."""
+
+    services: Mapping[str, object]
+    """What answers, by full service name."""
+    predictor: HttpPredictor | None
+    storage: Application
+    """Cloud Storage, as an ASGI application."""
+    closers: tuple[Callable[[], None], ...] = field(default=())
+    """What to call at the end, in this order."""
+
+    def close(self) -> None:
+        """End every part, also when one of them fails to; blocks."""
+        for close in self.closers:
+            try:
+                close()
+            except Exception:
+                _log.exception("a part of the emulator did not close")
+
+
+def assemble(data_dir: Path, work_dir: Path, loop: asyncio.AbstractEventLoop) -> Parts:
+    """Build the parts on what ``data_dir`` holds.
+
+    Args:
+        data_dir: Where everything durable is.
+        work_dir: Where sockets and working copies go; empty, and gone with the process.
+        loop: The event loop that the fronts run on.
+    """
+    from vertexkit.emulator.gcs import ObjectStore, storage_app
+    from vertexkit.emulator.operations import Operations
+    from vertexkit.emulator.services.endpoint import EndpointService
+    from vertexkit.emulator.services.locations import LocationsService
+    from vertexkit.emulator.services.model import ModelService
+    from vertexkit.emulator.services.operations import OperationsService
+    from vertexkit.emulator.services.prediction import PredictionService
+    from vertexkit.emulator.serving import ServingEngine
+    from vertexkit.emulator.store import Store
+
+    store = Store(data_dir / "vertex.sqlite")
+    operations = Operations(store)
+    objects = ObjectStore(data_dir)
+    serving = ServingEngine(work_dir, loop)
+    endpoints = EndpointService(store, operations, objects, serving, data_dir)
+    prediction = PredictionService(endpoints.routes, serving, loop)
+    return Parts(
+        services={
+            f"{AIPLATFORM}.ModelService": ModelService(store, operations, objects),
+            f"{AIPLATFORM}.EndpointService": endpoints,
+            f"{AIPLATFORM}.PredictionService": prediction,
+            OPERATIONS: OperationsService(operations),
+            LOCATIONS: LocationsService(),
+        },
+        predictor=prediction,
+        storage=storage_app(objects),
+        # Work in progress first, then what it stands on.
+        closers=(operations.close, serving.close, objects.close, store.close),
+    )

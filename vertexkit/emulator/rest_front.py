@@ -1,0 +1,207 @@
+"""The API over REST: an ASGI application that decodes, calls and encodes; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import orjson
+
+from vertexkit.emulator.asgi import JSON, Receive, Scope, Send, error_json, read_body, reply, reply_error
+from vertexkit.emulator.dispatch import Dispatcher, not_implemented, unexpected
+from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.faults import Fault, Faults
+from vertexkit.emulator.http_faults import suffer
+from vertexkit.emulator.methods import AIPLATFORM, Method
+from vertexkit.emulator.transcoding import decode, encode, encode_stream
+from vertexkit.emulator.uri_templates import Match, Router
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+_THREADS = 32
+_PREDICT = re.compile(
+    rb"/v1/(projects/[^/%]+/locations/[^/%]+/endpoints/[^/%:]+):(?P<call>predict|rawPredict)"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Reply(Protocol):
+    """What a model server answered: a status, headers and a body."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers to pass on."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The body, as it came."""
+        ...
+
+
+class HttpPredictor(Protocol):
+    """Answers ``:predict`` and ``:rawPredict`` without decoding what passes through."""
+
+    async def predict_http(
+        self, endpoint_name: str, body: bytes, raw: bool, headers: Mapping[str, str]
+    ) -> Reply:
+        """Answer a prediction request with what the model server answered."""
+        ...
+
+
+class RestFront:
+    """ASGI application for every HTTP rule of the table.
+
+    Args:
+        methods: The RPCs by their gRPC path.
+        dispatcher: What answers them.
+        predictor: What answers predictions, which pass through undecoded; None for nobody.
+        faults: What to go wrong on purpose.
+        info: What ``GET /emulator`` answers.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        dispatcher: Dispatcher,
+        predictor: HttpPredictor | None,
+        faults: Faults,
+        info: Mapping[str, Any],
+    ) -> None:
+        self._router = Router(methods.values())
+        self._dispatcher = dispatcher
+        self._predictor = predictor
+        self._predict_methods = {
+            b"predict": methods[f"/{AIPLATFORM}.PredictionService/Predict"],
+            b"rawPredict": methods[f"/{AIPLATFORM}.PredictionService/RawPredict"],
+        }
+        self._faults = faults
+        self._info = info
+        # Services are synchronous: they may wait for a disk, or for a deploy.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rest")
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        _log.debug("REST %s %s", scope["method"], scope["path"])
+        try:
+            await self._answer(scope, receive, send)
+        except ApiError as error:
+            await reply_error(send, error)
+        except ConnectionError:
+            return  # There is nobody left to answer.
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw_path: bytes = scope["raw_path"]
+        if scope["method"] == "POST" and self._predictor is not None:
+            predict = _PREDICT.fullmatch(raw_path)
+            if predict is not None:
+                fault = self._faults.for_method(self._predict_methods[predict["call"]])
+                await self._perhaps(fault, _Predict(self._predictor, predict), scope, receive, send)
+                return
+        if raw_path.startswith(b"/emulator"):
+            await self._answer_about_self(scope, receive, send)
+            return
+        if raw_path.startswith(b"/v1beta1/"):
+            raise not_implemented(f"v1beta1 of the API, as in {scope['method']} {scope['path']},")
+        match = self._router.find(scope["method"], raw_path.decode("latin-1"))
+        if match is None:
+            raise ApiError(Code.NOT_FOUND, f"Method not found: {scope['method']} {scope['path']}")
+        fault = self._faults.for_method(match.method)
+        await self._perhaps(fault, _Call(self._dispatcher, match, self._threads), scope, receive, send)
+
+    async def _perhaps(
+        self, fault: Fault | None, application: Any, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if fault is None:
+            await application(scope, receive, send)
+        else:
+            await suffer(fault, application, scope, receive, send)
+
+    async def _answer_about_self(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = (scope["method"], scope["path"])
+        if asked == ("GET", "/emulator"):
+            await reply(send, 200, orjson.dumps(self._info))
+        elif asked == ("GET", "/emulator/faults"):
+            await reply(send, 200, orjson.dumps(self._faults.report()))
+        elif asked == ("PUT", "/emulator/faults"):
+            self._faults.replace(await read_body(scope, receive, MAX_BODY_BYTES))
+            await reply(send, 200, orjson.dumps(self._faults.report()))
+        else:
+            raise ApiError(Code.NOT_FOUND, f"Method not found: {scope['method']} {scope['path']}")
+
+
+class _Call:
+    """Answers a request that names an RPC."""
+
+    def __init__(self, dispatcher: Dispatcher, match: Match, threads: ThreadPoolExecutor) -> None:
+        self._dispatcher = dispatcher
+        self._match = match
+        self._threads = threads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(scope, receive, MAX_BODY_BYTES)
+        loop = asyncio.get_running_loop()
+        query = scope["query_string"].decode("latin-1")
+        status, content_type, answer = await loop.run_in_executor(self._threads, self._work, query, body)
+        await reply(send, status, answer, content_type=content_type)
+
+    def _work(self, query: str, body: bytes) -> tuple[int, str, bytes]:
+        """Decode, call and encode, in a thread, for large messages take a while."""
+        method = self._match.method
+        try:
+            if not self._dispatcher.implements(method):
+                # Before decoding, so that what is not there is named whatever was sent.
+                raise not_implemented(method.full_name)
+            request, wanted = decode(self._match, query, body)
+            if method.server_streaming:
+                return 200, *encode_stream(list(self._dispatcher.stream(method, request)), wanted)
+            return 200, *encode(self._dispatcher.call(method, request), wanted)
+        except ApiError as error:
+            return error.code.http_status, JSON, error_json(error)
+        except Exception as error:
+            # A response that cannot be written, for one.
+            broken = unexpected(method.full_name, error)
+            return broken.code.http_status, JSON, error_json(broken)
+
+
+class _Predict:
+    """Answers a prediction, without a thread and without looking inside."""
+
+    def __init__(self, predictor: HttpPredictor, match: re.Match[bytes]) -> None:
+        self._predictor = predictor
+        self._endpoint = match[1].decode()
+        self._raw = match["call"] == b"rawPredict"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(scope, receive, MAX_BODY_BYTES)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            answer = await self._predictor.predict_http(self._endpoint, body, self._raw, headers)
+        except ApiError:
+            raise
+        except Exception as error:
+            raise unexpected(f"{AIPLATFORM}.PredictionService.Predict", error) from error
+        given = {name.lower(): value for name, value in answer.headers.items()}
+        content_type = given.pop("content-type", JSON)
+        given.pop("content-length", None)
+        await reply(
+            send,
+            answer.status,
+            answer.body,
+            content_type=content_type,
+            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items()],
+        )

@@ -1,0 +1,183 @@
+"""The local Vertex AI as one process: its ports, its start, its end.
+
+One event loop carries REST, Cloud Storage and TLS; gRPC has threads of its own. To read on: the
+parts behind the fronts are put together in ``parts.py``, the RPCs are in ``methods.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Callable, Generator
+from dataclasses import asdict
+from pathlib import Path
+
+import uvicorn
+
+from vertexkit import __version__
+from vertexkit.emulator import certificates
+from vertexkit.emulator.asgi import Application
+from vertexkit.emulator.data_dir import DataDir
+from vertexkit.emulator.dispatch import Dispatcher
+from vertexkit.emulator.faults import Faults
+from vertexkit.emulator.grpc_front import GrpcFront
+from vertexkit.emulator.guard import Guard
+from vertexkit.emulator.http_faults import BreakableProtocol, StorageFaults
+from vertexkit.emulator.methods import methods
+from vertexkit.emulator.options import EmulatorInfo, EmulatorOptions
+from vertexkit.emulator.parts import Parts, assemble
+from vertexkit.emulator.rest_front import RestFront
+from vertexkit.emulator.tls_front import TlsFront
+from vertexkit.errors import EmulatorFailed
+
+_LOOPBACK = "127.0.0.1"
+_GRACE_SECONDS = 3
+"""What calls in progress get when the server stops."""
+_KEEP_ALIVE_SECONDS = 600
+"""Longer than clients keep idle connections, so that none is closed under a request."""
+
+Assemble = Callable[[Path, Path, asyncio.AbstractEventLoop], Parts]
+
+
+class Server:
+    """A local Vertex AI in this process.
+
+    Args:
+        options: What was asked for.
+        assemble: Builds the parts behind the fronts.
+    """
+
+    def __init__(self, options: EmulatorOptions, *, assemble: Assemble = assemble) -> None:
+        self._options = options
+        self._assemble = assemble
+        # What has been started, each with how to end it; ended in reverse.
+        self._started = contextlib.AsyncExitStack()
+
+    async def start(self) -> EmulatorInfo:
+        """Start everything; when this returns, every port answers.
+
+        Raises:
+            EmulatorFailed: A port or the data folder is in use. Nothing is left running.
+        """
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End everything: first the ports, then the work, then what the work stands on."""
+        await self._started.aclose()
+
+    async def _start(self) -> EmulatorInfo:
+        options, loop = self._options, asyncio.get_running_loop()
+        # Ports first: to fail on one that is taken should cost nothing.
+        listeners = {
+            name: self._started.enter_context(contextlib.closing(_listen(name, port)))
+            for name, port in (
+                ("grpc", options.grpc_port),
+                ("rest", options.rest_port),
+                ("storage", options.storage_port),
+            )
+        }
+        data = self._started.enter_context(DataDir(options.data_dir))
+        info = _info(options, data.path, {name: port.getsockname()[1] for name, port in listeners.items()})
+        identity = certificates.new_identity()
+        certificates.write_private(Path(info.ca), identity.ca_pem)
+        certificates.write_credentials(Path(info.credentials), project=info.project, storage_url=info.storage)
+
+        table, faults = methods(), Faults(allowed=options.allow_faults)
+        parts = self._assemble(data.path, data.work, loop)
+        # In a thread, because what closes may need the loop to be told that it is over.
+        self._started.push_async_callback(asyncio.to_thread, parts.close)
+        dispatcher = Dispatcher(parts.services)
+        rest = RestFront(table, dispatcher, parts.predictor, faults, asdict(info))
+        self._started.callback(rest.close)
+        grpc = GrpcFront(table, dispatcher, faults, data.work / "grpc.sock")
+        tls = TlsFront(identity.server_context(), str(grpc.socket), listeners["rest"].getsockname()[:2])
+        self._started.callback(tls.close)
+        grpc.start()
+        self._started.push_async_callback(asyncio.to_thread, grpc.stop, _GRACE_SECONDS)
+
+        await self._serve_http(Guard(rest), listeners["rest"])
+        await self._serve_http(Guard(StorageFaults(parts.storage, faults)), listeners["storage"])
+        await tls.start(listeners["grpc"])
+        self._started.callback(tls.stop_listening)
+        return info
+
+    async def _serve_http(self, application: Application, listener: socket.socket) -> None:
+        server = _HttpServer(
+            uvicorn.Config(
+                application,
+                http=BreakableProtocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+
+        async def stop() -> None:
+            server.should_exit = True
+            await serving
+
+        self._started.push_async_callback(stop)
+        while not server.started:
+            if serving.done():
+                raise EmulatorFailed("the HTTP server did not start") from serving.exception()
+            await asyncio.sleep(0.001)
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn, leaving signals to the process that it is only a part of."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture none."""
+        yield
+
+
+def _listen(name: str, port: int) -> socket.socket:
+    """A socket on a loopback port.
+
+    Raises:
+        EmulatorFailed: The port is taken, or not for this user.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # So that a port can be had again at once after a restart.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_LOOPBACK, port))
+        # Now, because two sockets with SO_REUSEADDR may bind one port as long as neither listens.
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+        raise EmulatorFailed(
+            f"port {port} ({name}) {why}", remedy=f"Give another --{name}-port, or none for any free one."
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _info(options: EmulatorOptions, data_dir: Path, ports: dict[str, int]) -> EmulatorInfo:
+    return EmulatorInfo(
+        grpc=f"localhost:{ports['grpc']}",
+        rest=f"http://{_LOOPBACK}:{ports['rest']}",
+        storage=f"http://{_LOOPBACK}:{ports['storage']}",
+        ca=str(data_dir / "ca.pem"),
+        credentials=str(data_dir / "credentials.json"),
+        project=options.project,
+        location=options.location,
+        pid=os.getpid(),
+        version=__version__,
+    )
