@@ -12,17 +12,17 @@ from typing import Final
 from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.images import parse_serving_image
+from vertexkit.saved_model import read_saved_model
 
 __all__ = ["check_artifact"]
 
 # One of these must lie at the top of the artifact.
 _ENTRY_POINTS: Final = {
-    "tensorflow": ("saved_model.pb", "saved_model.pbtxt"),
+    "tensorflow": ("saved_model.pb",),
     "sklearn": ("model.joblib", "model.pkl"),
     "xgboost": ("model.bst", "model.joblib", "model.pkl"),
     "pytorch": ("model.mar",),
 }
-_KERAS_FILES: Final = (".keras", ".h5", ".hdf5")
 
 
 def check_artifact(
@@ -79,47 +79,20 @@ def _check_remote(
 
 
 def _check_folder(folder: Path, framework: str | None, argument: str) -> list[Finding]:
-    shown = str(folder)
-    if not folder.exists():
-        return [Finding(argument, shown, "There is no such folder.", _sibling_remedy(folder))]
-    if not folder.is_dir():
-        file_remedy = "Give the folder that holds it."
-        if folder.suffix in _KERAS_FILES:
-            file_remedy = (
-                f"Serving needs a SavedModel: model.export({str(folder.with_suffix(''))!r}) writes one."
-            )
-        return [Finding(argument, shown, "An artifact is a folder, and this is a file.", file_remedy)]
-    if framework is None:
+    if framework == "tensorflow":
+        try:
+            read_saved_model(folder, argument=argument)
+        except InvalidArgument as error:
+            return [Finding(argument, str(folder), error.problem, error.remedy)]
         return []
-    names = _ENTRY_POINTS[framework]
-    if not any((folder / name).is_file() for name in names):
-        below = sorted(path.parent for name in names for path in folder.glob(f"*/{name}"))
-        # With numbered versions in one folder, the last is the one most recently exported.
-        remedy = f"Did you mean {str(below[-1])!r}?" if below else _export_remedy(framework)
-        return [Finding(argument, shown, _missing(framework), remedy)]
-    return _check_saved_model(folder, argument) if framework == "tensorflow" else []
-
-
-def _check_saved_model(folder: Path, argument: str) -> list[Finding]:
-    """Whether the SavedModel can be read and has a signature to serve, without TensorFlow."""
-    from vertexkit.signature import read_saved_model
-
-    try:
-        info = read_saved_model(folder)
-    except InvalidArgument as error:
-        return [
-            Finding(argument, str(folder), error.args[0].partition(": ")[2].partition("\n")[0], error.remedy)
-        ]
-    if not info.signatures:
-        return [
-            Finding(
-                argument,
-                str(folder),
-                "The SavedModel has no signature, so nothing can be asked of it.",
-                _export_remedy("tensorflow"),
-            )
-        ]
-    return []
+    if not folder.is_dir():
+        problem = (
+            "An artifact is a folder, and this is a file." if folder.exists() else "There is no such folder."
+        )
+        return [Finding(argument, str(folder), problem)]
+    if framework is None or any((folder / name).is_file() for name in _ENTRY_POINTS[framework]):
+        return []
+    return [Finding(argument, str(folder), _missing(framework))]
 
 
 def _missing(framework: str) -> str:
@@ -135,15 +108,3 @@ def _export_remedy(framework: str) -> str | None:
         "Export the Keras model with model.export(folder), "
         "or use tf.saved_model.save(model, folder, signatures=...)."
     )
-
-
-def _sibling_remedy(folder: Path) -> str | None:
-    """The folders that are beside the one that is not there, so that a typing error shows."""
-    parent = folder.parent
-    if not parent.is_dir():
-        return None
-    beside = sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not beside:
-        return None
-    others = f" and {len(beside) - 8} others" if len(beside) > 8 else ""
-    return f"In {str(parent)!r} there are {', '.join(beside[:8])}{others}."

@@ -86,11 +86,13 @@ class InvalidArgument(VertexkitError, ValueError):
     Attributes:
         argument: The name of the argument as the caller wrote it.
         value: The value it had.
+        problem: What is wrong with it.
     """
 
     def __init__(self, argument: str, value: object, problem: str, *, remedy: str | None = None) -> None:
         self.argument = argument
         self.value = value
+        self.problem = problem
         super().__init__(f"{argument}={_shown(value)}: {problem}", remedy=remedy)
 
 
@@ -108,7 +110,8 @@ class Finding:
 
     def __str__(self) -> str:
         """One line: the argument, its value, the problem and the remedy."""
-        line = f"{self.argument}={_shown(self.value)}: {self.problem}"
+        stop = "" if self.problem.endswith((".", "?", ")")) else "."
+        line = f"{self.argument}={_shown(self.value)}: {self.problem}{stop}"
         return line if self.remedy is None else f"{line} Remedy: {self.remedy}"
 
 

@@ -267,7 +267,9 @@ def check(
     if bucket_location is not None:
         findings += check_bucket_location(bucket_location, location)
     if machine is not None:
-        findings += check_deploy(machine=machine, replicas=replicas or (1, 1), image=image)
+        findings += check_deploy(
+            machine=machine, replicas=(1, 1) if replicas is None else replicas, image=image
+        )
     elif replicas is not None:
         findings += check_replicas(replicas)
     if traffic is not None:

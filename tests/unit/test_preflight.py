@@ -1,0 +1,169 @@
+"""Preflight: what is checked together, what is refused, and what is only warned of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vertexkit.errors import Finding, InvalidArgument, PreflightFailed
+from vertexkit.preflight import (
+    MAX_REQUEST_BYTES,
+    PreflightWarning,
+    check,
+    check_deploy,
+    check_endpoint,
+    check_replicas,
+    check_request_size,
+    check_traffic,
+    check_upload,
+    require,
+)
+from vertexkit.types import Machine
+
+IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
+
+
+def arguments(findings: list[Finding]) -> list[str]:
+    return [found.argument for found in findings]
+
+
+def test_nothing_found_goes_on_silently() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        require([])
+
+
+def test_a_warning_is_told_and_goes_on() -> None:
+    with pytest.warns(PreflightWarning, match="retired"):
+        require(check_deploy(machine=Machine("n1-standard-4", "NVIDIA_TESLA_K80")))
+
+
+def test_the_warning_points_at_the_line_of_the_caller_s_caller() -> None:
+    def noun() -> None:
+        require([Finding("a", 1, "odd", warning=True)])
+
+    with pytest.warns(PreflightWarning) as caught:
+        noun()
+    assert Path(caught[0].filename) == Path(__file__)
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_what_would_do() -> None:
+    findings = check_deploy(
+        machine=Machine("e2-standard-4", "NVIDIA_TESLA_T4"), replicas=(3, 1), traffic=101, image=IMAGE
+    )
+    with pytest.warns(PreflightWarning), pytest.raises(PreflightFailed) as caught:
+        require(findings)
+    text = str(caught.value)
+    for words in ("e2-standard-4", "n1-standard-4", "Use (1, 3)", "0 to 100 percent"):
+        assert words in text
+    assert isinstance(caught.value, InvalidArgument)
+    assert arguments(list(caught.value.findings)) == ["accelerator", "replicas", "traffic"]
+
+
+def test_a_good_upload_has_no_findings() -> None:
+    assert (
+        check_upload(
+            name="mnist",
+            location="us-central1",
+            image=IMAGE,
+            artifact="gs://bucket-1/model",
+            artifact_objects=["saved_model.pb"],
+            bucket_location="US-CENTRAL1",
+            model_id="mnist",
+            aliases=["prod"],
+            labels={"team": "ml"},
+        )
+        == []
+    )
+
+
+def test_every_part_of_an_upload_is_checked() -> None:
+    findings = check_upload(
+        name="",
+        location="us-central",
+        image="python:3.11",
+        artifact="gs://B",
+        bucket_location="EU",
+        model_id="1",
+        aliases=["1"],
+        labels={"A": ""},
+    )
+    assert arguments(findings) == [
+        "name",
+        "location",
+        "image",
+        "artifact",
+        "bucket",
+        "model_id",
+        "aliases",
+        "labels['A']",
+    ]
+
+
+def test_every_part_of_an_endpoint_is_checked() -> None:
+    assert check_endpoint(name="mnist", location="us-central1", endpoint_id="mnist", labels={}) == []
+    findings = check_endpoint(name="", location="x", endpoint_id="A", labels={"A": ""})
+    assert arguments(findings) == ["name", "location", "endpoint_id", "labels['A']"]
+
+
+def test_a_machine_can_be_given_by_its_name_alone() -> None:
+    assert check_deploy(machine="n1-standard-2") == []
+    assert arguments(check_deploy(machine="n1-standard-3")) == ["machine"]
+
+
+@pytest.mark.parametrize("replicas", [1, 7, (1, 1), (1, 5)])
+def test_replicas_may_be(replicas: int | tuple[int, int]) -> None:
+    assert check_replicas(replicas) == []
+
+
+@pytest.mark.parametrize("replicas", [0, -1, (0, 1), (5, 1), (1, 2, 3), (1.0, 2), True, ()])
+def test_replicas_may_not_be(replicas: object) -> None:
+    assert arguments(check_replicas(replicas)) == ["replicas"]  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_machines_sold_by_the_rack_need_a_rack_of_replicas() -> None:
+    rack = Machine("a4x-highgpu-4g", "NVIDIA_GB200", 4)
+    assert arguments(check_deploy(machine=rack, replicas=(1, 20))) == ["replicas"]
+    assert check_deploy(machine=rack, replicas=(18, 20)) == []
+
+
+@given(st.one_of(st.integers(), st.floats(), st.booleans(), st.text()))
+def test_a_share_of_traffic_is_a_whole_number_of_percent(percent: object) -> None:
+    fine = type(percent) is int and 0 <= percent <= 100
+    assert (check_traffic(percent) == []) == fine
+
+
+def test_a_request_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    assert check_request_size(MAX_REQUEST_BYTES) == []
+    (found,) = check_request_size(MAX_REQUEST_BYTES + 1)
+    assert "1,500,000" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("wrong", "argument"),
+    [
+        ({"location": "us-central"}, "location"),
+        ({"name": ""}, "name"),
+        ({"artifact": "gs://B"}, "artifact"),
+        ({"bucket_location": "EU"}, "bucket"),
+        ({"image": "python"}, "image"),
+        ({"machine": "n1"}, "machine"),
+        ({"machine": "n1-standard-2", "replicas": 0}, "replicas"),
+        ({"replicas": 0}, "replicas"),
+        ({"traffic": -1}, "traffic"),
+        ({"labels": {"A": ""}}, "labels['A']"),
+        ({"request_bytes": 2_000_000}, "instances"),
+    ],
+)
+def test_check_looks_at_everything_that_it_is_given(wrong: dict[str, object], argument: str) -> None:
+    call: Callable[..., list[Finding]] = check
+    assert arguments(call(**{"location": "us-central1", **wrong})) == [argument]
+
+
+def test_check_looks_at_nothing_that_it_is_not_given() -> None:
+    assert check(location="us-central1") == []
