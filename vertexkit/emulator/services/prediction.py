@@ -1,0 +1,215 @@
+"""PredictionService: requests passed to model servers, their replies given Vertex AI's form.
+
+Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+from google.api import httpbody_pb2
+from google.cloud import aiplatform_v1
+
+from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.routing import Route, Routes
+from vertexkit.emulator.services.prediction_values import from_values, to_value_bytes
+from vertexkit.emulator.serving import NoReplica, RequestTimeout, ServingReply
+
+_LIMIT_BYTES = 1_500_000
+"""Of one request and of one reply, on a shared public endpoint."""
+_PREDICTIONS = b'{"predictions":'
+_OUTPUTS = b'{"outputs":'
+_NOT_PASSED_ON = frozenset(
+    {
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_CODES = {
+    400: Code.INVALID_ARGUMENT,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    409: Code.ABORTED,
+    429: Code.RESOURCE_EXHAUSTED,
+    499: Code.CANCELLED,
+    501: Code.UNIMPLEMENTED,
+    503: Code.UNAVAILABLE,
+    504: Code.DEADLINE_EXCEEDED,
+}
+
+_PredictResponse = aiplatform_v1.PredictResponse.pb()
+
+
+class Serving(Protocol):
+    """What answers requests for a deployment: the serving engine."""
+
+    async def predict(
+        self, key: str, body: bytes, *, raw: bool = False, headers: Mapping[str, str] | None = None
+    ) -> ServingReply:
+        """Answer one request."""
+        ...
+
+
+class PredictionService:
+    """Predict and RawPredict, over both transports.
+
+    Args:
+        routes: Which deployed model answers.
+        serving: What runs the model servers.
+        loop: The event loop that ``serving`` lives in.
+    """
+
+    def __init__(self, routes: Routes, serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
+        self._routes = routes
+        self._serving = serving
+        self._loop = loop
+
+    async def predict_http(
+        self, endpoint_name: str, body: bytes, raw: bool, headers: Mapping[str, str]
+    ) -> ServingReply:
+        """Answer a REST request, whose body passes through undecoded. From the event loop.
+
+        Args:
+            endpoint_name: Resource name of the endpoint.
+            body: The body.
+            raw: Whether it is ``:rawPredict``, rather than ``:predict``.
+            headers: The request's headers, of which a raw request's are passed on.
+
+        Raises:
+            ApiError: There is no such endpoint, nothing on it takes traffic, or the model refused.
+        """
+        route = self._routes.pick(endpoint_name)
+        if raw:
+            return await self._raw(route, body, headers)
+        predictions = await self._predictions(route, body)
+        # The one copy of the reply: predictions as the model server wrote them, and who made them.
+        return ServingReply(200, {}, b"%b,%b" % (predictions[:-1], _signed(route)))
+
+    def Predict(self, request: Any) -> Any:  # noqa: N802  # named as its RPC, as all handlers are
+        """Answer over gRPC, where instances and predictions are protobuf values."""
+        if not request.instances:
+            raise ApiError(
+                Code.INVALID_ARGUMENT,
+                "List of found errors:\t1.Field: instances; Message: Required field is not set.\t",
+            )
+        _check_request_size(request.ByteSize())
+        route = self._routes.pick(request.endpoint)
+        parameters = request.parameters if request.HasField("parameters") else None
+        body = from_values(request.instances, parameters)
+        reply = self._wait(self._predictions(route, body, check_size=False))
+        response = _PredictResponse(
+            deployed_model_id=route.deployed_model_id,
+            model=route.model_name,
+            model_version_id=route.model_version_id,
+            model_display_name=route.model_display_name,
+        )
+        for prediction in _loads(reply)["predictions"]:
+            response.predictions.add().MergeFromString(to_value_bytes(prediction))
+        return response
+
+    def RawPredict(self, request: Any) -> httpbody_pb2.HttpBody:  # noqa: N802  # named as its RPC
+        """Answer an arbitrary body over gRPC."""
+        route = self._routes.pick(request.endpoint)
+        headers = {"content-type": request.http_body.content_type or "application/json"}
+        reply = self._wait(self._raw(route, request.http_body.data, headers))
+        if reply.status != 200:
+            raise _refused(reply)
+        content_type = reply.headers.get("content-type", "application/json")
+        return httpbody_pb2.HttpBody(content_type=content_type, data=reply.body)
+
+    async def _predictions(self, route: Route, body: bytes, *, check_size: bool = True) -> bytes:
+        if check_size:
+            _check_request_size(len(body))
+        reply = await self._ask(route, body)
+        if reply.status != 200:
+            raise _refused(reply)
+        if not reply.body.startswith(_PREDICTIONS):
+            if reply.body.startswith(_OUTPUTS):
+                # The model server knows a format that PredictRequest has no field for.
+                raise ApiError(
+                    Code.INVALID_ARGUMENT,
+                    'Invalid JSON payload received. Unknown name "inputs": Cannot find field.',
+                )
+            raise ApiError(Code.INTERNAL, "The model server's reply holds no predictions.")
+        _check_reply_size(route, len(reply.body))
+        return reply.body
+
+    async def _raw(self, route: Route, body: bytes, headers: Mapping[str, str]) -> ServingReply:
+        _check_request_size(len(body))
+        passed = {name: value for name, value in headers.items() if name.lower() not in _NOT_PASSED_ON}
+        reply = await self._ask(route, body, raw=True, headers=passed)
+        _check_reply_size(route, len(reply.body))
+        signed = {
+            **reply.headers,
+            "X-Vertex-AI-Deployed-Model-Id": route.deployed_model_id,
+            "X-Vertex-AI-Model": route.model_name,
+        }
+        return ServingReply(reply.status, signed, reply.body)
+
+    async def _ask(
+        self, route: Route, body: bytes, *, raw: bool = False, headers: Mapping[str, str] | None = None
+    ) -> ServingReply:
+        try:
+            return await self._serving.predict(route.key, body, raw=raw, headers=headers)
+        except NoReplica as error:
+            raise ApiError(Code.UNAVAILABLE, str(error)) from error
+        except RequestTimeout as error:
+            raise ApiError(Code.DEADLINE_EXCEEDED, str(error)) from error
+
+    def _wait(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _signed(route: Route) -> bytes:
+    """The end of a PredictResponse: all that follows the predictions, without the opening brace."""
+    return orjson.dumps(
+        {
+            "deployedModelId": route.deployed_model_id,
+            "model": route.model_name,
+            "modelDisplayName": route.model_display_name,
+            "modelVersionId": route.model_version_id,
+        }
+    )[1:]
+
+
+def _refused(reply: ServingReply) -> ApiError:
+    """The model server's own words, as Vertex AI passes them on."""
+    return ApiError(_CODES.get(reply.status, Code.INTERNAL), reply.body.decode(errors="replace"))
+
+
+def _check_request_size(size: int) -> None:
+    if size > _LIMIT_BYTES:
+        raise ApiError(Code.INVALID_ARGUMENT, f"The request size ({size} bytes) exceeds 1.500MB limit.")
+
+
+def _check_reply_size(route: Route, size: int) -> None:
+    if size > _LIMIT_BYTES:
+        raise ApiError(
+            Code.INVALID_ARGUMENT,
+            f"Failed to handle request. deployed_model_id: {route.deployed_model_id} with error: "
+            f"`Response size too large. Received at least {size} bytes; max is {_LIMIT_BYTES} bytes.`",
+        )
+
+
+def _loads(body: bytes) -> Any:
+    import json
+
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # NaN and Infinity, which are no JSON, and which a double of a Value can be.
+        return json.loads(body)

@@ -1,0 +1,30 @@
+"""Serving: model server processes, and the routing of requests to them.
+
+The engine knows neither the store nor the services: it is given folders and answers requests.
+"""
+
+from __future__ import annotations
+
+from vertexkit.emulator.serving.engine import ServingEngine
+from vertexkit.emulator.serving.types import (
+    DeploymentSpec,
+    DeploymentStatus,
+    HealthPolicy,
+    NoReplica,
+    ReplicaStatus,
+    RequestTimeout,
+    ServingFailed,
+    ServingReply,
+)
+
+__all__ = [
+    "DeploymentSpec",
+    "DeploymentStatus",
+    "HealthPolicy",
+    "NoReplica",
+    "ReplicaStatus",
+    "RequestTimeout",
+    "ServingEngine",
+    "ServingFailed",
+    "ServingReply",
+]

@@ -1,0 +1,250 @@
+"""The body of a predict request, decoded: TensorFlow Serving's row and columnar formats.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest#predict_api and
+``tensorflow_serving/util/json_tensor.cc``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from vertexkit.emulator.serving.model_server import tensor_json
+from vertexkit.emulator.serving.model_server.errors import RequestError
+from vertexkit.emulator.serving.model_server.signature import NUMPY_DTYPES, Signature, TensorSpec
+from vertexkit.emulator.serving.model_server.tensor_json import shown
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class DecodedRequest:
+    """A predict request, ready for a model."""
+
+    signature: Signature
+    inputs: Mapping[str, Array]
+    """One array for every input of the signature."""
+    row_format: bool
+    """Whether it held ``instances``, and is answered with ``predictions``; else inputs and outputs."""
+
+
+def decode(body: bytes, signatures: Mapping[str, Signature], default: str) -> DecodedRequest:
+    """Decode the body of a predict request.
+
+    Args:
+        body: JSON text, in which ``NaN`` and ``Infinity`` are allowed.
+        signatures: The model's signatures by name.
+        default: The name of the signature that serves a request which names none.
+
+    Raises:
+        RequestError: The body is refused, in TensorFlow Serving's words.
+    """
+    document = _parse(body)
+    if not isinstance(document, dict):
+        raise RequestError(f"JSON Value: {shown(document)} Is not object")
+    signature = _signature(document, signatures, default)
+    rows, columns = "instances" in document, "inputs" in document
+    if rows and columns:
+        raise RequestError(
+            f"JSON Value: {shown(document)} Not formatted correctly expecting only one of 'inputs' "
+            "or 'instances' keys to exist "
+        )
+    # np.asarray takes true for 1, which the model must not: only a body without either word is safe.
+    may_hold_booleans = b"true" in body or b"false" in body
+    if rows:
+        instances = document["instances"]
+        if not isinstance(instances, list):
+            raise RequestError(f"JSON Value: {shown(document)} Excepting 'instances' to be an list/array")
+        if not instances:
+            raise RequestError(f"JSON Value: {shown(document)} No values in 'instances' array")
+        return DecodedRequest(signature, _rows(instances, signature.inputs, may_hold_booleans), True)
+    if columns:
+        return DecodedRequest(
+            signature, _columns(document["inputs"], signature.inputs, may_hold_booleans), False
+        )
+    raise RequestError("Missing 'inputs' or 'instances' key")
+
+
+def _parse(body: bytes) -> Any:
+    if not body:
+        raise RequestError("JSON Parse error: The document is empty")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # NaN and Infinity are no JSON, and orjson refuses them; TensorFlow Serving takes them.
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        words = _PARSE_ERRORS.get(error.msg.partition(" starting at")[0], error.msg)
+        raise RequestError(f"JSON Parse error: {words} at offset: {error.pos}") from None
+    except RecursionError:
+        raise RequestError("JSON Parse error: nested too deeply") from None
+    except ValueError as error:
+        raise RequestError(f"JSON Parse error: Invalid encoding in string. {error}") from None
+
+
+# Python's words for a syntax error, and those of the parser inside TensorFlow Serving.
+_PARSE_ERRORS = {
+    "Expecting value": "Invalid value.",
+    "Extra data": "The document root must not be followed by other values.",
+    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Expecting ',' delimiter": "Missing a comma or closing bracket after a value.",
+    "Unterminated string": "Missing a closing quotation mark in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+}
+
+
+def _signature(document: dict[str, Any], signatures: Mapping[str, Signature], default: str) -> Signature:
+    name = document.get("signature_name", default)
+    if not isinstance(name, str):
+        raise RequestError(
+            f"JSON Value: {shown(document)} not formatted correctly. "
+            "'signature_name' key must be a string value."
+        )
+    signature = signatures.get(name or default)
+    if signature is None:
+        raise RequestError(f'Serving signature name: "{name}" not found in signature def')
+    if not signature.inputs:
+        raise RequestError(f"Failed to get input map for signature: {name}")
+    for spec in signature.inputs.values():
+        if spec.dtype not in NUMPY_DTYPES:
+            raise RequestError(f"Conversion of JSON Value to type: {spec.dtype}", status=501)
+    return signature
+
+
+def _rows(instances: list[Any], specs: Mapping[str, TensorSpec], may_hold_booleans: bool) -> dict[str, Array]:
+    first = instances[0]
+    if not isinstance(first, dict) and len(specs) > 1:
+        raise RequestError(
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map"
+        )
+    if _is_named(first):
+        if all(isinstance(instance, dict) and instance.keys() == specs.keys() for instance in instances):
+            inputs = {}
+            for name, spec in specs.items():
+                array = _quickly([instance[name] for instance in instances], spec, may_hold_booleans)
+                if array is None:
+                    return _named_rows_exactly(instances, specs)
+                inputs[name] = array
+            return inputs
+        return _named_rows_exactly(instances, specs)
+    spec = next(iter(specs.values()))
+    array = _quickly(instances, spec, may_hold_booleans)
+    return {spec.name: _plain_rows_exactly(instances, spec) if array is None else array}
+
+
+def _is_named(instance: Any) -> bool:
+    return isinstance(instance, dict) and not tensor_json.is_base64_object(instance)
+
+
+def _quickly(values: list[Any], spec: TensorSpec, may_hold_booleans: bool) -> Array | None:
+    """The array of ``values``, or None where the exact way must decide or find the words of refusal."""
+    if spec.dtype in {"string", "bool"} or may_hold_booleans:
+        return None
+    try:
+        found = np.asarray(values)
+    except (ValueError, OverflowError):
+        return None
+    # The comparisons are false for NaN too, which the exact way lets pass.
+    sure = found.size > 0 and found.dtype.kind in "iuf"
+    if sure and spec.dtype in tensor_json.EXACT_INTEGER:
+        # An integer among decimals has become one, so what might have been a large integer is looked at.
+        limit = tensor_json.EXACT_INTEGER[spec.dtype]
+        sure = bool(found.max() <= limit and found.min() >= -limit)
+    elif sure:
+        limits = np.iinfo(spec.dtype)
+        sure = found.dtype.kind != "f" and bool(found.max() <= limits.max and found.min() >= limits.min)
+    return found.astype(spec.numpy_dtype, copy=False) if sure else None
+
+
+def _plain_rows_exactly(instances: list[Any], spec: TensorSpec) -> Array:
+    column = _Column(spec)
+    for index, instance in enumerate(instances):
+        if _is_named(instance):
+            raise RequestError(f"Expecting value/list but got object at item {index} of input list")
+        try:
+            column.add(instance)
+        except RequestError as error:
+            raise RequestError(
+                f"Failed to process element: {index} of 'instances' list. "
+                f"Error: INVALID_ARGUMENT: {error.message}"
+            ) from None
+    return column.array()
+
+
+def _named_rows_exactly(instances: Sequence[Any], specs: Mapping[str, TensorSpec]) -> dict[str, Array]:
+    columns = {name: _Column(spec) for name, spec in specs.items()}
+    for index, instance in enumerate(instances):
+        if not _is_named(instance):
+            raise RequestError(f"Expecting object but got list at item {index} of input list")
+        for name, value in instance.items():
+            try:
+                if name not in columns:
+                    raise RequestError(f"JSON object: does not have named input: {name}")
+                columns[name].add(value)
+            except RequestError as error:
+                raise RequestError(
+                    f"Failed to process element: {index} key: {name} of 'instances' list. "
+                    f"Error: INVALID_ARGUMENT: {error.message}"
+                ) from None
+        if instance.keys() != specs.keys():
+            raise RequestError(
+                f"Failed to process element: {index} of 'instances' list. JSON object: {shown(instance)} "
+                f"keys must be equal to: {','.join(specs)}"
+            )
+    return {name: column.array() for name, column in columns.items()}
+
+
+class _Column:
+    """One input's values, instance by instance; all have the shape of the first."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self._spec = spec
+        self._elements: list[Any] = []
+        self._shape: tuple[int, ...] | None = None
+        self._rows = 0
+
+    def add(self, value: Any) -> None:
+        elements, shape = tensor_json.fill(value, self._spec)
+        if self._shape is None:
+            self._shape = shape
+        elif (expected := int(np.prod(self._shape))) != len(elements):
+            raise RequestError(f"Expecting tensor size: {expected} but got: {len(elements)}")
+        elif shape != self._shape:
+            raise RequestError(f"Expecting shape {_written(self._shape)} but got: {_written(shape)}")
+        self._elements += elements
+        self._rows += 1
+
+    def array(self) -> Array:
+        return tensor_json.to_array(self._elements, (self._rows, *(self._shape or ())), self._spec)
+
+
+def _columns(value: Any, specs: Mapping[str, TensorSpec], may_hold_booleans: bool) -> dict[str, Array]:
+    if not _is_named(value):
+        if len(specs) > 1:
+            raise RequestError(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors "
+                "required as per tensorinfo_map"
+            )
+        value = {next(iter(specs)): value}
+    inputs = {}
+    for name, spec in specs.items():
+        if name not in value:
+            raise RequestError(f"Missing named input: {name} in 'inputs' object.")
+        item = value[name]
+        array = _quickly(item, spec, may_hold_booleans) if isinstance(item, list) else None
+        inputs[name] = tensor_json.to_array(*tensor_json.fill(item, spec), spec) if array is None else array
+    return inputs
+
+
+def _written(shape: tuple[int, ...]) -> str:
+    return "[" + ",".join(map(str, shape)) + "]"

@@ -1,0 +1,58 @@
+"""A model's signatures: the tensors that a request feeds and a reply holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a signature."""
+
+    name: str
+    """The name that requests and replies use."""
+    dtype: str
+    """TensorFlow's name of the type: ``float``, ``double``, ``int64``, ``uint8``, ``string``, ..."""
+    shape: tuple[int | None, ...] | None
+    """The sizes, None where any will do; None where even the rank is unknown."""
+
+    @property
+    def numpy_dtype(self) -> np.dtype[np.generic]:
+        """The numpy type that holds it: object for strings.
+
+        Raises:
+            KeyError: JSON cannot carry the type.
+        """
+        return NUMPY_DTYPES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One way of calling a model."""
+
+    name: str
+    inputs: Mapping[str, TensorSpec]
+    """In the order of their names."""
+    outputs: Mapping[str, TensorSpec]
+    """In the order of their names."""
+
+
+NUMPY_DTYPES: Mapping[str, np.dtype[np.generic]] = {
+    "float": np.dtype(np.float32),
+    "double": np.dtype(np.float64),
+    "half": np.dtype(np.float16),
+    "int8": np.dtype(np.int8),
+    "int16": np.dtype(np.int16),
+    "int32": np.dtype(np.int32),
+    "int64": np.dtype(np.int64),
+    "uint8": np.dtype(np.uint8),
+    "uint16": np.dtype(np.uint16),
+    "uint32": np.dtype(np.uint32),
+    "uint64": np.dtype(np.uint64),
+    "bool": np.dtype(np.bool_),
+    "string": np.dtype(np.object_),
+}
+"""TensorFlow's name of every type that a JSON request can carry, and the numpy type for it."""

@@ -1,0 +1,139 @@
+"""The backend that is always right: TensorFlow runs the SavedModel's signatures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vertexkit.emulator.serving.model_server.errors import LoadError, RequestError
+from vertexkit.emulator.serving.model_server.signature import Signature, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+DEFAULT_SIGNATURE = "serving_default"
+_SERVE_TAG = "serve"
+_THREADS = 2
+_INIT_SIGNATURE = "__saved_model_init_op"
+
+# Of a TensorFlow error's canonical code, the HTTP status that TensorFlow Serving answers with.
+_HTTP_STATUS = {
+    1: 499,
+    3: 400,
+    4: 504,
+    5: 404,
+    6: 409,
+    7: 403,
+    8: 429,
+    9: 400,
+    10: 409,
+    11: 400,
+    12: 501,
+    14: 503,
+}
+
+
+class TensorFlowBackend:
+    """A SavedModel in a TensorFlow session.
+
+    A session rather than the restored Python function: it is what TensorFlow Serving runs, and
+    a prepared callable of it is 1.5 times as fast as the quickest way of calling the function.
+
+    Attributes:
+        signatures: The model's signatures by name.
+        default_signature: ``serving_default`` if the model has it, else its first.
+    """
+
+    name = "tensorflow"
+
+    def __init__(self, folder: Path) -> None:
+        import tensorflow as tf
+
+        self._tf = tf
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=_THREADS, inter_op_parallelism_threads=_THREADS
+        )
+        config.gpu_options.allow_growth = True
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        try:
+            with self._session.graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.load(self._session, [_SERVE_TAG], str(folder))
+        except Exception as error:
+            # A SavedModel can be broken in as many ways as there are operations in it.
+            raise LoadError(f"Loading servable failed: {_words(error)}") from error
+        self._definitions = {
+            name: definition
+            for name, definition in meta_graph.signature_def.items()
+            if name != _INIT_SIGNATURE and definition.outputs
+        }
+        if not self._definitions:
+            raise LoadError("The SavedModel has no signature to serve")
+        self.signatures: Mapping[str, Signature] = {
+            name: _signature(tf, name, definition) for name, definition in self._definitions.items()
+        }
+        self.default_signature = (
+            DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else min(self.signatures)
+        )
+        self._callables: dict[str, Callable[..., Sequence[Array]]] = {}
+        self._lock = threading.Lock()
+
+    def run(self, signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Call a signature. Thread-safe.
+
+        Args:
+            signature: One of :attr:`signatures`.
+            inputs: One array for every input, of its dtype; strings as objects of type bytes.
+
+        Returns:
+            One array for every output.
+
+        Raises:
+            RequestError: The model refuses the inputs; the message is TensorFlow's.
+        """
+        call = self._callables.get(signature.name) or self._prepare(signature)
+        try:
+            results = call(*(inputs[name] for name in signature.inputs))
+        except self._tf.errors.OpError as error:
+            status = _HTTP_STATUS.get(error.error_code, 500)
+            raise RequestError(_words(error), status) from error
+        except (TypeError, ValueError) as error:
+            raise RequestError(_words(error)) from error
+        return dict(zip(signature.outputs, results, strict=True))
+
+    def _prepare(self, signature: Signature) -> Callable[..., Sequence[Array]]:
+        definition = self._definitions[signature.name]
+        with self._lock:
+            self._callables[signature.name] = self._session.make_callable(
+                [definition.outputs[name].name for name in signature.outputs],
+                feed_list=[definition.inputs[name].name for name in signature.inputs],
+            )
+        return self._callables[signature.name]
+
+
+def _signature(tf: Any, name: str, definition: Any) -> Signature:
+    return Signature(name, _specs(tf, definition.inputs), _specs(tf, definition.outputs))
+
+
+def _specs(tf: Any, infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    specs = {}
+    for name in sorted(infos):
+        info = infos[name]
+        shape = None
+        if not info.tensor_shape.unknown_rank:
+            shape = tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim)
+        # DT_FLOAT is "float" in TensorFlow Serving's messages, where as_dtype().name says "float32".
+        dtype = tf.as_dtype(info.dtype)
+        specs[name] = TensorSpec(name, _SERVING_NAMES.get(dtype.name, dtype.name), shape)
+    return specs
+
+
+_SERVING_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
+
+
+def _words(error: BaseException) -> str:
+    """An error's message without the stack of Python calls that built the graph."""
+    message = getattr(error, "message", None) or str(error)
+    return str(message).partition("\n\nOriginal stack trace")[0].strip()
