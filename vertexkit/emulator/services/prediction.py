@@ -163,6 +163,7 @@ class PredictionService:
     async def _ask(
         self, route: Route, body: bytes, *, raw: bool = False, headers: Mapping[str, str] | None = None
     ) -> ServingReply:
+        await route.up()
         try:
             return await self._serving.predict(route.key, body, raw=raw, headers=headers)
         except NoReplica as error:

@@ -1,0 +1,329 @@
+"""DeployModel, UndeployModel and MutateDeployedModel."""
+
+from __future__ import annotations
+
+import pytest
+from google.cloud.aiplatform_v1 import types
+from google.longrunning import operations_pb2
+from local_services import IMAGE, PARENT, Vertex, raw
+
+from vertexkit.emulator.errors import ApiError, Code
+
+
+def refused(error: pytest.ExceptionInfo[ApiError]) -> tuple[Code, str]:
+    return error.value.code, error.value.message
+
+
+def test_a_deployed_model_takes_all_traffic_of_an_empty_endpoint(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    deployed = vertex.deploy(endpoint, model)
+    shown = vertex.endpoint(endpoint)
+    assert dict(shown.traffic_split) == {deployed.id: 100}
+    assert [one.id for one in shown.deployed_models] == [deployed.id]
+    assert shown.deployed_models[0].model == model.partition("@")[0]
+    assert shown.deployed_models[0].model_version_id == "1"
+    assert shown.deployed_models[0].display_name == "mnist"
+    assert shown.deployed_models[0].status.available_replica_count == 1
+    assert vertex.endpoints.routes.pick(endpoint).deployed_model_id == deployed.id
+
+
+def test_what_is_served_is_a_copy_of_the_artifact(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload(content=b"as deployed")
+    vertex.deploy(endpoint, model)
+    vertex.artifact(content=b"changed afterwards")
+    (spec,) = vertex.serving.specs.values()
+    assert (spec.artifact_dir / "saved_model.pb").read_bytes() == b"as deployed"
+    assert (spec.artifact_dir / "variables" / "variables.index").read_bytes() == b"index"
+
+
+def test_the_container_finds_the_environment_that_vertex_ai_gives_it(vertex: Vertex) -> None:
+    env = [{"name": "MODEL", "value": "$(AIP_MODEL_NAME)/$(NOBODY)"}, {"name": "RAW", "value": "$$(MODEL)"}]
+    model = vertex.upload(container_spec={"image_uri": IMAGE, "env": env})
+    endpoint = vertex.create_endpoint()
+    deployed = vertex.deploy(endpoint, model)
+    (spec,) = vertex.serving.specs.values()
+    endpoint_id, model_id = endpoint.rpartition("/")[2], model.partition("@")[0].rpartition("/")[2]
+    assert dict(spec.env) == {
+        "AIP_MODE": "PREDICTION",
+        "AIP_FRAMEWORK": "TENSORFLOW",
+        "AIP_HTTP_PORT": "8080",
+        "AIP_HEALTH_ROUTE": f"/v1/endpoints/{endpoint_id}/deployedModels/{deployed.id}",
+        "AIP_PREDICT_ROUTE": f"/v1/endpoints/{endpoint_id}/deployedModels/{deployed.id}:predict",
+        "AIP_STORAGE_URI": str(spec.artifact_dir),
+        "AIP_MACHINE_TYPE": "n1-standard-2",
+        "AIP_PROJECT_NUMBER": endpoint.split("/")[1],
+        "AIP_ENDPOINT_ID": endpoint_id,
+        "AIP_DEPLOYED_MODEL_ID": deployed.id,
+        "AIP_MODEL_NAME": model_id,
+        "AIP_VERSION_NAME": "1",
+        "MODEL": f"{model_id}/$(NOBODY)",
+        "RAW": "$(MODEL)",
+    }
+
+
+def test_a_version_is_deployed_by_id_by_alias_or_by_default(vertex: Vertex) -> None:
+    first = vertex.upload()
+    name = first.partition("@")[0]
+    vertex.upload(parent_model=name, version_aliases=["golden"])
+    endpoint = vertex.create_endpoint()
+    versions = [
+        vertex.deploy(endpoint, model, split=split).model_version_id
+        for model, split in [(name, None), (f"{name}@golden", None), (f"{name}@2", None)]
+    ]
+    assert versions == ["1", "2", "2"]
+
+
+def test_the_new_model_is_key_0_of_the_split(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    old = vertex.deploy(endpoint, model)
+    new = vertex.deploy(endpoint, model, split={"0": 10, old.id: 90})
+    assert dict(vertex.endpoint(endpoint).traffic_split) == {old.id: 90, new.id: 10}
+    picked = [vertex.endpoints.routes.pick(endpoint).deployed_model_id for _ in range(200)]
+    assert picked.count(new.id) == 20
+
+
+def test_without_a_split_a_second_model_gets_no_traffic(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    old = vertex.deploy(endpoint, model)
+    vertex.deploy(endpoint, model)
+    assert dict(vertex.endpoint(endpoint).traffic_split) == {old.id: 100}
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"0": 90}, "must add up to 100"),
+        ({"0": 50, "77": 50}, r"The following DeployedModel ID\(s\) \[77\] do not exist."),
+        ({"0": 150, "OLD": -50}, "between 0 and 100"),
+    ],
+)
+def test_a_split_that_is_none_is_refused_before_anything_starts(
+    vertex: Vertex, split: dict[str, int], words: str
+) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    old = vertex.deploy(endpoint, model)
+    split = {old.id if key == "OLD" else key: percent for key, percent in split.items()}
+    with pytest.raises(ApiError, match=words) as error:
+        vertex.start_deploy(endpoint, model, split=split)
+    assert error.value.code is Code.INVALID_ARGUMENT
+    assert len(vertex.serving.specs) == 1
+
+
+def test_a_failed_deploy_leaves_nothing_and_says_what_the_model_server_said(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload(content=b"broken")
+    before = vertex.endpoint(endpoint)
+    operation = vertex.finished(vertex.start_deploy(endpoint, model))
+    assert operation.error.code == Code.FAILED_PRECONDITION.number
+    assert "bad magic number" in operation.error.message
+    assert "line 2" in operation.error.message
+    assert vertex.endpoint(endpoint) == before
+    assert not vertex.model(model).deployed_models
+    assert list((vertex.data_dir / "serving").iterdir()) == []
+    metadata = types.DeployModelOperationMetadata.pb()()
+    assert operation.metadata.Unpack(metadata)
+    assert metadata.deployment_stage == types.DeploymentStage.FAILED_TO_DEPLOY
+
+
+def test_a_cancelled_deploy_ends_cancelled_and_leaves_nothing(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload(content=b"slow")
+    operation = vertex.start_deploy(endpoint, model)
+    assert not operation.done
+    assert vertex.serving.loading.wait(10)
+    vertex.operations.CancelOperation(operations_pb2.CancelOperationRequest(name=operation.name))
+    operation = vertex.finished(operation)
+    assert operation.error.code == Code.CANCELLED.number
+    assert not vertex.endpoint(endpoint).deployed_models
+    assert not vertex.model(model).deployed_models
+    assert list((vertex.data_dir / "serving").iterdir()) == []
+
+
+def test_while_a_model_comes_up_neither_it_nor_the_endpoint_can_be_deleted(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload(content=b"slow")
+    operation = vertex.start_deploy(endpoint, model, id="7")
+    with pytest.raises(ApiError, match="being-deployed") as error:
+        vertex.endpoints.DeleteEndpoint(raw(types.DeleteEndpointRequest(name=endpoint)))
+    assert error.value.code is Code.FAILED_PRECONDITION
+    with pytest.raises(ApiError, match=endpoint) as error:
+        vertex.models.DeleteModel(raw(types.DeleteModelRequest(name=model.partition("@")[0])))
+    assert error.value.code is Code.FAILED_PRECONDITION
+    with pytest.raises(ApiError, match="7") as error:
+        vertex.start_deploy(endpoint, model, id="7")
+    assert error.value.code is Code.ALREADY_EXISTS
+    vertex.serving.proceed.set()
+    assert not vertex.finished(operation).HasField("error")
+
+
+def test_two_models_are_deployed_on_one_endpoint_at_once(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload(content=b"slow")
+    operations = [vertex.start_deploy(endpoint, model) for _ in range(4)]
+    vertex.serving.proceed.set()
+    for operation in operations:
+        assert not vertex.finished(operation).HasField("error")
+    shown = vertex.endpoint(endpoint)
+    assert len(shown.deployed_models) == 4
+    assert sum(shown.traffic_split.values()) == 100
+    assert len(vertex.model(model).deployed_models) == 4
+
+
+@pytest.mark.parametrize(
+    "image", ["gcr.io/mine/server:1", "us-docker.pkg.dev/vertex-ai/prediction/sklearn-cpu.1-0:latest"]
+)
+def test_an_image_that_cannot_be_served_is_refused_by_name(vertex: Vertex, image: str) -> None:
+    vertex.artifact("other")
+    vertex.objects.write("models", "other/model.joblib", b"x")
+    model = vertex.upload(container_spec={"image_uri": image}, artifact_uri="gs://models/other")
+    with pytest.raises(ApiError, match=image) as error:
+        vertex.start_deploy(vertex.create_endpoint(), model)
+    assert error.value.code is Code.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (
+            {"machine_type": "n1-standard-2", "accelerator_type": "NVIDIA_TESLA_T4"},
+            "Both accelerator_type and accelerator_count should be specified or none.",
+        ),
+        (
+            {"machine_type": "e2-standard-4", "accelerator_type": "NVIDIA_TESLA_T4", "accelerator_count": 1},
+            'Accelerator "NVIDIA_TESLA_T4" is not supported for machine type "e2-standard-4"',
+        ),
+        (
+            {"machine_type": "n1-standard-4", "accelerator_type": "NVIDIA_TESLA_T4", "accelerator_count": 3},
+            'Accelerator count 3 of "NVIDIA_TESLA_T4" is not supported',
+        ),
+        ({"machine_type": "n1-standrad-4"}, 'Machine type "n1-standrad-4" is not supported.'),
+    ],
+)
+def test_machines_that_do_not_exist_are_refused(
+    vertex: Vertex, machine: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ApiError) as error:
+        vertex.start_deploy(vertex.create_endpoint(), vertex.upload(), machine=machine)
+    assert error.value.code is Code.INVALID_ARGUMENT
+    assert words in error.value.message
+
+
+def test_a_deployed_model_needs_dedicated_resources(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    request = types.DeployModelRequest(endpoint=endpoint, deployed_model={"model": model})
+    with pytest.raises(ApiError, match="Required field is not set"):
+        vertex.endpoints.DeployModel(raw(request))
+    request.deployed_model.automatic_resources = types.AutomaticResources(min_replica_count=1)
+    with pytest.raises(ApiError, match="'automatic_resources' is not supported for Model"):
+        vertex.endpoints.DeployModel(raw(request))
+
+
+@pytest.mark.parametrize("accelerator", ["NVIDIA_TESLA_K80", "NVIDIA_TESLA_T4"])
+def test_an_accelerator_is_accepted_served_on_cpu_and_said_so(
+    vertex: Vertex, accelerator: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine = {"machine_type": "n1-standard-4", "accelerator_type": accelerator, "accelerator_count": 1}
+    endpoint = vertex.create_endpoint()
+    vertex.deploy(endpoint, vertex.upload(), machine=machine)
+    shown = vertex.endpoint(endpoint).deployed_models[0]
+    assert f"Served on CPU: the local Vertex AI has no {accelerator}." in shown.status.message
+    assert ("retired" in shown.status.message) == (accelerator == "NVIDIA_TESLA_K80")
+    assert "Served on CPU" in caplog.text
+
+
+def test_replicas_that_the_machine_cannot_hold_are_left_out_and_said_so(
+    vertex: Vertex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vertexkit.emulator.deployments._available_bytes", lambda: 3 * 600 * 2**20)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    endpoint = vertex.create_endpoint()
+    vertex.deploy(endpoint, vertex.upload(), replicas=5)
+    shown = vertex.endpoint(endpoint).deployed_models[0]
+    assert shown.dedicated_resources.min_replica_count == 5
+    assert shown.status.available_replica_count == 3
+    assert "3 of 5 replicas" in shown.status.message
+
+
+def test_the_last_model_can_be_undeployed_with_all_its_traffic(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    deployed = vertex.deploy(endpoint, model)
+    vertex.undeploy(endpoint, deployed.id)
+    shown = vertex.endpoint(endpoint)
+    assert not shown.deployed_models
+    assert not shown.traffic_split
+    assert not vertex.serving.specs
+    assert list((vertex.data_dir / "serving").iterdir()) == []
+    assert not vertex.model(model).deployed_models
+    with pytest.raises(ApiError, match="doesn't have traffic_split") as error:
+        vertex.endpoints.routes.pick(endpoint)
+    assert error.value.code is Code.FAILED_PRECONDITION
+
+
+def test_a_model_with_traffic_is_undeployed_only_when_others_take_it(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    old = vertex.deploy(endpoint, model)
+    new = vertex.deploy(endpoint, model, split={"0": 10, old.id: 90})
+    with pytest.raises(ApiError, match="90 percent") as error:
+        vertex.undeploy(endpoint, old.id)
+    assert error.value.code is Code.FAILED_PRECONDITION
+    with pytest.raises(ApiError, match="add up to 100"):
+        vertex.undeploy(endpoint, old.id, {new.id: 10})
+    vertex.undeploy(endpoint, old.id, {new.id: 100})
+    assert dict(vertex.endpoint(endpoint).traffic_split) == {new.id: 100}
+
+
+def test_a_model_without_traffic_is_undeployed_without_a_split(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    old = vertex.deploy(endpoint, model)
+    idle = vertex.deploy(endpoint, model)
+    vertex.undeploy(endpoint, idle.id)
+    assert dict(vertex.endpoint(endpoint).traffic_split) == {old.id: 100}
+
+
+def test_what_is_not_deployed_cannot_be_undeployed(vertex: Vertex) -> None:
+    endpoint = vertex.create_endpoint()
+    with pytest.raises(ApiError, match="DeployedModel 5 does not exist") as error:
+        vertex.undeploy(endpoint, "5")
+    assert error.value.code is Code.NOT_FOUND
+
+
+def mutate(vertex: Vertex, endpoint: str, deployed_id: str, paths: list[str], **resources: int) -> None:
+    request = types.MutateDeployedModelRequest(
+        endpoint=endpoint,
+        deployed_model={"id": deployed_id, "dedicated_resources": resources},
+        update_mask={"paths": paths},
+    )
+    operation = vertex.finished(vertex.endpoints.MutateDeployedModel(raw(request)))
+    assert not operation.HasField("error"), operation.error
+
+
+def test_a_deployed_model_is_really_resized(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vertexkit.emulator.deployments._available_bytes", lambda: 2**40)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    endpoint = vertex.create_endpoint()
+    deployed = vertex.deploy(endpoint, vertex.upload())
+    paths = ["dedicated_resources.min_replica_count", "dedicated_resources.max_replica_count"]
+    mutate(vertex, endpoint, deployed.id, paths, min_replica_count=2, max_replica_count=4)
+    shown = vertex.endpoint(endpoint).deployed_models[0]
+    assert (shown.dedicated_resources.min_replica_count, shown.dedicated_resources.max_replica_count) == (
+        2,
+        4,
+    )
+    assert shown.dedicated_resources.machine_spec.machine_type == "n1-standard-2"
+    assert list(vertex.serving.replicas.values()) == [2]
+
+
+def test_the_machine_of_a_deployed_model_is_immutable(vertex: Vertex) -> None:
+    endpoint = vertex.create_endpoint()
+    deployed = vertex.deploy(endpoint, vertex.upload())
+    with pytest.raises(ApiError, match="dedicated_resources.machine_spec"):
+        mutate(vertex, endpoint, deployed.id, ["dedicated_resources.machine_spec"])
+
+
+def test_deploying_what_is_not_there_is_not_found(vertex: Vertex) -> None:
+    model = vertex.upload()
+    with pytest.raises(ApiError) as error:
+        vertex.start_deploy(f"{PARENT}/endpoints/1", model)
+    assert error.value.code is Code.NOT_FOUND
+    with pytest.raises(ApiError) as error:
+        vertex.start_deploy(vertex.create_endpoint(), f"{PARENT}/models/1")
+    assert error.value.code is Code.NOT_FOUND
+    with pytest.raises(ApiError) as error:
+        vertex.start_deploy(vertex.create_endpoint(), f"{model.partition('@')[0]}@nobody")
+    assert error.value.code is Code.NOT_FOUND

@@ -1,0 +1,284 @@
+"""How a deployment comes up and goes down: image, artifact, environment, replicas.
+
+Between the endpoint service, which knows resources, and the two engines: the artifact is copied out
+of Cloud Storage, as Vertex AI does, so that nothing done to the bucket later reaches what is served.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vertexkit._core.names import ResourceName
+from vertexkit.emulator.artifacts import artifact_folder
+from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.gcs.store import ObjectStore
+from vertexkit.emulator.machine_resources import replicas_wanted
+from vertexkit.emulator.messages import AcceleratorType, Raw
+from vertexkit.emulator.serving import DeploymentSpec, ServingEngine, ServingFailed
+from vertexkit.emulator.validation import canonical_name
+from vertexkit.images import ServingImage, parse_serving_image
+from vertexkit.machines import RETIRED
+
+_LOGGER = logging.getLogger(__name__)
+
+_DEFAULT_TIMEOUT: Final = 600.0
+"""Seconds that a model may take to come up, unless its container says otherwise."""
+_REPLICA_BYTES: Final = 600 * 2**20
+"""Memory that a model server needs to start: TensorFlow alone takes most of it."""
+_VARIABLE = re.compile(r"\$(?:\$\((?P<escaped>\w+)\)|\((?P<name>\w+)\))")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What has to be known to serve a deployed model."""
+
+    endpoint: ResourceName
+    deployed_model: Raw
+    version: Raw
+    """The row of the model's version."""
+
+    @property
+    def key(self) -> str:
+        """What the serving engine and the folder of the copy are called by."""
+        return self.key_of(str(self.endpoint), self.deployed_model.id)
+
+    @staticmethod
+    def key_of(endpoint_name: str, deployed_model_id: str) -> str:
+        """The key of a deployed model: a short name of a folder, one for each endpoint and id."""
+        return f"{hashlib.sha256(endpoint_name.encode()).hexdigest()[:12]}-{deployed_model_id}"
+
+
+@dataclass(frozen=True)
+class Served:
+    """How a deployment came up."""
+
+    replicas: int
+    message: str
+    """What the user should know, such as that it runs without its GPU; empty for nothing."""
+
+
+class Deployments:
+    """Brings deployments up and down. Safe to use from any thread.
+
+    Args:
+        objects: The local Cloud Storage.
+        serving: What runs the model servers.
+        folder: Where the copies of artifacts are kept, one folder for each deployment.
+    """
+
+    def __init__(self, objects: ObjectStore, serving: ServingEngine, folder: Path) -> None:
+        self._objects = objects
+        self._serving = serving
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def copy_artifact(self, deployment: Deployment) -> None:
+        """Copy the model's artifact to where it is served from.
+
+        Raises:
+            ApiError: FAILED_PRECONDITION, there is nothing to copy.
+        """
+        source = artifact_folder(deployment.version.artifact_uri)
+        target = self._copy_of(deployment.key)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(mode=0o700, parents=True)
+        if (
+            not self._objects.bucket_exists(source.bucket)
+            or self._objects.copy_tree(source.bucket, source.name, target) == 0
+        ):
+            raise ApiError(
+                Code.FAILED_PRECONDITION,
+                f"The artifact {deployment.version.artifact_uri} of {deployment.version.name} is gone.",
+            )
+
+    def bring_up(self, deployment: Deployment, *, cancelled: threading.Event | None = None) -> Served:
+        """Serve a deployment from its copy; blocks until every replica answers.
+
+        Args:
+            deployment: What to serve.
+            cancelled: Stops it when set.
+
+        Raises:
+            ApiError: FAILED_PRECONDITION with the model server's words; CANCELLED.
+        """
+        wanted = replicas_wanted(deployment.deployed_model)
+        replicas = min(wanted, _replicas_that_fit())
+        notes = _notes(deployment, wanted, replicas)
+        for note in notes:
+            _LOGGER.warning(
+                "%s, deployed model %s: %s", deployment.endpoint, deployment.deployed_model.id, note
+            )
+        spec = DeploymentSpec(
+            key=deployment.key,
+            artifact_dir=self._copy_of(deployment.key),
+            env=self._environment(deployment),
+            replicas=replicas,
+        )
+        timeout = deployment.version.container_spec.deployment_timeout.ToTimedelta().total_seconds()
+        try:
+            self._serving.deploy(spec, timeout=timeout or _DEFAULT_TIMEOUT, cancelled=cancelled)
+        except ServingFailed as error:
+            if cancelled is not None and cancelled.is_set():
+                raise ApiError(Code.CANCELLED, "The operation was cancelled.") from error
+            raise ApiError(Code.FAILED_PRECONDITION, _words(error)) from error
+        return Served(replicas, " ".join(notes))
+
+    def resize(self, deployment: Deployment) -> Served:
+        """Serve with as many replicas as the deployed model now asks for.
+
+        Raises:
+            ApiError: FAILED_PRECONDITION, a new replica did not come up.
+        """
+        wanted = replicas_wanted(deployment.deployed_model)
+        # What already runs has its memory: only more than that has to fit.
+        running = len(self._serving.status(deployment.key).replicas)
+        replicas = min(wanted, max(running, running + _replicas_that_fit() - 1))
+        try:
+            self._serving.resize(deployment.key, replicas)
+        except ServingFailed as error:
+            raise ApiError(Code.FAILED_PRECONDITION, _words(error)) from error
+        return Served(replicas, " ".join(_notes(deployment, wanted, replicas)))
+
+    def take_down(self, key: str) -> None:
+        """Stop serving, and remove the copy; nothing happens when there is neither."""
+        self._serving.undeploy(key)
+        self.remove_copy(key)
+
+    def remove_copy(self, key: str) -> None:
+        """Remove the copy of an artifact."""
+        shutil.rmtree(self._folder / key, ignore_errors=True)
+
+    def available(self, key: str) -> int:
+        """How many replicas take requests right now."""
+        try:
+            return sum(replica.routable for replica in self._serving.status(key).replicas)
+        except KeyError:
+            return 0
+
+    def keys(self) -> set[str]:
+        """The keys that there are copies for."""
+        return {folder.name for folder in self._folder.iterdir()}
+
+    def _copy_of(self, key: str) -> Path:
+        return self._folder / key / "model"
+
+    def _environment(self, deployment: Deployment) -> Mapping[str, str]:
+        """What the serving container finds in its environment.
+
+        Source: https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
+        """
+        endpoint, deployed, container = (
+            deployment.endpoint,
+            deployment.deployed_model,
+            deployment.version.container_spec,
+        )
+        image = parse_serving_image(container.image_uri)
+        base = f"/v1/endpoints/{endpoint.id}/deployedModels/{deployed.id}"
+        port = container.ports[0].container_port if container.ports else 8080
+        environment = {
+            "AIP_MODE": "PREDICTION",
+            "AIP_FRAMEWORK": "" if image is None else image.framework.upper(),
+            "AIP_HTTP_PORT": str(port),
+            "AIP_HEALTH_ROUTE": container.health_route or base,
+            "AIP_PREDICT_ROUTE": container.predict_route or f"{base}:predict",
+            "AIP_STORAGE_URI": str(self._copy_of(deployment.key)),
+            "AIP_MACHINE_TYPE": deployed.dedicated_resources.machine_spec.machine_type,
+            "AIP_PROJECT_NUMBER": endpoint.project,
+            "AIP_ENDPOINT_ID": endpoint.id,
+            "AIP_DEPLOYED_MODEL_ID": deployed.id,
+            "AIP_MODEL_NAME": canonical_name(deployment.version.name, "models").id,
+            "AIP_VERSION_NAME": deployment.version.version_id,
+        }
+        for variable in container.env:
+            environment[variable.name] = _expanded(variable.value, environment)
+        return environment
+
+
+def check_servable(version: Raw) -> ServingImage:
+    """Refuse, by name, what the local Vertex AI cannot serve.
+
+    Args:
+        version: The row of a model's version.
+
+    Raises:
+        ApiError: UNIMPLEMENTED.
+    """
+    container = version.container_spec
+    image = parse_serving_image(container.image_uri)
+    if image is None or image.framework != "tensorflow":
+        raise ApiError(
+            Code.UNIMPLEMENTED,
+            f"The local Vertex AI does not serve the image {container.image_uri}: it serves the prebuilt "
+            "TensorFlow images only, of any version, CPU or GPU, such as "
+            "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest.",
+        )
+    for field in ("command", "args", "invoke_route_prefix", "grpc_ports"):
+        if getattr(container, field):
+            raise ApiError(
+                Code.UNIMPLEMENTED,
+                f"The local Vertex AI does not support container_spec.{field} of {version.name}.",
+            )
+    return image
+
+
+def _notes(deployment: Deployment, wanted: int, replicas: int) -> list[str]:
+    """What is not as the user asked for."""
+    notes = []
+    machine = deployment.deployed_model.dedicated_resources.machine_spec
+    image = parse_serving_image(deployment.version.container_spec.image_uri)
+    accelerator = AcceleratorType(machine.accelerator_type).name if machine.accelerator_type else None
+    if accelerator is not None:
+        notes.append(f"Served on CPU: the local Vertex AI has no {accelerator}.")
+        if accelerator in RETIRED:
+            notes.append(f"{accelerator}: {RETIRED[accelerator]}.")
+    elif image is not None and image.gpu:
+        notes.append("Served on CPU: the image is built for GPUs, and the local Vertex AI has none.")
+    if replicas < wanted:
+        notes.append(f"Served by {replicas} of {wanted} replicas: this machine holds no more.")
+    return notes
+
+
+def _replicas_that_fit() -> int:
+    """How many more model servers this machine can hold; at least one."""
+    by_processor = 2 * (os.cpu_count() or 1)
+    return max(1, min(by_processor, _available_bytes() // _REPLICA_BYTES))
+
+
+def _available_bytes() -> int:
+    """Memory that processes can still get."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        # Not Linux: half of what there is serves as an estimate.
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _words(error: ServingFailed) -> str:
+    """What the model server said, as the operation's error shows it."""
+    lines = [str(error.message)]
+    if error.log_tail:
+        lines += ["Last lines of the model server:", *error.log_tail]
+    return "\n".join(lines)
+
+
+def _expanded(value: str, environment: Mapping[str, str]) -> str:
+    """``value`` with every ``$(NAME)`` that is known replaced; ``$$(NAME)`` stays ``$(NAME)``."""
+
+    def replacement(found: re.Match[str]) -> str:
+        if found["escaped"] is not None:
+            return f"$({found['escaped']})"
+        return environment.get(found["name"], found[0])
+
+    return _VARIABLE.sub(replacement, value)

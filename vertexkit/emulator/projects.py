@@ -1,0 +1,25 @@
+"""Projects: any name is one, and each has a number, as in Google Cloud.
+
+Requests name a project by id or by number; answers, and everything stored, by number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+_DIGITS = 12
+
+
+@lru_cache(maxsize=4096)
+def project_number(project: str) -> str:
+    """The number of a project: 12 digits that depend on nothing but its id.
+
+    Args:
+        project: Project id, or a number, which stays itself.
+    """
+    if project.isascii() and project.isdigit():
+        return project
+    hashed = int.from_bytes(hashlib.sha256(project.encode()).digest()[:8], "big")
+    lowest: int = 10 ** (_DIGITS - 1)
+    return str(lowest + hashed % (9 * lowest))
