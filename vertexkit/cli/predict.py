@@ -1,0 +1,46 @@
+"""``vertexkit predict``: instances from a file, predictions to a file or to standard output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vertexkit.cli.connection import connected
+from vertexkit.cli.formats import FORMATS, format_of, read_instances, write_predictions
+
+if TYPE_CHECKING:
+    from vertexkit.session import Session
+
+
+@click.command()
+@click.argument("endpoint")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "--format", "kind", type=click.Choice(FORMATS), help="Format of FILE; by default what its name says."
+)
+@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, writable=True), help="Where to write.")
+@click.option(
+    "--timeout", type=float, default=600.0, show_default=True, metavar="SECONDS", help="Deadline in all."
+)
+@connected
+def predict(
+    *, session: Session, endpoint: str, file: str, kind: str | None, out: str | None, timeout: float
+) -> None:
+    """Predict the instances in FILE ("-" for standard input) with ENDPOINT.
+
+    ENDPOINT is an endpoint's id, resource name or display name. FILE is json, jsonl, npy, npz or csv.
+    Without --out, predictions are printed as JSON, one a line.
+    """
+    kind = kind or ("json" if file == "-" else format_of(file, "FILE"))
+    # Looked at before the endpoint is asked for anything, which may cost.
+    out_kind = "jsonl" if out is None else format_of(out, "--out")
+    with click.open_file(file, "rb") as source:
+        instances = read_instances(source, kind, file)
+    predictions = session.endpoints.get(endpoint).predict(instances, timeout=timeout)
+    if out is None:
+        write_predictions(predictions, click.get_binary_stream("stdout"), out_kind, "-")
+        return
+    # Atomic, so that a failure leaves no half-written file where a script looks for a whole one.
+    with click.open_file(out, "wb", atomic=True) as target:
+        write_predictions(predictions, target, out_kind, out)
