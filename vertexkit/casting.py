@@ -131,14 +131,14 @@ def cast(argument: str, array: Array, spec: TensorSpec) -> Array:
 
 
 def kind_of(dtype: str) -> str:
-    """The letter that numpy has for the kind of a dtype of a signature; ``""`` if JSON cannot carry it."""
+    """The letter that numpy has for the kind of a dtype of a signature; ``"?"`` if JSON cannot carry it."""
     if dtype in FLOATS_BY_NAME:
         return "f"
     try:
         kind = np.dtype(dtype).kind
     except TypeError:
-        return ""
-    return kind if kind in "biuf" else ""
+        return "?"
+    return kind if kind in "biuf" else "?"
 
 
 def _cast_to_bool(argument: str, array: Array, spec: TensorSpec) -> Array:

@@ -85,18 +85,20 @@ def encode(
     most = max(_rows_by_reply(signature, limit) // step, 1) * step
     requests: list[EncodedRequest] = []
     start = 0
-    per_row = _bytes_per_row(batch, limit, step)
+    room = limit - len(_body(batch, 0, 0, envelope)) + 1
+    per_row = _bytes_per_row(batch, start, room)
     while start < batch.count:
-        rows = _rows_to_take(batch.count - start, per_row, limit, step, most)
+        left = batch.count - start
+        fitting = min(max(int(room / per_row) // step, 1) * step, most)
+        wanted = -(-left // fitting)
+        # Requests of equal size, for the slowest decides how long the call takes.
+        rows = min(-(-left // (wanted * step)) * step, left, most)
         body = _body(batch, start, start + rows, envelope)
-        while len(body) > limit:
-            if rows == step:
-                raise _too_large(start, rows, len(body), limit)
-            # The sample was kinder than these rows are.
-            per_row = max(per_row, len(body) / rows)
-            fewer = min(rows // 2, int(limit / per_row))
-            rows = max(fewer // step, 1) * step
+        if len(body) > limit:
+            rows = _rows_that_fit(batch, range(start, start + rows), limit, step, envelope)
             body = _body(batch, start, start + rows, envelope)
+            if start + rows < batch.count:
+                per_row = _bytes_per_row(batch, start + rows, room)
         requests.append(EncodedRequest(body, start, start + rows))
         start += rows
     return requests
@@ -157,6 +159,9 @@ def decode_replies(replies: Sequence[Reply], signatures: Sequence[Signature | No
     Raises:
         PredictionFailed: A reply is not what its signature promises.
     """
+    if all(signature is None for signature in signatures):
+        # Whether rows that nothing is known of fit one array shows when all are together.
+        return arrays_of([row for reply in replies for row in reply.predictions], None)
     pairs = zip(replies, signatures, strict=True)
     return joined([arrays_of(reply.predictions, signature) for reply, signature in pairs])
 
@@ -242,30 +247,38 @@ def _body(batch: Batch, start: int, stop: int, envelope: Mapping[str, Any]) -> b
         raise InvalidArgument("instances", f"{start}:{stop}", f"JSON cannot carry them: {error}") from error
 
 
-def _bytes_per_row(batch: Batch, limit: int, step: int) -> float:
-    """Estimate from a sample of rows spread over all of them; the plan corrects it as it goes."""
-    first = len(_body(batch, 0, 1, {}))
-    if first * batch.count * 2 <= limit:
+def _bytes_per_row(batch: Batch, start: int, room: int) -> float:
+    """Estimate for the rows from ``start`` on, each with its comma, from a sample spread over them."""
+    left = batch.count - start
+    first = _rows_bytes(batch, start, start + 1)
+    if first * left * 2 <= room:
         return first
-    sampled = min(max(limit // first, 1), _SAMPLE_ROWS, batch.count)
-    stride = batch.count / sampled
-    rows = [int(index * stride) for index in range(sampled)]
+    sampled = min(max(room // first, 1), _SAMPLE_ROWS, left)
+    rows = [start + index * left // sampled for index in range(sampled)]
     columns = {name: _picked(column, rows) for name, column in batch.columns.items()}
-    return len(_body(Batch(columns, sampled), 0, sampled, {})) / sampled
+    return _rows_bytes(Batch(columns, sampled), 0, sampled) / sampled
+
+
+def _rows_bytes(batch: Batch, start: int, stop: int) -> int:
+    """Bytes of the rows, with a comma behind each."""
+    return len(_body(batch, start, stop, {})) - len(b'{"instances":[]}') + 1
 
 
 def _picked(column: Array | list[Any], rows: list[int]) -> Array | list[Any]:
     return column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
 
 
-def _rows_to_take(left: int, per_row: float, limit: int, step: int, most: int) -> int:
-    """Rows of the next request: as few requests as possible, and those of equal size."""
-    requests = max(-(-int(left * per_row) // limit), -(-left // most), 1)
-    if requests > 1:
-        # A little slack, so that rows above the average do not spill into one request more.
-        requests = max(-(-int(left * per_row * 1.02) // limit), -(-left // most))
-    rows = -(-left // requests)
-    return min(max(-(-rows // step), 1) * step, left, most)
+def _rows_that_fit(batch: Batch, rows: range, limit: int, step: int, envelope: Mapping[str, Any]) -> int:
+    """How many of the rows fit a request, by the size of each: the estimate was too low."""
+    size = len(_body(batch, rows.start, rows.start, envelope)) - 1
+    for taken, row in enumerate(rows):
+        size += _rows_bytes(batch, row, row + 1)
+        if size > limit:
+            fitting = taken - taken % step
+            if fitting == 0:
+                raise _too_large(rows.start, step, size, limit)
+            return fitting
+    return len(rows)
 
 
 def _rows_by_reply(signature: Signature | None, limit: int) -> int:
@@ -282,13 +295,12 @@ def _rows_by_reply(signature: Signature | None, limit: int) -> int:
 
 
 def _too_large(start: int, rows: int, size: int, limit: int) -> InvalidArgument:
-    which = f"instances[{start}]" if rows == 1 else f"instances[{start}:{start + rows}]"
     remedy = "Send smaller instances (fewer digits, an encoded image as bytes), or use batch prediction."
     if limit < size <= DEDICATED_LIMIT:
         remedy += f" A dedicated endpoint takes {DEDICATED_LIMIT / 1e6:g} MB."
     return InvalidArgument(
-        which,
-        f"{size} bytes",
+        f"instances[{start}]" if rows == 1 else f"instances[{start}:{start + rows}]",
+        f"{size} bytes" if rows == 1 else f"{size} bytes or more",
         f"one request carries {limit} bytes at most, and this cannot be split further",
         remedy=remedy,
     )

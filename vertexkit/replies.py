@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vertexkit.casting import EXACT_IN_FLOAT64, FLOATS_BY_NAME, Array
+from vertexkit.casting import EXACT_IN_FLOAT64, FLOATS_BY_NAME, Array, kind_of
 from vertexkit.errors import PredictionFailed
 from vertexkit.types import Signature, TensorSpec
 
@@ -26,23 +26,21 @@ def arrays_of(predictions: Sequence[Any], signature: Signature | None) -> Predic
     Raises:
         PredictionFailed: They are not what the signature promises.
     """
-    outputs = None if signature is None else signature.outputs
-    if _all_named(predictions):
-        names = list(predictions[0]) if outputs is None else list(outputs)
-        columns = {}
-        for name in names:
-            try:
-                column = [row[name] for row in predictions]
-            except KeyError:
-                raise PredictionFailed(f"a prediction lacks the output {name!r}") from None
-            columns[name] = _array(column, None if outputs is None else outputs[name])
-        # A model of one output gives an array, whether or not its server names it.
-        return columns[names[0]] if outputs is not None and len(outputs) == 1 else columns
-    if outputs is None:
-        return _array(predictions, None)
-    if len(outputs) != 1:
-        raise PredictionFailed(f"the predictions are not named, where the outputs are {', '.join(outputs)}")
-    return _array(predictions, next(iter(outputs.values())))
+    if signature is None:
+        if not _are_rows(predictions) or any(row.keys() != predictions[0].keys() for row in predictions):
+            return _array(predictions, None)
+        return {name: _array([row[name] for row in predictions], None) for name in predictions[0]}
+    outputs = signature.outputs
+    if not _are_rows(predictions):
+        if len(outputs) > 1:
+            raise PredictionFailed(f"the model gave no names, where its outputs are {', '.join(outputs)}")
+        return _array(predictions, next(iter(outputs.values())))
+    for name in outputs:
+        if not all(name in row for row in predictions):
+            raise PredictionFailed(f"the model gave predictions without its output {name!r}")
+    columns = {name: _array([row[name] for row in predictions], spec) for name, spec in outputs.items()}
+    # A model of one output gives an array, whether or not its server names it.
+    return columns if len(outputs) > 1 else next(iter(columns.values()))
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
@@ -97,8 +95,10 @@ def _texts(values: Sequence[Any]) -> Array:
 
 
 def _numbers(values: Sequence[Any], spec: TensorSpec) -> Array:
-    floats = spec.dtype in FLOATS_BY_NAME
-    target = np.dtype("float32" if floats else spec.dtype)
+    if kind_of(spec.dtype) == "?":
+        # JSON has no form for the dtype that could be held against what came.
+        return _best_array(values)
+    target = np.dtype("float32" if spec.dtype in FLOATS_BY_NAME else spec.dtype)
     try:
         if target.kind == "f":
             # In float64 first: None, which some servers write for NaN, and "Infinity" become floats.
@@ -164,7 +164,8 @@ def _leaves(value: Any) -> Any:
     return value
 
 
-def _all_named(predictions: Sequence[Any]) -> bool:
+def _are_rows(predictions: Sequence[Any]) -> bool:
+    """Whether all are JSON objects of named outputs."""
     return bool(predictions) and all(
         isinstance(row, Mapping) and bool(row) and set(row) != {"b64"} for row in predictions
     )
