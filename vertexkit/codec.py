@@ -192,7 +192,7 @@ def read_reply(body: bytes, *, resource: str | None = None, instances: range | N
     Raises:
         PredictionFailed: It is not JSON, or has no list of predictions.
     """
-    reply = load_json(body)
+    reply = load_json(body, resource=resource, instances=instances)
     predictions = reply.get("predictions") if isinstance(reply, Mapping) else None
     if not isinstance(predictions, list):
         raise PredictionFailed(
@@ -221,7 +221,7 @@ def check_count(reply: Reply, instances: range, *, resource: str | None = None) 
         )
 
 
-def load_json(body: bytes) -> Any:
+def load_json(body: bytes, *, resource: str | None = None, instances: range | None = None) -> Any:
     """Read JSON as model servers write it, which may hold NaN and Infinity.
 
     Raises:
@@ -235,7 +235,9 @@ def load_json(body: bytes) -> Any:
         # Slower, and only for what JSON forbids and TensorFlow Serving writes nevertheless.
         return json.loads(body)
     except ValueError as error:
-        raise PredictionFailed(f"the reply is not JSON: {_excerpt(body)}") from error
+        raise PredictionFailed(
+            f"the reply is not JSON: {_excerpt(body)}", resource=resource, instances=instances
+        ) from error
 
 
 def _body(batch: Batch, start: int, stop: int, envelope: Mapping[str, Any]) -> bytes:

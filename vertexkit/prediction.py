@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
 
 from vertexkit._core.fan_out import fan_out
 from vertexkit._core.retry import may_try_again, retrying
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from vertexkit.types import Signature
 
 __all__ = ["PredictResponse", "Predictor", "RawPrediction", "RequestInfo", "http_sender"]
+
+Predicted: TypeAlias = "np.ndarray[Any, Any] | Any"
+"""An array; a dict of arrays by output name for a model of several outputs.
+
+To type checkers it is an array, or anything: which of the two it is, the model decides.
+"""
 
 CONCURRENT_REQUESTS = 8
 """Requests of one call under way at a time. More only queue: a replica serves few at once."""
@@ -88,7 +94,7 @@ class RequestInfo:
 class PredictResponse:
     """What ``predict(..., return_response=True)`` gives."""
 
-    predictions: np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
+    predictions: Predicted
     """As ``predict`` gives them without ``return_response``."""
     deployed_model_ids: tuple[str, ...] = field(repr=False)
     """For each instance, the id of the deployed model that answered."""
@@ -208,6 +214,26 @@ class Predictor:
             signatures=DeployedSignatures(clients.http_json, endpoint, storage_url=target.storage_url),
         )
 
+    @overload
+    def predict(
+        self, instances: Any, *, parameters: Any = None, timeout: float = ..., return_response: Literal[True]
+    ) -> PredictResponse: ...
+
+    @overload
+    def predict(
+        self,
+        instances: Any,
+        *,
+        parameters: Any = None,
+        timeout: float = ...,
+        return_response: Literal[False] = False,
+    ) -> Predicted: ...
+
+    @overload
+    def predict(
+        self, instances: Any, *, parameters: Any = None, timeout: float = ..., return_response: bool
+    ) -> Predicted | PredictResponse: ...
+
     def predict(
         self,
         instances: Any,
@@ -215,7 +241,7 @@ class Predictor:
         parameters: Any = None,
         timeout: float = DEFAULT_TIMEOUT,
         return_response: bool = False,
-    ) -> Predictions | PredictResponse:
+    ) -> Predicted | PredictResponse:
         """Predict instances, in as few requests as the limits allow, sent at the same time.
 
         A request that fails in passing (the connection breaks, 429, 502, 503, 504) is sent again until

@@ -57,6 +57,8 @@ def fan_out(
                 done.put((index, work[index](), None))
             except BaseException as error:
                 done.put((index, None, error))
+                # Here already, so that nothing is started before the caller has woken up.
+                stop.set()
 
     results: dict[int, T] = {}
     try:
