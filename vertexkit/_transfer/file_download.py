@@ -1,0 +1,251 @@
+"""One object of a download: what is fetched of it, and how it becomes a file."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
+from vertexkit._transfer.engine import Get
+from vertexkit._transfer.file_upload import Count, words
+from vertexkit._transfer.local_tree import UNFINISHED_PREFIX, UNFINISHED_SUFFIX
+from vertexkit._transfer.objects_api import ObjectsApi
+from vertexkit._transfer.patience import Patience, Stopped, is_passing
+from vertexkit._transfer.values import ObjectInfo
+from vertexkit.errors import ChecksumMismatch, VertexkitError
+
+_BLOCK = 1024 * 1024
+
+
+class FileDownload(Get):
+    """One object on its way to one file.
+
+    The bytes go to a file of another name beside it, which is renamed once its checksum has been found
+    right. What an interrupted download has written of a large object stays, and is gone on from.
+
+    Args:
+        found: The object.
+        path: The file that it becomes.
+        count: Where to tell the progress.
+    """
+
+    def __init__(self, found: ObjectInfo, path: Path, count: Count) -> None:
+        self.found = found
+        self.name = found.name
+        self.generation = found.generation
+        self.size = found.size
+        self.path = path
+        self.is_done = False
+        self.is_skipped = False
+        self.is_damaged = False
+        self.failure: str | None = None
+        self.error: VertexkitError | OSError | None = None
+        self._count = count
+        # A name of its own for each generation: what is gone on from must be the same object. The
+        # file's own name is not in it, because that may have the greatest length already.
+        digest = hashlib.sha256(os.fsencode(f"{found.uri}#{found.generation}#{path.name}")).hexdigest()[:32]
+        self._part = path.with_name(f"{UNFINISHED_PREFIX}{digest}{UNFINISHED_SUFFIX}")
+
+    def is_wanted(self) -> bool:
+        """Whether the file is not there yet, or another."""
+        try:
+            # What is stored compressed is a file uncompressed, and cannot be compared.
+            if self.found.content_encoding is None and self.path.stat().st_size == self.found.size:
+                self.is_skipped = encoded(file_crc32c(self.path)) == self.found.crc32c
+        except OSError:
+            # It is not there, or cannot be read; if it cannot be written either, that will be told.
+            return True
+        if self.is_skipped:
+            self._count.tracker.advance(self.found.size)
+            self._count.file_done()
+        return not self.is_skipped
+
+    def received(self, data: bytes) -> None:
+        """See `Get.received`."""
+        self._verify(len(data), crc32c(data))
+        with self._open_part() as descriptor:
+            os.ftruncate(descriptor, 0)
+            _write_all(descriptor, data)
+            self._finish()
+        self._count.tracker.advance(self.found.size)
+        self._done()
+
+    def failed(self, error: VertexkitError | OSError) -> None:
+        """See `Job.failed`."""
+        self.failure, self.error = words(error), error
+        self.is_damaged = isinstance(error, ChecksumMismatch)
+        self._count.file_done()
+
+    def fetch_large(self, api: ObjectsApi, patience: Patience) -> None:
+        """Fetch the object in order, so that it can be interrupted; tells the outcome only here."""
+        try:
+            if self.is_wanted():
+                with self._open_part() as descriptor:
+                    _Stream(self, api, patience, descriptor).run()
+                    self._finish()
+                self._done()
+        except Stopped:
+            return
+        except (VertexkitError, OSError) as error:
+            self.failed(error)
+
+    def advance(self, n: int) -> None:
+        """Tell the progress of ``n`` bytes."""
+        self._count.tracker.advance(n)
+
+    def is_right(self, size: int, checksum: int) -> bool:
+        """Whether these are the size and the CRC-32C of the object."""
+        # Objects composed or encrypted in some ways have no crc32c to compare with; all have a size.
+        return size == self.found.size and self.found.crc32c in ("", encoded(checksum))
+
+    def _verify(self, size: int, checksum: int) -> None:
+        if not self.is_right(size, checksum):
+            raise damaged(self.found, size, checksum)
+
+    def _done(self) -> None:
+        self.is_done = True
+        self._count.file_done()
+
+    def _finish(self) -> None:
+        """Give the complete part its name."""
+        if self.found.content_encoding == "gzip":
+            self._expand()
+        self._part.replace(self.path)
+
+    def _expand(self) -> None:
+        """Replace the part by what it holds compressed, as the service itself would have sent it."""
+        expanded = self._part.with_name(f"{self._part.stem}-expanded{UNFINISHED_SUFFIX}")
+        inflate = zlib.decompressobj(wbits=31)
+        try:
+            with self._part.open("rb") as source, expanded.open("wb") as target:
+                while block := source.read(_BLOCK):
+                    target.write(inflate.decompress(block))
+                target.write(inflate.flush())
+        except zlib.error as error:
+            expanded.unlink(missing_ok=True)
+            raise OSError(f"it is said to be gzip, and is not: {error}") from None
+        expanded.replace(self._part)
+
+    @contextlib.contextmanager
+    def _open_part(self) -> Iterator[int]:
+        """The part, open and locked; it goes when it is not worth keeping."""
+        while True:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self._part, flags, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                raise OSError("another download of it is running") from None
+            # Another download may have finished, and renamed it, just before it was locked here.
+            if _is_same(self._part, descriptor):
+                break
+            os.close(descriptor)
+        try:
+            yield descriptor
+        except BaseException as error:
+            worth_keeping = self.found.size >= 16 * _BLOCK and not isinstance(error, ChecksumMismatch)
+            if not worth_keeping:
+                self._part.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+class _Stream:
+    """The bytes of one large object, in order, into its part."""
+
+    def __init__(self, file: FileDownload, api: ObjectsApi, patience: Patience, descriptor: int) -> None:
+        self._file = file
+        self._api = api
+        self._patience = patience
+        self._descriptor = descriptor
+        self._written = 0
+        self._checksum = 0
+
+    def run(self) -> None:
+        """Fetch what is missing.
+
+        Raises:
+            ChecksumMismatch: The bytes are not the object's.
+        """
+        gone_on = self._go_on()
+        self._fetch()
+        if not self._is_right() and gone_on:
+            # What was there already may be what is wrong.
+            self._begin_anew()
+            self._fetch()
+        if not self._is_right():
+            raise damaged(self._file.found, self._written, self._checksum)
+
+    def _is_right(self) -> bool:
+        return self._file.is_right(self._written, self._checksum)
+
+    def _go_on(self) -> bool:
+        """Take in what an earlier download has left; whether there was anything."""
+        held = os.fstat(self._descriptor).st_size
+        if held > self._file.found.size:
+            os.ftruncate(self._descriptor, 0)
+            return False
+        while self._written < held:
+            self._patience.check()
+            self._take(os.pread(self._descriptor, _BLOCK, self._written))
+        return held > 0
+
+    def _begin_anew(self) -> None:
+        os.ftruncate(self._descriptor, 0)
+        self._file.advance(-self._written)
+        self._written = self._checksum = 0
+
+    def _fetch(self) -> None:
+        if self._written == self._file.found.size:
+            return
+        try:
+            self._attempt()
+        except VertexkitError as error:
+            if not is_passing(error):
+                raise
+            self._patience.again(self._attempt, error)
+
+    def _attempt(self) -> None:
+        """Fetch from where the file ends."""
+        found = self._file.found
+        blocks = self._api.stream(
+            found.name, start=self._written, stop=found.size, generation=found.generation
+        )
+        for block in blocks:
+            self._patience.check()
+            os.lseek(self._descriptor, self._written, os.SEEK_SET)
+            _write_all(self._descriptor, block)
+            self._take(block)
+            self._patience.renew()
+
+    def _take(self, block: bytes) -> None:
+        self._checksum = crc32c(block, self._checksum)
+        self._written += len(block)
+        self._file.advance(len(block))
+
+
+def damaged(found: ObjectInfo, size: int, checksum: int) -> ChecksumMismatch:
+    """The error for bytes that are not the object's."""
+    why = f"{size} bytes arrived with the crc32c {encoded(checksum)}; it has {found.size}, and {found.crc32c}"
+    return ChecksumMismatch("An object arrived damaged:", {found.uri: why})
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _is_same(path: Path, descriptor: int) -> bool:
+    try:
+        there, held = path.lstat(), os.fstat(descriptor)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)

@@ -1,0 +1,248 @@
+"""Uploads of large files that go on where they were interrupted, be it by the network or a kill.
+
+The service keeps what has arrived of a resumable upload for a week, and says how much that is. All
+that is left of the file is sent in one request: the service keeps what it has of a broken one, so
+chunks would only add round trips. The CRC-32C is computed on the way.
+
+https://cloud.google.com/storage/docs/performing-resumable-uploads
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
+from vertexkit._transfer.objects_api import ObjectsApi, decoded, info
+from vertexkit._transfer.patience import Patience, is_passing
+from vertexkit._transfer.upload_sessions import UploadSessions
+from vertexkit._transfer.values import ObjectInfo
+from vertexkit.errors import ChecksumMismatch, NotFound, VertexkitError
+
+_BLOCK = 1024 * 1024
+_RESUME = 308
+_GONE = (404, 410)
+_RANGE = re.compile(r"bytes=0-(\d+)")
+
+
+class FileChanged(OSError):
+    """The file changed while it was read."""
+
+    def __init__(self) -> None:
+        super().__init__("it changed while it was read")
+
+
+class _LocalFailure(Exception):
+    """Carries an OSError of the file out of an HTTP request, whose client would take it for the network's."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class ResumableUpload:
+    """The upload of one large file."""
+
+    def __init__(
+        self,
+        api: ObjectsApi,
+        path: Path,
+        name: str,
+        content_type: str,
+        *,
+        patience: Patience,
+        progress: Callable[[int], None],
+        overwrite: bool = True,
+    ) -> None:
+        self._api = api
+        self._path = path
+        self._name = name
+        self._content_type = content_type
+        self._patience = patience
+        self._progress = progress
+        self._overwrite = overwrite
+        self._told = 0
+
+    def run(self, sessions: UploadSessions) -> ObjectInfo:
+        """Send the file, or what is missing of it.
+
+        Args:
+            sessions: Where unfinished uploads are remembered.
+
+        Returns:
+            The object, whose checksum is that of the file.
+
+        Raises:
+            OSError: The file cannot be read, or changed while it was read.
+            VertexkitError: The service did not take it.
+        """
+        with self._path.open("rb", buffering=0) as file:
+            content = _Content(file, self._patience.check, self._tell)
+            with sessions.open(self._api.uri(self._name), self._path, os.fstat(file.fileno())) as session:
+                stored = None
+                if session.url is not None:
+                    stored = self._go_on(session.url, content)
+                if stored is None:
+                    session.remember(
+                        self._api.start_resumable(
+                            self._name, content.size, self._content_type, overwrite=self._overwrite
+                        )
+                    )
+                    assert session.url is not None
+                    stored = self._go_on(session.url, content, offset=0)
+                session.forget()
+        if stored is None:
+            raise NotFound(
+                "the upload session ended before the file had arrived", resource=self._api.uri(self._name)
+            )
+        self._verify(stored, content)
+        return stored
+
+    def _go_on(self, url: str, content: _Content, *, offset: int | None = None) -> ObjectInfo | None:
+        """Send what is missing, as often as it takes; None if the service knows no such session.
+
+        Args:
+            url: The session's URL.
+            content: The file.
+            offset: How much the service has; None for asking it.
+        """
+        position = offset
+
+        def attempt() -> ObjectInfo | None:
+            nonlocal position
+            # After a failure, only the service knows how much has arrived.
+            known, position = position, None
+            return self._send(url, content, known)
+
+        try:
+            return attempt()
+        except VertexkitError as error:
+            if not is_passing(error):
+                raise
+            return self._patience.again(attempt, error)
+
+    def _send(self, url: str, content: _Content, position: int | None) -> ObjectInfo | None:
+        while True:
+            span, body = f"bytes */{content.size}", None
+            if position is not None:
+                span = f"bytes {position}-{content.size - 1}/{content.size}"
+                body = _Body(content, position)
+            try:
+                reply = self._api.send_once(
+                    "PUT",
+                    url,
+                    resource=self._name,
+                    data=body,
+                    headers={"Content-Range": span},
+                    good=(_RESUME, *_GONE),
+                )
+            except _LocalFailure as failure:
+                raise failure.error from None
+            if reply.status_code in _GONE:
+                return None
+            if reply.status_code != _RESUME:
+                return info(self._api.bucket, decoded(reply, self._api.uri(self._name)))
+            held = _RANGE.fullmatch(reply.headers.get("Range", ""))
+            arrived = 0 if held is None else int(held[1]) + 1
+            if position is None or arrived > position:
+                self._patience.renew()
+            position = arrived
+
+    def _verify(self, stored: ObjectInfo, content: _Content) -> None:
+        """Compare the service's checksum with the file's; delete what is not the file."""
+        # When the service had everything already, not every byte passed through here.
+        checksum = encoded(content.checksum(self._path))
+        if stored.size == content.size and stored.crc32c == checksum:
+            return
+        self._api.delete(self._name, stored.generation)
+        why = f"arrived with the crc32c {stored.crc32c}, and has {checksum}; the object is deleted"
+        raise ChecksumMismatch("A file arrived damaged", {self._api.uri(self._name): why})
+
+    def _tell(self, done: int) -> None:
+        """Report how far the upload is, once for each byte however often it is sent."""
+        if done > self._told:
+            self._progress(done - self._told)
+            self._told = done
+
+
+class _Content:
+    """A file's bytes from some offset on, with the checksum of all that has been read in order."""
+
+    def __init__(self, file: BinaryIO, check: Callable[[], None], tell: Callable[[int], None]) -> None:
+        self._file = file
+        self._check = check
+        self._tell = tell
+        self._status = os.fstat(file.fileno())
+        self.size = self._status.st_size
+        self._checksum = 0
+        self._hashed = 0
+
+    def blocks(self, offset: int) -> Iterator[bytes]:
+        """Read from ``offset`` to the end.
+
+        Raises:
+            _LocalFailure: The file cannot be read, or changed.
+        """
+        try:
+            yield from self._blocks(offset)
+        except OSError as error:
+            raise _LocalFailure(error) from None
+
+    def _blocks(self, offset: int) -> Iterator[bytes]:
+        self._hash_up_to(offset)
+        self._file.seek(offset)
+        while offset < self.size:
+            self._check()
+            block = self._file.read(min(_BLOCK, self.size - offset))
+            if not block:
+                raise FileChanged
+            if offset + len(block) > self._hashed:
+                # What is sent again after a failure has been counted already.
+                self._checksum = crc32c(memoryview(block)[self._hashed - offset :], self._checksum)
+                self._hashed = offset + len(block)
+            offset += len(block)
+            if offset == self.size:
+                # Before the last block: without it, the service has no object, rather than a torn one.
+                self._check_unchanged()
+            self._tell(offset)
+            yield block
+
+    def checksum(self, path: Path) -> int:
+        """The CRC-32C of the whole file."""
+        if self._hashed < self.size:
+            return file_crc32c(path, check=self._check)
+        return self._checksum
+
+    def _hash_up_to(self, offset: int) -> None:
+        """Take in the bytes that an earlier process has sent."""
+        self._file.seek(self._hashed)
+        while self._hashed < offset:
+            self._check()
+            block = self._file.read(min(_BLOCK, offset - self._hashed))
+            if not block:
+                raise FileChanged
+            self._checksum = crc32c(block, self._checksum)
+            self._hashed += len(block)
+        self._tell(offset)
+
+    def _check_unchanged(self) -> None:
+        now = os.fstat(self._file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
+            raise FileChanged
+
+
+class _Body:
+    """What ``requests`` streams: it has a length, and can be read again when a token has expired."""
+
+    def __init__(self, content: _Content, offset: int) -> None:
+        self._content = content
+        self._offset = offset
+
+    def __len__(self) -> int:
+        return self._content.size - self._offset
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._content.blocks(self._offset)
