@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +30,6 @@ _logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_MODEL_SERVER = "vertexkit.emulator.serving.model_server"
 _PREDICT_SECONDS = 60.0
 _DRAIN_SECONDS = 10.0
 _CANCEL_POLL_SECONDS = 0.1
@@ -46,14 +45,22 @@ class ServingEngine:
         work_dir: A folder for sockets and logs; created with mode 0700.
         loop: The running event loop in which replicas are watched and requests routed.
         health: When replicas get requests.
+        model_server: The command that serves a model; it is given ``--socket``, ``--scratch`` and perhaps
+            ``--signature-name``, and the ``AIP_*`` variables.
     """
 
     def __init__(
-        self, work_dir: Path, loop: asyncio.AbstractEventLoop, *, health: HealthPolicy | None = None
+        self,
+        work_dir: Path,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        health: HealthPolicy | None = None,
+        model_server: Sequence[str] = (sys.executable, "-m", "vertexkit.emulator.serving.model_server"),
     ) -> None:
         self._work_dir = work_dir
         self._loop = loop
         self._health = health or HealthPolicy()
+        self._model_server = tuple(model_server)
         self._deployments: dict[str, _Entry] = {}
         self._numbered = 0
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -201,15 +208,7 @@ class ServingEngine:
 
         def make(index: int, changed: Callable[[], None]) -> Replica:
             socket = self._sockets / f"{name}-{index}.sock"
-            command = [
-                sys.executable,
-                "-m",
-                _MODEL_SERVER,
-                "--socket",
-                str(socket),
-                "--scratch",
-                str(scratch),
-            ]
+            command = [*self._model_server, "--socket", str(socket), "--scratch", str(scratch)]
             if spec.signature_name is not None:
                 command += ["--signature-name", spec.signature_name]
             plan = ReplicaPlan(

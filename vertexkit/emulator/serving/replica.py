@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,10 @@ from vertexkit.emulator.serving.types import HealthPolicy, ReplicaStatus, Servin
 _logger = logging.getLogger(__name__)
 
 _STARTING_POLL_SECONDS = 0.02
+# What TensorFlow writes whatever one tells it, before its log levels take effect.
+_NOISE = re.compile(
+    r"[IW]\d{4} .*\.cc:\d+\]|WARNING: All log messages before absl|INFO: Created TensorFlow Lite"
+)
 _LOG_TAIL_LINES = 20
 _LOG_TAIL_BYTES = 16 * 1024
 _LOG_LIMIT_BYTES = 8 * 1024 * 1024
@@ -117,7 +122,8 @@ class Replica:
                 text = log.read().decode(errors="replace")
         except FileNotFoundError:
             return ()
-        return tuple(line for line in text.splitlines() if line.strip())[-_LOG_TAIL_LINES:]
+        lines = (line for line in text.splitlines() if line.strip() and not _NOISE.match(line))
+        return tuple(lines)[-_LOG_TAIL_LINES:]
 
     async def _launch(self) -> ProcessGroup:
         self._plan.socket.unlink(missing_ok=True)

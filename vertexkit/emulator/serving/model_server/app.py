@@ -25,6 +25,8 @@ _HEALTHY = orjson.dumps(
     }
 )
 _THREADS = 4
+# A larger body takes longer to decode than to hand to a thread.
+_SMALL_BODY = 64 * 1024
 
 
 def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> App:
@@ -40,13 +42,10 @@ def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> A
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         if path == predict_route and method == "POST":
-            body = await _read(receive)
-            if model.answers_at_once(body):
-                # Handing a request to a thread costs more than such an answer does.
-                status, reply = _answer(model, body)
-            else:
-                loop = asyncio.get_running_loop()
-                status, reply = await loop.run_in_executor(executor, _answer, model, body)
+            try:
+                status, reply = 200, await _predict(model, await _read(receive), executor)
+            except RequestError as error:
+                status, reply = error.status, _error(error.message)
         elif path == health_route and method == "GET":
             status, reply = 200, _HEALTHY
         else:
@@ -66,11 +65,15 @@ def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> A
     return app
 
 
-def _answer(model: ServedModel, body: bytes) -> tuple[int, bytes]:
-    try:
-        return 200, model.predict(body)
-    except RequestError as error:
-        return error.status, _error(error.message)
+async def _predict(model: ServedModel, body: bytes, executor: ThreadPoolExecutor) -> bytes:
+    loop = asyncio.get_running_loop()
+    if len(body) > _SMALL_BODY:
+        return await loop.run_in_executor(executor, lambda: model.answer(model.decode(body)))
+    request = model.decode(body)
+    if model.is_quick(request):
+        # Handing such a request to a thread would cost more than answering it.
+        return model.answer(request)
+    return await loop.run_in_executor(executor, model.answer, request)
 
 
 async def _read(receive: Receive) -> bytes:

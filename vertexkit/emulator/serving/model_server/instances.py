@@ -15,11 +15,14 @@ import numpy as np
 import orjson
 
 from vertexkit.emulator.serving.model_server import tensor_json
+from vertexkit.emulator.serving.model_server.dense import decode_dense
 from vertexkit.emulator.serving.model_server.errors import RequestError
 from vertexkit.emulator.serving.model_server.signature import NUMPY_DTYPES, Signature, TensorSpec
 from vertexkit.emulator.serving.model_server.tensor_json import shown
 
 Array = np.ndarray[Any, Any]
+
+_NOT_NUMBERS = frozenset({"string", "bool"})
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class DecodedRequest:
     """One array for every input of the signature."""
     row_format: bool
     """Whether it held ``instances``, and is answered with ``predictions``; else inputs and outputs."""
+
+    @property
+    def rows(self) -> int:
+        """How many instances it holds; 1 where its inputs have no common first dimension."""
+        sizes = {len(array) if array.ndim else 1 for array in self.inputs.values()}
+        return sizes.pop() if len(sizes) == 1 else 1
 
 
 def decode(body: bytes, signatures: Mapping[str, Signature], default: str) -> DecodedRequest:
@@ -44,6 +53,19 @@ def decode(body: bytes, signatures: Mapping[str, Signature], default: str) -> De
     Raises:
         RequestError: The body is refused, in TensorFlow Serving's words.
     """
+    usual = signatures[default]
+    if len(usual.inputs) == 1:
+        ((name, spec),) = usual.inputs.items()
+        array = decode_dense(body, spec)
+        if array is not None:
+            return DecodedRequest(usual, {name: array}, True)
+    try:
+        return _decode(body, signatures, default)
+    except RecursionError:
+        raise RequestError("JSON Parse error: nested too deeply") from None
+
+
+def _decode(body: bytes, signatures: Mapping[str, Signature], default: str) -> DecodedRequest:
     document = _parse(body)
     if not isinstance(document, dict):
         raise RequestError(f"JSON Value: {shown(document)} Is not object")
@@ -83,8 +105,6 @@ def _parse(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         words = _PARSE_ERRORS.get(error.msg.partition(" starting at")[0], error.msg)
         raise RequestError(f"JSON Parse error: {words} at offset: {error.pos}") from None
-    except RecursionError:
-        raise RequestError("JSON Parse error: nested too deeply") from None
     except ValueError as error:
         raise RequestError(f"JSON Parse error: Invalid encoding in string. {error}") from None
 
@@ -148,22 +168,13 @@ def _is_named(instance: Any) -> bool:
 
 def _quickly(values: list[Any], spec: TensorSpec, may_hold_booleans: bool) -> Array | None:
     """The array of ``values``, or None where the exact way must decide or find the words of refusal."""
-    if spec.dtype in {"string", "bool"} or may_hold_booleans:
+    if spec.dtype in _NOT_NUMBERS or may_hold_booleans:
         return None
     try:
         found = np.asarray(values)
     except (ValueError, OverflowError):
         return None
-    # The comparisons are false for NaN too, which the exact way lets pass.
-    sure = found.size > 0 and found.dtype.kind in "iuf"
-    if sure and spec.dtype in tensor_json.EXACT_INTEGER:
-        # An integer among decimals has become one, so what might have been a large integer is looked at.
-        limit = tensor_json.EXACT_INTEGER[spec.dtype]
-        sure = bool(found.max() <= limit and found.min() >= -limit)
-    elif sure:
-        limits = np.iinfo(spec.dtype)
-        sure = found.dtype.kind != "f" and bool(found.max() <= limits.max and found.min() >= limits.min)
-    return found.astype(spec.numpy_dtype, copy=False) if sure else None
+    return tensor_json.convert_surely(found, spec)
 
 
 def _plain_rows_exactly(instances: list[Any], spec: TensorSpec) -> Array:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from vertexkit.emulator.serving.model_server.errors import LoadError
+from vertexkit.emulator.serving.model_server.fast_path import FastPathSearch
 from vertexkit.emulator.serving.model_server.model import ServedModel
 from vertexkit.emulator.serving.model_server.saved_model import find_saved_model
-from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend
+from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend, import_tensorflow
 
 _logger = logging.getLogger("model_server")
 
@@ -26,19 +26,14 @@ def load(storage: Path, scratch: Path, signature_name: str | None) -> ServedMode
         LoadError: The model cannot be served.
     """
     folder = find_saved_model(storage)
-    quiet_tensorflow()
+    import_tensorflow()
+    search = FastPathSearch(folder, scratch, signature_name)
     tensorflow = TensorFlowBackend(folder)
-    if signature_name is not None and signature_name not in tensorflow.signatures:
+    name = signature_name or tensorflow.default_signature
+    if name not in tensorflow.signatures:
         names = ", ".join(sorted(tensorflow.signatures))
-        raise LoadError(f'Serving signature name: "{signature_name}" not found; the model has: {names}')
-    return ServedModel(tensorflow, signature_name=signature_name)
-
-
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow from logging what is no trouble, and from looking for a GPU that is not there."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if not Path("/proc/driver/nvidia/version").exists():
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    import tensorflow as tf
-
-    tf.get_logger().setLevel("ERROR")
+        raise LoadError(f'Serving signature name: "{name}" not found in signature def; it has: {names}')
+    fast, reason = search.result(tensorflow.signatures[name])
+    backend = "TensorFlow" if fast is None else "LiteRT"
+    _logger.info("%s serves signature %s of %s: %s", backend, name, folder.name, reason)
+    return ServedModel(tensorflow, signature_name=name, fast=fast)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from vertexkit.emulator.serving.model_server import instances, replies
-from vertexkit.emulator.serving.model_server.signature import Signature
+from vertexkit.emulator.serving.model_server.instances import DecodedRequest
 from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend
 
 Array = np.ndarray[Any, Any]
 
-_logger = logging.getLogger(__name__)
-# Larger bodies take longer to decode than to hand to a thread.
-_SMALL_BODY = 64 * 1024
+# What an answer may take on the event loop, where the health route waits for it: about what it costs
+# to hand a request to a thread and take its answer back, several times over.
+_QUICK_SECONDS = 0.002
 
 
 class FastPath(Protocol):
     """A backend that is quicker than TensorFlow for some inputs of one signature."""
 
-    signature: Signature
-    quick: bool
-    """Whether one small request takes so little time that it may be answered on the event loop."""
+    signature_name: str
+    seconds_per_row: float
+    """What one instance takes, at most."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
         """The outputs; None where TensorFlow must answer."""
@@ -50,20 +49,31 @@ class ServedModel:
         self._default = signature_name or tensorflow.default_signature
         self._fast = fast
 
-    def answers_at_once(self, body: bytes) -> bool:
-        """Whether a request takes so little time that the event loop may answer it itself."""
-        return self._fast is not None and self._fast.quick and len(body) <= _SMALL_BODY
-
-    def predict(self, body: bytes) -> bytes:
-        """Answer a predict request.
+    def decode(self, body: bytes) -> DecodedRequest:
+        """Decode the body of a predict request.
 
         Raises:
-            RequestError: The request, or the model's answer, is refused.
+            RequestError: It is refused.
         """
-        request = instances.decode(body, self._tensorflow.signatures, self._default)
-        outputs = None
-        if self._fast is not None and request.signature is self._fast.signature:
-            outputs = self._fast.run(request.inputs)
+        return instances.decode(body, self._tensorflow.signatures, self._default)
+
+    def is_quick(self, request: DecodedRequest) -> bool:
+        """Whether the answer takes so little time that the event loop may work it out itself."""
+        fast = self._fast_path(request)
+        return fast is not None and request.rows * fast.seconds_per_row <= _QUICK_SECONDS
+
+    def answer(self, request: DecodedRequest) -> bytes:
+        """The reply to a request.
+
+        Raises:
+            RequestError: The model refuses the inputs, or its outputs cannot be written.
+        """
+        fast = self._fast_path(request)
+        outputs = None if fast is None else fast.run(request.inputs)
         if outputs is None:
             outputs = self._tensorflow.run(request.signature, request.inputs)
         return replies.encode(outputs, row_format=request.row_format)
+
+    def _fast_path(self, request: DecodedRequest) -> FastPath | None:
+        fast = self._fast
+        return fast if fast is not None and fast.signature_name == request.signature.name else None

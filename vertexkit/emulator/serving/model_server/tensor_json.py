@@ -50,6 +50,25 @@ def to_array(elements: list[Any], shape: tuple[int, ...], spec: TensorSpec) -> n
     return array.reshape(shape)
 
 
+def convert_surely(found: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, Any] | None:
+    """Numbers as numpy found them, in the tensor's type; None where each must be looked at by :func:`fill`.
+
+    Args:
+        found: What numpy made of JSON numbers, none of which was a boolean.
+        spec: The tensor.
+    """
+    # The comparisons are false for NaN too, which the exact way lets pass.
+    sure = found.size > 0 and found.dtype.kind in "iuf"
+    if sure and spec.dtype in EXACT_INTEGER:
+        # An integer among decimals has become one, so what might have been a large integer is looked at.
+        limit = EXACT_INTEGER[spec.dtype]
+        sure = bool(found.max() <= limit and found.min() >= -limit)
+    elif sure:
+        limits = np.iinfo(spec.dtype)
+        sure = found.dtype.kind != "f" and bool(found.max() <= limits.max and found.min() >= limits.min)
+    return found.astype(spec.numpy_dtype, copy=False) if sure else None
+
+
 def is_base64_object(value: Any) -> bool:
     """Whether a JSON value is ``{"b64": "..."}``, which stands for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ class TensorFlowBackend:
     a prepared callable of it is 1.5 times as fast as the quickest way of calling the function.
 
     Attributes:
+        graph_def: The SavedModel's graph, with the functions that its nodes call.
         signatures: The model's signatures by name.
         default_signature: ``serving_default`` if the model has it, else its first.
     """
@@ -50,11 +52,12 @@ class TensorFlowBackend:
     name = "tensorflow"
 
     def __init__(self, folder: Path) -> None:
-        import tensorflow as tf
-
-        self._tf = tf
+        tf = self._tf = import_tensorflow()
         config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=_THREADS, inter_op_parallelism_threads=_THREADS
+            intra_op_parallelism_threads=_THREADS,
+            inter_op_parallelism_threads=_THREADS,
+            # Without this, TensorFlow looks for CUDA even where no device is visible, and complains.
+            device_count={} if has_gpu() else {"GPU": 0},
         )
         config.gpu_options.allow_growth = True
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
@@ -77,6 +80,7 @@ class TensorFlowBackend:
         self.default_signature = (
             DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else min(self.signatures)
         )
+        self.graph_def = meta_graph.graph_def
         self._callables: dict[str, Callable[..., Sequence[Array]]] = {}
         self._lock = threading.Lock()
 
@@ -103,6 +107,11 @@ class TensorFlowBackend:
             raise RequestError(_words(error)) from error
         return dict(zip(signature.outputs, results, strict=True))
 
+    def output_nodes(self, signature: Signature) -> list[str]:
+        """The names of the graph's nodes that a signature's outputs come from."""
+        definition = self._definitions[signature.name]
+        return [info.name.partition(":")[0] for info in definition.outputs.values()]
+
     def _prepare(self, signature: Signature) -> Callable[..., Sequence[Array]]:
         definition = self._definitions[signature.name]
         with self._lock:
@@ -111,6 +120,24 @@ class TensorFlowBackend:
                 feed_list=[definition.inputs[name].name for name in signature.inputs],
             )
         return self._callables[signature.name]
+
+
+def has_gpu() -> bool:
+    """Whether this machine has a GPU that TensorFlow could use."""
+    return Path("/proc/driver/nvidia/version").exists()
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow for serving: quietly, and without Keras, which takes a third of the time."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow imports Keras 3 at once and tf_keras only when it is used; a SavedModel needs neither.
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    if not has_gpu():
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")
+    return tf
 
 
 def _signature(tf: Any, name: str, definition: Any) -> Signature:
