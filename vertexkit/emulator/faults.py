@@ -48,6 +48,8 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "latency": (int, float), "skip": int, "times": int, "probability": (int, float), "seed": int,
 }  # fmt: skip
 
+_AT_LEAST_ZERO = frozenset({"latency", "skip", "times", "probability"})
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -151,12 +153,18 @@ class Faults:
         return None
 
 
-def _parsed(rule: Mapping[str, Any]) -> _Rule:
+def _parsed(rule: Any) -> _Rule:
+    if not isinstance(rule, dict):
+        raise TypeError(f"{rule!r} is not a rule")
     for name, value in rule.items():
         if name not in _TYPES:
             raise ValueError(f"a rule has no {name!r}")
         if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and _TYPES[name] is not bool):
-            raise ValueError(f"{name}={value!r} is of the wrong type")
+            raise TypeError(f"{name}={value!r} is of the wrong type")
+        if name in _AT_LEAST_ZERO and value < 0:
+            raise ValueError(f"{name}={value!r} is negative")
+    if rule.get("probability", 0) > 1:
+        raise ValueError(f"probability={rule['probability']!r} is more than 1")
     if ("method" in rule) == ("storage" in rule):
         raise ValueError("a rule names either 'method' or 'storage'")
     if rule.get("status") is not None and rule["status"] not in _CODES:

@@ -35,6 +35,20 @@ def implements(method: Method) -> bool:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where parts are to live."""
+
+    data_dir: Path
+    """For everything durable."""
+    work_dir: Path
+    """For sockets and other short-lived files; empty at first, and gone with the process."""
+    loop: asyncio.AbstractEventLoop
+    """What the fronts run on."""
+    api_address: str
+    """``localhost:PORT`` of the API over TLS."""
+
+
+@dataclass(frozen=True)
 class Parts:
     """Everything that a server serves."""
 
@@ -55,15 +69,10 @@ class Parts:
                 _log.exception("a part of the emulator did not close")
 
 
-def assemble(data_dir: Path, work_dir: Path, loop: asyncio.AbstractEventLoop) -> Parts:
-    """Build the parts on what ``data_dir`` holds.
-
-    Args:
-        data_dir: Where everything durable is.
-        work_dir: Where sockets and working copies go; empty, and gone with the process.
-        loop: The event loop that the fronts run on.
-    """
-    from vertexkit.emulator.gcs import ObjectStore, storage_app
+def assemble(place: Place) -> Parts:
+    """Build the parts on what the data folder holds."""
+    from vertexkit.emulator.gcs.app import storage_app
+    from vertexkit.emulator.gcs.store import ObjectStore
     from vertexkit.emulator.operations import Operations
     from vertexkit.emulator.services.endpoint import EndpointService
     from vertexkit.emulator.services.locations import LocationsService
@@ -73,12 +82,14 @@ def assemble(data_dir: Path, work_dir: Path, loop: asyncio.AbstractEventLoop) ->
     from vertexkit.emulator.serving import ServingEngine
     from vertexkit.emulator.store import Store
 
-    store = Store(data_dir / "vertex.sqlite")
+    store = Store(place.data_dir / "vertex.sqlite")
     operations = Operations(store)
-    objects = ObjectStore(data_dir)
-    serving = ServingEngine(work_dir, loop)
-    endpoints = EndpointService(store, operations, objects, serving, data_dir)
-    prediction = PredictionService(endpoints.routes, serving, loop)
+    objects = ObjectStore(place.data_dir)
+    serving = ServingEngine(place.work_dir, place.loop)
+    endpoints = EndpointService(
+        store, operations, objects, serving, place.data_dir, dedicated_dns=lambda: place.api_address
+    )
+    prediction = PredictionService(endpoints.routes, serving, place.loop)
     return Parts(
         services={
             f"{AIPLATFORM}.ModelService": ModelService(store, operations, objects),
@@ -90,5 +101,5 @@ def assemble(data_dir: Path, work_dir: Path, loop: asyncio.AbstractEventLoop) ->
         predictor=prediction,
         storage=storage_app(objects),
         # Work in progress first, then what it stands on.
-        closers=(operations.close, serving.close, objects.close, store.close),
+        closers=(operations.close, endpoints.close, serving.close, objects.close, store.close),
     )

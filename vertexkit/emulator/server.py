@@ -28,7 +28,7 @@ from vertexkit.emulator.guard import Guard
 from vertexkit.emulator.http_faults import BreakableProtocol, StorageFaults
 from vertexkit.emulator.methods import methods
 from vertexkit.emulator.options import EmulatorInfo, EmulatorOptions
-from vertexkit.emulator.parts import Parts, assemble
+from vertexkit.emulator.parts import Parts, Place, assemble
 from vertexkit.emulator.rest_front import RestFront
 from vertexkit.emulator.tls_front import TlsFront
 from vertexkit.errors import EmulatorFailed
@@ -39,7 +39,7 @@ _GRACE_SECONDS = 3
 _KEEP_ALIVE_SECONDS = 600
 """Longer than clients keep idle connections, so that none is closed under a request."""
 
-Assemble = Callable[[Path, Path, asyncio.AbstractEventLoop], Parts]
+Assemble = Callable[[Place], Parts]
 
 
 class Server:
@@ -73,7 +73,7 @@ class Server:
         await self._started.aclose()
 
     async def _start(self) -> EmulatorInfo:
-        options, loop = self._options, asyncio.get_running_loop()
+        options = self._options
         # Ports first: to fail on one that is taken should cost nothing.
         listeners = {
             name: self._started.enter_context(contextlib.closing(_listen(name, port)))
@@ -90,7 +90,7 @@ class Server:
         certificates.write_credentials(Path(info.credentials), project=info.project, storage_url=info.storage)
 
         table, faults = methods(), Faults(allowed=options.allow_faults)
-        parts = self._assemble(data.path, data.work, loop)
+        parts = self._assemble(Place(data.path, data.work, asyncio.get_running_loop(), info.grpc))
         # In a thread, because what closes may need the loop to be told that it is over.
         self._started.push_async_callback(asyncio.to_thread, parts.close)
         dispatcher = Dispatcher(parts.services)

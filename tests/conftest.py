@@ -1,0 +1,175 @@
+"""What every suite shares: a real local Vertex AI, and Google's own client pointed at it.
+
+One emulator serves the whole run, in a process of its own, started as a user starts it. Tests stay
+apart by their ``project``. A test that needs to break or restart an emulator launches one of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+READY_SECONDS = 60
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class RunningEmulator:
+    """An emulator's process, and where it answers."""
+
+    process: subprocess.Popen[str]
+    grpc: str
+    rest: str
+    storage: str
+    ca: str
+    credentials: str
+    project: str
+    location: str
+    pid: int
+    version: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a program of Google's clients needs in its environment to work with this emulator."""
+        return {
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": self.ca,
+            "REQUESTS_CA_BUNDLE": self.ca,
+            "STORAGE_EMULATOR_HOST": self.storage,
+            "GOOGLE_APPLICATION_CREDENTIALS": self.credentials,
+            "GOOGLE_CLOUD_PROJECT": self.project,
+            "NO_GCE_CHECK": "true",
+        }
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal it and wait; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+
+Launch = Callable[..., contextlib.AbstractContextManager[RunningEmulator]]
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below a process."""
+    listing = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listing.splitlines())}
+    found, new = set(), {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new}
+        found |= new
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (one that is dead and not yet collected does not)."""
+    listing = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return listing.returncode == 0 and not listing.stdout.strip().startswith("Z")
+
+
+def left_alive(pids: set[int], within: float = 10.0) -> set[int]:
+    """Those of ``pids`` that are still there after a while."""
+    deadline = time.monotonic() + within
+    while (alive := {pid for pid in pids if is_alive(pid)}) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return alive
+
+
+@contextlib.contextmanager
+def launched(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[RunningEmulator]:
+    """An emulator of one's own; fails if it leaves a process behind.
+
+    Args:
+        arguments: For ``vertexkit emulator start``.
+        env: Added to the environment.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vertexkit", "emulator", "start", "--json", "--exit-with-stdin", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    below: set[int] = set()
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, f"the emulator ended with {process.wait(READY_SECONDS)} before it was ready"
+        yield RunningEmulator(process, **json.loads(line))
+        below = descendants(process.pid)
+    finally:
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+    assert not left_alive(below), "the emulator left processes behind"
+
+
+@pytest.fixture(scope="session")
+def launch_emulator() -> Launch:
+    """``with launch_emulator("--data-dir", folder) as emulator``: an emulator of the test's own."""
+    return launched
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[RunningEmulator]:
+    """The emulator that the whole run shares."""
+    with launched("--allow-faults") as running:
+        # gRPC reads the roots once per process, so one emulator's are all that a run can have.
+        os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = running.ca
+        yield running
+
+
+@pytest.fixture
+def project() -> str:
+    """A project that no other test uses."""
+    return f"p-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def grpc_env(emulator: RunningEmulator) -> dict[str, str]:
+    """The environment of a subprocess that uses Google's clients with the shared emulator."""
+    return {**os.environ, **emulator.env}
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each of the transports of Google's client."""
+    return str(request.param)
+
+
+@pytest.fixture
+def aiplatform(
+    emulator: RunningEmulator, project: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """Google's high-level client, unmodified, pointed at the shared emulator over each transport."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    for name, value in emulator.env.items():
+        monkeypatch.setenv(name, value)
+    aiplatform.init(
+        project=project,
+        location=emulator.location,
+        api_endpoint=emulator.grpc,
+        api_transport=transport,
+        credentials=AnonymousCredentials(),
+    )
+    yield aiplatform
+    # init() is global, and another test may want the defaults.
+    aiplatform.initializer.global_config.__init__()

@@ -1,0 +1,344 @@
+"""The fronts before services made for the test, in this process: what no real service does."""
+
+import asyncio
+import contextlib
+import gzip
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+import requests
+import uvloop
+from google.api.httpbody_pb2 import HttpBody
+from google.cloud import aiplatform_v1
+from google.protobuf.message import Message
+
+from vertexkit.emulator.asgi import read_body, reply
+from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.methods import AIPLATFORM, methods
+from vertexkit.emulator.options import EmulatorInfo, EmulatorOptions
+from vertexkit.emulator.parts import Parts
+from vertexkit.emulator.server import Server
+
+PARENT = "projects/p/locations/l"
+MODELS = f"/v1/{PARENT}/models"
+BIG = 20 * 1024 * 1024
+
+
+class Models:
+    """A model service that answers, refuses, breaks and waits on demand."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+
+    def GetModel(self, request: Any) -> Any:
+        self.called.append(request.name)
+        model = aiplatform_v1.Model.pb()(name=request.name)
+        match request.name.rpartition("/")[2]:
+            case "broken":
+                raise ZeroDivisionError("one over nothing")
+            case "wrong":
+                return "not a message"
+            case "big":
+                model.description = "x" * BIG
+            case "slow":
+                self.entered.set()
+                assert self.go_on.wait(30)
+            case code if code in Code.__members__:
+                raise ApiError(Code[code], f"because of {code}")
+        return model
+
+    def UpdateModel(self, request: Any) -> Any:
+        return aiplatform_v1.Model.pb()(description=str(len(request.model.description)))
+
+
+class Predictions:
+    """Streams on demand, and answers ``:predict`` with what it got."""
+
+    def ServerStreamingPredict(self, request: Any) -> Iterator[Any]:
+        for number in range(3):
+            yield aiplatform_v1.StreamingPredictResponse.pb()(
+                outputs=[aiplatform_v1.Tensor.pb()(int_val=[number])]
+            )
+        if request.endpoint.endswith("/broken"):
+            raise ZeroDivisionError("after three")
+
+    def StreamRawPredict(self, request: Any) -> Iterator[HttpBody]:
+        yield HttpBody(content_type="text/event-stream", data=b"data: 1\n\n")
+        yield HttpBody(content_type="text/event-stream", data=b"data: 2\n\n")
+
+    async def predict_http(self, endpoint_name: str, body: bytes, raw: bool, headers: Any) -> Any:
+        if endpoint_name.endswith("/broken"):
+            raise ZeroDivisionError("no model")
+        if endpoint_name.endswith("/none"):
+            raise ApiError(Code.NOT_FOUND, "no such endpoint")
+        given = {"Content-Type": "text/plain", "X-Raw": str(raw), "X-Got": headers.get("x-sent", "")}
+        return SimpleNamespace(status=203, headers=given, body=endpoint_name.encode() + b" " + body)
+
+
+async def storage(scope: Any, receive: Any, send: Any) -> None:
+    body = await read_body(scope, receive, 1000)
+    await reply(send, 200, body, content_type="text/plain")
+
+
+@contextlib.contextmanager
+def served(parts: Parts, options: EmulatorOptions) -> Iterator[EmulatorInfo]:
+    """A server in a thread of its own, gone at the end."""
+    ready: Any = None
+    stop, started = asyncio.Event(), threading.Event()
+    loop = uvloop.new_event_loop()
+
+    async def serve() -> None:
+        nonlocal ready
+        server = Server(options, assemble=lambda _place: parts)
+        try:
+            ready = await server.start()
+        except BaseException as error:
+            ready = error
+            raise
+        finally:
+            started.set()
+        await stop.wait()
+        await server.stop()
+        assert len(asyncio.all_tasks()) == 1, "tasks are left"
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(loop.run_until_complete, serve())
+        started.wait(30)
+        try:
+            if isinstance(ready, BaseException):
+                raise ready
+            yield ready
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            done.result(30)
+            loop.close()
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return Models()
+
+
+@pytest.fixture(scope="module")
+def info(models: Models) -> Iterator[EmulatorInfo]:
+    predictions = Predictions()
+    services = {f"{AIPLATFORM}.ModelService": models, f"{AIPLATFORM}.PredictionService": predictions}
+    with served(Parts(services, predictions, storage), EmulatorOptions(allow_faults=True)) as info:
+        yield info
+
+
+@pytest.fixture(scope="module")
+def channel(info: EmulatorInfo) -> Iterator[grpc.Channel]:
+    credentials = grpc.ssl_channel_credentials(Path(info.ca).read_bytes())
+    with grpc.secure_channel(
+        info.grpc,
+        credentials,
+        [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+    ) as channel:
+        yield channel
+
+
+def rpc(channel: grpc.Channel, name: str, request: Any, **options: Any) -> Any:
+    """Call an RPC of ModelService or PredictionService with raw messages."""
+    (method,) = (m for m in methods().values() if m.name == name and m.service.startswith(AIPLATFORM))
+    kind = channel.unary_stream if method.server_streaming else channel.unary_unary
+    call: Any = kind(
+        method.path,
+        request_serializer=lambda x: x if isinstance(x, bytes) else x.SerializeToString(),
+        response_deserializer=method.response.FromString,
+    )
+    return call(request, timeout=30, **options)
+
+
+def get_model(name: str) -> Message:
+    request: Message = aiplatform_v1.GetModelRequest.pb()(name=f"{PARENT}/models/{name}")
+    return request
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_an_error_is_the_same_over_both_transports(
+    info: EmulatorInfo, channel: grpc.Channel, code: Code
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        rpc(channel, "GetModel", get_model(code.name))
+    assert caught.value.code().value[0] == code.number  # type: ignore[attr-defined]
+    assert caught.value.details() == f"because of {code.name}"  # type: ignore[attr-defined]
+    answer = requests.get(f"{info.rest}{MODELS}/{code.name}")
+    assert answer.status_code == code.http_status
+    assert answer.json() == {
+        "error": {"code": code.http_status, "message": f"because of {code.name}", "status": code.name}
+    }
+
+
+@pytest.mark.parametrize("broken", ["broken", "wrong"])
+def test_a_broken_handler_is_an_internal_error_with_its_reason(
+    info: EmulatorInfo, channel: grpc.Channel, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = requests.get(f"{info.rest}{MODELS}/{broken}")
+    assert (answer.status_code, answer.json()["error"]["status"]) == (500, "INTERNAL")
+    assert "ModelService.GetModel" in answer.json()["error"]["message"]
+    assert "Traceback" in caplog.text
+    with pytest.raises(grpc.RpcError) as caught:
+        rpc(channel, "GetModel", get_model(broken))
+    assert caught.value.code() is grpc.StatusCode.INTERNAL  # type: ignore[attr-defined]
+
+
+def test_messages_larger_than_grpcs_default_pass_both_ways(channel: grpc.Channel, info: EmulatorInfo) -> None:
+    assert len(rpc(channel, "GetModel", get_model("big")).description) == BIG
+    big = aiplatform_v1.UpdateModelRequest.pb()(model={"description": "x" * BIG})
+    assert rpc(channel, "UpdateModel", big).description == str(BIG)
+    address = f"https://{info.grpc}{MODELS}"
+    assert len(requests.get(f"{address}/big", verify=info.ca).json()["description"]) == BIG
+    sent = requests.patch(f"{address}/1", json={"description": "x" * BIG}, verify=info.ca)
+    assert sent.json()["description"] == str(BIG)
+
+
+def test_a_body_over_the_limit_is_refused(info: EmulatorInfo) -> None:
+    answer = requests.patch(f"{info.rest}{MODELS}/1", data=b"x" * (65 * 1024 * 1024))
+    assert (answer.status_code, "payload size" in answer.text) == (400, True)
+
+
+def test_a_gzip_body_is_unpacked_and_a_bomb_is_not(info: EmulatorInfo) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    body = gzip.compress(json.dumps({"description": "abc"}).encode())
+    url = f"{info.rest}{MODELS}/1"
+    assert requests.patch(url, data=body, headers=headers).json() == {"description": "3"}
+    for bad in (body[:-9], b"not gzip", gzip.compress(b" " * (65 * 1024 * 1024))):
+        assert requests.patch(url, data=bad, headers=headers).status_code == 400
+
+
+def test_streams_come_as_messages_and_as_an_array(info: EmulatorInfo, channel: grpc.Channel) -> None:
+    request = aiplatform_v1.StreamingPredictRequest.pb()(endpoint=f"{PARENT}/endpoints/1")
+    parts = rpc(channel, "ServerStreamingPredict", request)
+    assert [part.outputs[0].int_val[0] for part in parts] == [0, 1, 2]
+    address = f"{info.rest}/v1/{PARENT}/endpoints/1"
+    answer = requests.post(f"{address}:serverStreamingPredict", json={})
+    assert [part["outputs"][0]["intVal"] for part in answer.json()] == [[0], [1], [2]]
+    raw = requests.post(f"{address}:streamRawPredict", json={})
+    assert (raw.headers["content-type"], raw.text) == ("text/event-stream", "data: 1\n\ndata: 2\n\n")
+
+
+def test_a_stream_that_breaks_ends_in_an_error(channel: grpc.Channel) -> None:
+    request = aiplatform_v1.StreamingPredictRequest.pb()(endpoint=f"{PARENT}/endpoints/broken")
+    parts = rpc(channel, "ServerStreamingPredict", request)
+    with pytest.raises(grpc.RpcError, match="after three"):
+        list(parts)
+
+
+@pytest.mark.parametrize("call", ["predict", "rawPredict"])
+def test_a_prediction_passes_through_unread(info: EmulatorInfo, call: str) -> None:
+    url = f"{info.rest}/v1/{PARENT}/endpoints/7:{call}"
+    answer = requests.post(url, data=b"\x00not json", headers={"X-Sent": "me"})
+    assert (answer.status_code, answer.content) == (203, f"{PARENT}/endpoints/7 ".encode() + b"\x00not json")
+    assert answer.headers["content-type"] == "text/plain"
+    assert answer.headers["x-raw"] == str(call == "rawPredict")
+    assert answer.headers["x-got"] == "me"
+
+
+def test_a_prediction_that_fails_says_why(info: EmulatorInfo) -> None:
+    address = f"{info.rest}/v1/{PARENT}/endpoints"
+    none = requests.post(f"{address}/none:predict", data=b"{}")
+    assert (none.status_code, none.json()["error"]["message"]) == (404, "no such endpoint")
+    broken = requests.post(f"{address}/broken:predict", data=b"{}")
+    assert (broken.status_code, broken.json()["error"]["status"]) == (500, "INTERNAL")
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff\xff\xff\xff\x7f", b"\x0a\x01\xff"])
+def test_malformed_protobuf_is_an_error_and_nothing_else_breaks(channel: grpc.Channel, data: bytes) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        rpc(channel, "GetModel", data)
+    assert caught.value.code() in {grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT}  # type: ignore[attr-defined]
+    assert rpc(channel, "GetModel", get_model("1")).name == f"{PARENT}/models/1"
+
+
+def test_a_web_page_is_refused_on_every_port(info: EmulatorInfo, channel: grpc.Channel) -> None:
+    for url, verify in (
+        (f"{info.rest}/emulator", True),
+        (f"{info.storage}/storage/v1/b", True),
+        (f"https://{info.grpc}/emulator", info.ca),
+    ):
+        assert requests.get(url, verify=verify).status_code == 200
+        assert requests.get(url, verify=verify, headers={"Origin": "http://x"}).status_code == 403
+        assert requests.get(url, verify=verify, headers={"Host": "rebound.example"}).status_code == 403
+    with pytest.raises(grpc.RpcError) as caught:
+        rpc(channel, "GetModel", get_model("1"), metadata=[("origin", "http://x")])
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", ["/Nope/Nothing", f"/{AIPLATFORM}.ModelService/Nothing"])
+def test_an_unknown_rpc_is_refused_by_name(channel: grpc.Channel, path: str) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(path)(b"", timeout=30)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+    assert path[1:].replace("/", ".") in caught.value.details()  # type: ignore[attr-defined]
+
+
+def test_an_rpc_that_no_service_answers_is_refused_by_name_over_rest(info: EmulatorInfo) -> None:
+    answer = requests.get(f"{info.rest}/v1/{PARENT}/customJobs")
+    assert (answer.status_code, answer.json()["error"]["status"]) == (501, "UNIMPLEMENTED")
+    assert "google.cloud.aiplatform.v1.JobService.ListCustomJobs" in answer.text
+    beta = requests.get(f"{info.rest}/v1beta1/{PARENT}/models")
+    assert (beta.status_code, "v1beta1" in beta.text) == (501, True)
+    assert requests.get(f"{info.rest}/v1/nonsense").status_code == 404
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_tls_is_trusted_by_name_and_by_address(info: EmulatorInfo, host: str) -> None:
+    port = info.grpc.rpartition(":")[2]
+    assert requests.get(f"https://{host}:{port}/emulator", verify=info.ca).json()["pid"] == info.pid
+
+
+def test_a_client_that_leaves_before_tls_is_up_or_in_a_request_harms_nobody(info: EmulatorInfo) -> None:
+    port = int(info.grpc.rpartition(":")[2])
+    context = ssl.create_default_context(cafile=info.ca)
+    for request in (
+        b"",
+        b"GET /emulator HT",
+        b"PATCH /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secure,
+        ):
+            secure.sendall(request)
+    assert requests.get(f"https://{info.grpc}/emulator", verify=info.ca).status_code == 200
+
+
+def test_a_server_that_stops_lets_calls_in_progress_end() -> None:
+    models = Models()
+    parts = Parts({f"{AIPLATFORM}.ModelService": models}, None, storage)
+    with ThreadPoolExecutor(1) as pool:
+        with served(parts, EmulatorOptions()) as info:
+            answer = pool.submit(requests.get, f"{info.rest}{MODELS}/slow")
+            assert models.entered.wait(30)
+            threading.Timer(0.2, models.go_on.set).start()
+        assert answer.result(30).status_code == 200
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{info.rest}/emulator")
+    assert not Path(info.ca).exists()
+
+
+def test_every_part_is_closed_in_order_also_when_one_fails() -> None:
+    closed: list[str] = []
+
+    def fail() -> None:
+        closed.append("first")
+        raise RuntimeError("stuck")
+
+    parts = Parts({}, None, storage, closers=(fail, lambda: closed.append("second")))
+    with served(parts, EmulatorOptions()):
+        assert closed == []
+    assert closed == ["first", "second"]
