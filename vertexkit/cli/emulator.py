@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,8 @@ def emulator() -> None:
 @click.option("--exit-with-stdin", is_flag=True, hidden=True)
 def start(*, as_json: bool, verbose: bool, exit_with_stdin: bool, **given: Any) -> None:
     """Run the local Vertex AI until Ctrl-C; prints one line once it is ready."""
+    # gRPC reads it when it is loaded. Model servers are other programs; gRPC need not survive a fork.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     from vertexkit.emulator.options import EmulatorOptions
     from vertexkit.emulator.process import run
 
