@@ -19,18 +19,12 @@ import orjson
 from vertexkit.casting import Array
 from vertexkit.errors import InvalidArgument, PredictionFailed
 from vertexkit.instances import Batch, as_batch, json_value
+from vertexkit.prediction import DEDICATED_LIMIT, SHARED_LIMIT
 from vertexkit.replies import Predictions, arrays_of, joined
 from vertexkit.types import Signature
 
-__all__ = ["REQUEST_LIMIT", "EncodedRequest", "Predictions", "Reply", "decode", "encode", "read_reply"]
+__all__ = ["EncodedRequest", "Predictions", "Reply", "decode", "encode", "read_reply"]
 
-REQUEST_LIMIT = 1_500_000
-"""Bytes of a request, and of a reply, on a shared endpoint: 1.5 MB.
-
-Source: https://cloud.google.com/vertex-ai/docs/quotas
-"""
-DEDICATED_LIMIT = 10_000_000
-"""Bytes of a request on a dedicated endpoint."""
 _SAMPLE_ROWS = 32
 _BYTES_PER_REPLIED_NUMBER = 26
 """At most: sign, 17 digits, point, exponent, comma and white space."""
@@ -61,7 +55,7 @@ def encode(
     instances: Any,
     signature: Signature | None = None,
     *,
-    limit: int = REQUEST_LIMIT,
+    limit: int = SHARED_LIMIT,
     parameters: Any = None,
 ) -> list[EncodedRequest]:
     """Check instances and write them as the bodies of as few requests as the limit allows.
@@ -166,7 +160,7 @@ def decode_replies(replies: Sequence[Reply], signatures: Sequence[Signature | No
     return joined([arrays_of(reply.predictions, signature) for reply, signature in pairs])
 
 
-def raw_body(body: bytes | str | Mapping[str, Any], *, limit: int | None = None) -> bytes:
+def raw_body(body: bytes | str | Mapping[str, Any], *, limit: int) -> bytes:
     """The bytes of a body for ``:rawPredict``.
 
     Raises:
@@ -180,9 +174,8 @@ def raw_body(body: bytes | str | Mapping[str, Any], *, limit: int | None = None)
         data = bytes(body)
     else:
         raise InvalidArgument("body", type(body).__name__, "bytes, a str or a mapping are expected")
-    most = REQUEST_LIMIT if limit is None else limit
-    if len(data) > most:
-        raise InvalidArgument("body", f"{len(data)} bytes", f"a request carries {most} bytes at most")
+    if len(data) > limit:
+        raise InvalidArgument("body", f"{len(data)} bytes", f"a request carries {limit} bytes at most")
     return data
 
 

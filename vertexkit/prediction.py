@@ -42,6 +42,12 @@ Predicted: TypeAlias = "np.ndarray[Any, Any] | Any"
 To type checkers it is an array, or anything: which of the two it is, the model decides.
 """
 
+SHARED_LIMIT, DEDICATED_LIMIT = 1_500_000, 10_000_000
+"""Bytes of a request, and of a reply, on a shared and on a dedicated endpoint.
+
+Source: https://cloud.google.com/vertex-ai/docs/quotas and
+https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type
+"""
 CONCURRENT_REQUESTS = 8
 """Requests of one call under way at a time. More only queue: a replica serves few at once."""
 DEFAULT_TIMEOUT = 60.0
@@ -176,7 +182,7 @@ class Predictor:
         *,
         resource: str | None = None,
         signatures: SignatureSource | None = None,
-        limit: int | None = None,
+        limit: int = SHARED_LIMIT,
         concurrency: int = CONCURRENT_REQUESTS,
     ) -> None:
         """Make a predictor.
@@ -186,7 +192,7 @@ class Predictor:
             url: URL of the endpoint: ``https://.../v1/projects/P/locations/L/endpoints/E``.
             resource: Name of the endpoint, for errors.
             signatures: Knows what the endpoint's models take and give; None leaves that unchecked.
-            limit: Most bytes in a request; 1.5 MB by default, as on a shared endpoint.
+            limit: Most bytes in a request.
             concurrency: Most requests of one call under way at a time.
         """
         self._send = send
@@ -197,21 +203,26 @@ class Predictor:
         self._concurrency = concurrency
 
     @classmethod
-    def for_endpoint(cls, clients: Clients, target: Target, endpoint: str) -> Predictor:
+    def for_endpoint(
+        cls, clients: Clients, target: Target, endpoint: str, *, dedicated_dns: str | None = None
+    ) -> Predictor:
         """Make a predictor for an endpoint of a session.
 
         Args:
             clients: The session's clients.
             target: Where the session connects.
             endpoint: Resource name of the endpoint.
+            dedicated_dns: Host name of a dedicated endpoint, which takes larger requests; None for a
+                shared one.
         """
         from vertexkit.deployed_signatures import DeployedSignatures
 
         return cls(
             http_sender(clients, resource=endpoint),
-            f"{target.rest_url}/v1/{endpoint}",
+            f"{f'https://{dedicated_dns}' if dedicated_dns else target.rest_url}/v1/{endpoint}",
             resource=endpoint,
             signatures=DeployedSignatures(clients.http_json, endpoint, storage_url=target.storage_url),
+            limit=DEDICATED_LIMIT if dedicated_dns else SHARED_LIMIT,
         )
 
     @overload
@@ -336,9 +347,9 @@ class Predictor:
         self, instances: Any, parameters: Any, call: _Call
     ) -> tuple[list[EncodedRequest], Mapping[str, Signature | None]]:
         """Write the requests for the models that may get them."""
-        from vertexkit.codec import REQUEST_LIMIT, encode_for_all
+        from vertexkit.codec import encode_for_all
 
-        limit = REQUEST_LIMIT if self._limit is None else self._limit
+        limit = self._limit
         signatures = self._current_signatures(call)
         try:
             return encode_for_all(instances, signatures, limit=limit, parameters=parameters), signatures

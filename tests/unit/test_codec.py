@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vertexkit.codec import REQUEST_LIMIT, decode, decode_replies, encode, encode_for_all, read_reply
+from vertexkit.codec import decode, decode_replies, encode, encode_for_all, read_reply
 from vertexkit.errors import InvalidArgument, PredictionFailed
+from vertexkit.prediction import SHARED_LIMIT
 from vertexkit.types import Signature, TensorSpec
 
 IMAGES = TensorSpec("images", "uint8", (None, 28, 28))
@@ -396,7 +397,7 @@ def test_a_thousand_images_make_two_requests_of_equal_length() -> None:
     images = np.random.default_rng(0).integers(0, 256, (1000, 28, 28)).astype(np.uint8)
     requests = encode(images, signature(IMAGES))
     assert [(request.start, request.stop) for request in requests] == [(0, 500), (500, 1000)]
-    assert max(len(request.body) for request in requests) <= REQUEST_LIMIT
+    assert max(len(request.body) for request in requests) <= SHARED_LIMIT
 
 
 def test_an_instance_above_the_limit_is_refused_with_its_size_and_what_would_do() -> None:
@@ -413,7 +414,7 @@ def test_requests_are_kept_small_where_the_reply_would_be_too_large() -> None:
     wide = signature(TensorSpec("x", "int8", (None,)), outputs=(TensorSpec("y", "float32", (None, 1000)),))
     requests = encode(np.zeros(500, np.int8), wide)
     longest = len("-0.12345678901234567e-100,") * 1000
-    assert all((request.stop - request.start) * longest <= REQUEST_LIMIT for request in requests)
+    assert all((request.stop - request.start) * longest <= SHARED_LIMIT for request in requests)
     assert len(encode(np.zeros(500, np.int8))) == 1
 
 
