@@ -173,3 +173,22 @@ def aiplatform(
     yield aiplatform
     # init() is global, and another test may want the defaults.
     aiplatform.initializer.global_config.__init__()
+
+
+@pytest.fixture
+def inject(emulator: RunningEmulator) -> Iterator[Callable[..., Callable[[], list[int]]]]:
+    """``struck = inject(RULE, ...)``: make the shared emulator fail; ``struck()`` counts how often each did.
+
+    The rules (``vertexkit/emulator/faults.py`` describes them) are gone after the test.
+    """
+    import requests
+
+    url = f"{emulator.rest}/emulator/faults"
+
+    def put(*rules: Mapping[str, Any]) -> Callable[[], list[int]]:
+        answer = requests.put(url, json={"rules": rules}, timeout=10)
+        assert answer.ok, answer.text
+        return lambda: [rule["struck"] for rule in requests.get(url, timeout=10).json()["rules"]]
+
+    yield put
+    put()
