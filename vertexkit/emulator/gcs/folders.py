@@ -1,0 +1,121 @@
+"""Files in the buckets' folders, reached one folder at a time so that no symbolic link is followed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a pipe that somebody put into a bucket must not wait for its other end.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Folders:
+    """The folder that holds one folder per bucket.
+
+    Every method takes the components of a path below it, the bucket first. A component that is a
+    symbolic link counts as not there (``NotADirectoryError``, or ``OSError`` with ``ELOOP``).
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.open(root, _FOLDER)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        os.close(self._root)
+
+    @contextlib.contextmanager
+    def opened(self, components: Sequence[str], *, create: bool = False) -> Iterator[int]:
+        """Open a folder for the length of a ``with``.
+
+        Args:
+            components: Its path.
+            create: Make the folders that are missing.
+
+        Raises:
+            OSError: It is not there, or a component of its path is not a folder.
+        """
+        folder = os.dup(self._root) if not components else self._root
+        try:
+            for component in components:
+                inner = self._step(folder, component, create)
+                if folder != self._root:
+                    os.close(folder)
+                folder = inner
+            yield folder
+        finally:
+            if folder != self._root:
+                os.close(folder)
+
+    @staticmethod
+    def _step(folder: int, component: str, create: bool) -> int:
+        try:
+            return os.open(component, _FOLDER, dir_fd=folder)
+        except FileNotFoundError:
+            if not create:
+                raise
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(component, 0o755, dir_fd=folder)
+        return os.open(component, _FOLDER, dir_fd=folder)
+
+    def status(self, components: Sequence[str]) -> os.stat_result | None:
+        """The status of what is at a path, which may be a symbolic link; None for nothing."""
+        try:
+            with self.opened(components[:-1]) as folder:
+                return os.stat(components[-1], dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            return None
+
+    def open_file(self, components: Sequence[str]) -> int:
+        """Open a file for reading.
+
+        Raises:
+            OSError: It is not there.
+        """
+        with self.opened(components[:-1]) as folder:
+            return os.open(components[-1], _FILE, dir_fd=folder)
+
+    def remove_file(self, components: Sequence[str]) -> None:
+        """Remove a file, if it is there, and the folders that this leaves empty, but for the bucket's own."""
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            self.opened(components[:-1]) as folder,
+        ):
+            os.unlink(components[-1], dir_fd=folder)
+        self._prune(components[:-1])
+
+    def _prune(self, components: Sequence[str]) -> None:
+        for depth in range(len(components), 1, -1):
+            try:
+                with self.opened(components[: depth - 1]) as parent:
+                    os.rmdir(components[depth - 1], dir_fd=parent)
+            except OSError:
+                return
+
+    def remove_folder(self, name: str) -> bool:
+        """Remove a bucket's folder with the empty folders in it; False if anything else is in there."""
+        try:
+            with self.opened([name]) as folder:
+                _remove_empty_folders(folder)
+            os.rmdir(name, dir_fd=self._root)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def _remove_empty_folders(folder: int) -> None:
+    """Remove the folders below an open one that hold nothing, or only such folders."""
+    with os.scandir(folder) as entries:
+        inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for name in inner:
+        opened = os.open(name, _FOLDER, dir_fd=folder)
+        try:
+            _remove_empty_folders(opened)
+        finally:
+            os.close(opened)
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=folder)

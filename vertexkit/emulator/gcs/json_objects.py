@@ -1,0 +1,261 @@
+"""Objects over the JSON API, but for their upload.
+
+Source: https://cloud.google.com/storage/docs/json_api/v1/objects
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+from vertexkit.emulator.gcs import errors, fields, resources
+from vertexkit.emulator.gcs.conditions import from_query, integer
+from vertexkit.emulator.gcs.copying import ComposeSource, compose, copy_object
+from vertexkit.emulator.gcs.globs import compile_glob
+from vertexkit.emulator.gcs.http import Request, Response
+from vertexkit.emulator.gcs.json_errors import json_response
+from vertexkit.emulator.gcs.listing import Query, decode_token, encode_token
+from vertexkit.emulator.gcs.media import media_response
+from vertexkit.emulator.gcs.names import checked_name
+from vertexkit.emulator.gcs.records import ObjectInfo
+from vertexkit.emulator.gcs.store import ObjectStore
+
+MAX_RESULTS = 1000
+"""Objects and prefixes in one page."""
+_SMALL = 1 << 20
+"""A file of fewer bytes is read or copied sooner than a thread would take it over."""
+_ENCRYPTED = b"x-goog-encryption-algorithm"
+
+
+class JsonObjects:
+    """The methods of ``objects``."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def list(self, request: Request, bucket: str) -> Response:
+        """List objects, and prefixes in place of those behind a delimiter."""
+        query = request.query
+        if query.get("softDeleted") == "true":
+            raise errors.unimplemented("soft delete (softDeleted)")
+        if query.get("filter"):
+            raise errors.unimplemented("filters over object contexts (filter)")
+        page = self._store.page(bucket, _list_query(request))
+        wanted = fields.parse_fields(query["fields"]) if query.get("fields") else None
+        answer: dict[str, Any] = {"kind": "storage#objects"}
+        if page.items and fields.selects(wanted, "items"):
+            items = page.items
+            if fields.selects(wanted, "items", "crc32c"):
+                items = [await self._hashed(info) for info in items]
+            base_url = request.base_url
+            answer["items"] = [resources.object_resource(info, base_url) for info in items]
+        if page.prefixes:
+            answer["prefixes"] = page.prefixes
+        if page.next_start is not None:
+            answer["nextPageToken"] = encode_token(page.next_start)
+        return json_response(answer, request)
+
+    async def get(self, request: Request, bucket: str, name: str) -> Response:
+        """Get an object's metadata or, with ``alt=media``, its content."""
+        if request.query.get("alt") == "media":
+            return await self.download(request, bucket, name)
+        info = self._store.get(
+            bucket, name, generation=_generation(request), conditions=from_query(request.query)
+        )
+        return json_response(resources.object_resource(await self._hashed(info), request.base_url), request)
+
+    async def download(self, request: Request, bucket: str, name: str) -> Response:
+        """Get an object's content."""
+        _refuse_encryption(request)
+        info, fd = self._store.open(
+            bucket, name, generation=_generation(request), conditions=from_query(request.query)
+        )
+        return await serve(self._store, request, info, fd)
+
+    async def patch(self, request: Request, bucket: str, name: str) -> Response:
+        """Change some of an object's metadata; null removes a field or a key."""
+        patch = await request.json()
+        return await self._updated(request, bucket, name, lambda info: resources.patched(info, patch))
+
+    async def update(self, request: Request, bucket: str, name: str) -> Response:
+        """Replace an object's metadata."""
+        resource = await request.json()
+        return await self._updated(request, bucket, name, lambda info: resources.replaced(info, resource))
+
+    async def _updated(
+        self, request: Request, bucket: str, name: str, change: Callable[[ObjectInfo], ObjectInfo]
+    ) -> Response:
+        refuse_predefined_acl(request)
+        info = self._store.get(bucket, name, generation=_generation(request))
+        await self._hashed(info)  # once it has a row, a file from outside has its checksum there
+        info = self._store.update(
+            bucket, name, change, generation=_generation(request), conditions=from_query(request.query)
+        )
+        return json_response(resources.object_resource(info, request.base_url), request)
+
+    async def delete(self, request: Request, bucket: str, name: str) -> Response:
+        """Delete an object."""
+        self._store.delete(
+            bucket, name, generation=_generation(request), conditions=from_query(request.query)
+        )
+        return Response(204)
+
+    async def compose(self, request: Request, bucket: str, name: str) -> Response:
+        """Put up to 32 objects one after the other into one."""
+        refuse_predefined_acl(request)
+        body = await request.json()
+        sources = body.get("sourceObjects")
+        if not isinstance(sources, list) or not sources:
+            raise errors.required("sourceObjects")
+        parts = [_compose_source(source) for source in sources]
+        destination = body.get("destination") or {}
+        info = await asyncio.to_thread(
+            compose,
+            self._store,
+            bucket,
+            checked_name(name),
+            parts,
+            resources.new_attributes(destination),
+            conditions=from_query(request.query),
+            announced=resources.announced(destination),
+            delete_sources=bool(body.get("deleteSourceObjects")),
+        )
+        return json_response(resources.object_resource(info, request.base_url), request)
+
+    async def copy(
+        self, request: Request, bucket: str, name: str, target_bucket: str, target: str
+    ) -> Response:
+        """Copy an object."""
+        info = await self._copied(request, bucket, name, target_bucket, target)
+        return json_response(resources.object_resource(info, request.base_url), request)
+
+    async def rewrite(
+        self, request: Request, bucket: str, name: str, target_bucket: str, target: str
+    ) -> Response:
+        """Copy an object; never in several steps, as all of it is in one place."""
+        info = await self._copied(request, bucket, name, target_bucket, target)
+        answer = {
+            "kind": "storage#rewriteResponse",
+            "totalBytesRewritten": str(info.size),
+            "objectSize": str(info.size),
+            "done": True,
+            "resource": resources.object_resource(info, request.base_url),
+        }
+        return json_response(answer, request)
+
+    async def _copied(
+        self, request: Request, bucket: str, name: str, target_bucket: str, target: str
+    ) -> ObjectInfo:
+        query = request.query
+        for parameter in ("destinationPredefinedAcl", "destinationKmsKeyName"):
+            if query.get(parameter):
+                raise errors.unimplemented(parameter)
+        _refuse_encryption(request)
+        body = await request.json()
+        return await asyncio.to_thread(
+            copy_object,
+            self._store,
+            (bucket, name),
+            (target_bucket, checked_name(target)),
+            # Metadata in the request replaces that of the source; without any, it is kept.
+            attributes=resources.new_attributes(body) if body else None,
+            generation=integer(query, "sourceGeneration"),
+            source_conditions=from_query(query, source=True),
+            conditions=from_query(query),
+        )
+
+    async def move(self, request: Request, bucket: str, name: str, target: str) -> Response:
+        """Rename an object within its bucket, in one step."""
+        info = self._store.move(
+            bucket,
+            name,
+            target,
+            source_conditions=from_query(request.query, source=True),
+            conditions=from_query(request.query),
+        )
+        return json_response(resources.object_resource(await self._hashed(info), request.base_url), request)
+
+    async def _hashed(self, info: ObjectInfo) -> ObjectInfo:
+        return await hashed(self._store, info)
+
+
+async def serve(store: ObjectStore, request: Request, info: ObjectInfo, fd: int) -> Response:
+    """The response with an object's content. It closes ``fd``, even if there is no response.
+
+    Raises:
+        StorageError: 416.
+    """
+    try:
+        return media_response(request, await hashed(store, info), fd)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+async def hashed(store: ObjectStore, info: ObjectInfo) -> ObjectInfo:
+    """The object with its crc32c, without holding up other requests."""
+    if info.crc32c is not None:
+        return info
+    if info.size < _SMALL:
+        return store.with_crc32c(info)
+    return await asyncio.to_thread(store.with_crc32c, info)
+
+
+def refuse_predefined_acl(request: Request) -> None:
+    """Refuse to set an access control list.
+
+    Raises:
+        StorageError: 501.
+    """
+    for parameter in ("predefinedAcl", "destinationPredefinedAcl", "predefinedDefaultObjectAcl"):
+        if request.query.get(parameter):
+            raise errors.unimplemented(f"access control lists ({parameter})")
+    if request.query.get("kmsKeyName"):
+        raise errors.unimplemented("customer-managed encryption keys (kmsKeyName)")
+    _refuse_encryption(request)
+
+
+def _refuse_encryption(request: Request) -> None:
+    if _ENCRYPTED in request.headers:
+        raise errors.unimplemented("customer-supplied encryption keys")
+
+
+def _generation(request: Request) -> int | None:
+    return integer(request.query, "generation")
+
+
+def _list_query(request: Request) -> Query:
+    query = request.query
+    prefix = query.get("prefix", "")
+    limit = integer(query, "maxResults")
+    if limit is not None and limit < 0:
+        raise errors.invalid(f"Invalid maxResults: {limit}.")
+    start = query.get("startOffset", "")
+    if query.get("pageToken"):
+        start = max(start, decode_token(query["pageToken"]))
+    matching = compile_glob(query["matchGlob"]) if query.get("matchGlob") else None
+    return Query(
+        prefix=prefix,
+        delimiter=query.get("delimiter", ""),
+        start=start,
+        end=query.get("endOffset", ""),
+        limit=min(limit or MAX_RESULTS, MAX_RESULTS),
+        trailing=query.get("includeTrailingDelimiter") == "true",
+        accept=None if matching is None else lambda name: matching.fullmatch(name) is not None,
+    )
+
+
+def _compose_source(source: Any) -> ComposeSource:
+    if not isinstance(source, dict) or not isinstance(source.get("name"), str):
+        raise errors.required("sourceObjects[].name")
+    match = (source.get("objectPreconditions") or {}).get("ifGenerationMatch")
+    try:
+        return ComposeSource(
+            source["name"],
+            None if source.get("generation") is None else int(source["generation"]),
+            None if match is None else int(match),
+        )
+    except (TypeError, ValueError):
+        raise errors.invalid("A generation is a whole number.") from None

@@ -1,0 +1,512 @@
+"""Objects over plain files, durable against the death of the process.
+
+An object is a file at ``<data_dir>/gcs/<bucket>/<name>``, which any process may read and write. Its
+metadata is a row that names the very file (inode, size, modification time). A file without a row was
+written from outside and is an object all the same. A write goes
+
+    temporary file and checksums -> row -> rename -> rows of the files that were there before
+
+so that what has been acknowledged survives a SIGKILL, and what has not is either whole or absent:
+before the rename the old file still has its row, behind it the new one has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mimetypes
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vertexkit.emulator.gcs import errors, listing, names, times
+from vertexkit.emulator.gcs.buckets import Buckets
+from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, Hasher
+from vertexkit.emulator.gcs.conditions import UNCONDITIONAL, Conditions
+from vertexkit.emulator.gcs.folders import Folders
+from vertexkit.emulator.gcs.index import Index
+from vertexkit.emulator.gcs.records import BucketInfo, Identity, ObjectInfo, identity_of
+from vertexkit.emulator.gcs.staging import Staged, StagingArea
+
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+_READ_BYTES = 1 << 20
+_ODD_BATCH = 1000
+_NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
+"""Why a plain path can fail to hold a name: a file in place of a folder, the reverse, a link, its length."""
+
+Rows = Sequence[ObjectInfo]
+
+
+class Attributes(NamedTuple):
+    """The metadata that a new object gets."""
+
+    content_type: str = DEFAULT_CONTENT_TYPE
+    properties: str = ""
+    """Every other writable field of the API's object resource, as JSON."""
+
+
+class ObjectStore:
+    """Buckets and objects below one data directory. Thread-safe.
+
+    One process at a time may own a data directory; any number may read and write the files in it.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._root = data_dir / "gcs"
+        self._odd = data_dir / "gcs-odd"
+        self.uploads_dir = data_dir / "gcs-uploads"
+        for folder in (self._root, self._odd, self.uploads_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._staging = StagingArea(self.uploads_dir / "staging")
+        self._folders = Folders(self._root)
+        self._lister = listing.Lister(self._folders)
+        self.index = Index(data_dir / "gcs.sqlite")
+        self.lock = threading.RLock()
+        """Held around every use of the index."""
+        self._buckets = Buckets(self.index.buckets, self.index.put_bucket)
+        self._last_generation = 0
+
+    def close(self) -> None:
+        """Close the files. Nothing needs saving."""
+        with self.lock:
+            self.index.close()
+            self._folders.close()
+
+    # Buckets
+
+    def bucket_exists(self, bucket: str) -> bool:
+        """Whether there is such a bucket."""
+        return bucket in self._buckets
+
+    def bucket(self, name: str) -> BucketInfo:
+        """One bucket. Raises StorageError: 404."""
+        return self._buckets.get(name)
+
+    def buckets(self, project: str, prefix: str = "") -> list[BucketInfo]:
+        """The buckets of a project, given by id or number, by name."""
+        with self.lock:
+            return self._buckets.list(project, prefix)
+
+    def create_bucket(
+        self,
+        name: str,
+        project: str,
+        *,
+        location: str = "US",
+        storage_class: str = "STANDARD",
+        attributes: dict[str, object] | None = None,
+    ) -> BucketInfo:
+        """Create a bucket. Raises StorageError: 400 or 409."""
+        with self.lock:
+            return self._buckets.create(name, project, location, storage_class, attributes or {})
+
+    def update_bucket(
+        self, name: str, change: Callable[[BucketInfo], BucketInfo], conditions: Conditions = UNCONDITIONAL
+    ) -> BucketInfo:
+        """Change a bucket's metadata. Raises StorageError: 404 or 412."""
+        with self.lock:
+            return self._buckets.update(name, change, conditions)
+
+    def delete_bucket(self, name: str, conditions: Conditions = UNCONDITIONAL) -> None:
+        """Delete an empty bucket. Raises StorageError: 404, 409 or 412."""
+        with self.lock:
+            conditions.check_bucket(self._buckets.get(name))
+            occupied = self.page(name, listing.Query(limit=1)).items
+            # The folder may hold what is no object (a pipe, a link); that is not ours to delete either.
+            if occupied or not self._folders.remove_folder(name):
+                raise errors.conflict("The bucket you tried to delete is not empty.", "BucketNotEmpty")
+            self.index.drop_bucket(name)
+            self._buckets.forget(name)
+
+    # Reading
+
+    def find(self, bucket: str, name: str) -> ObjectInfo | None:
+        """The object of a name, or None."""
+        with self.lock:
+            return self._current(bucket, name, self.index.objects(bucket, name))
+
+    def _current(self, bucket: str, name: str, rows: Rows) -> ObjectInfo | None:
+        """The object of a name, of which ``rows`` are all the rows."""
+        components = names.path_components(name)
+        if components is not None:
+            status = self._folders.status([bucket, *components])
+            if status is not None and stat.S_ISREG(status.st_mode):
+                return _matching(rows, status) or _from_outside(bucket, name, status)
+        for row in rows:
+            if row.odd:
+                with contextlib.suppress(OSError):
+                    if identity_of(os.lstat(self._odd_path(bucket, name))) == row.identity:
+                        return row
+        return None
+
+    def get(
+        self,
+        bucket: str,
+        name: str,
+        *,
+        generation: int | None = None,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> ObjectInfo:
+        """The object of a name, for an answer that holds its metadata.
+
+        Raises:
+            StorageError: 404, 412, or 304 if the reader has it already.
+        """
+        info = self._existing(bucket, name, generation)
+        conditions.check_read(info)
+        return info
+
+    def open(
+        self,
+        bucket: str,
+        name: str,
+        *,
+        generation: int | None = None,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> tuple[ObjectInfo, int]:
+        """An object with an open descriptor of its file, which a later write or delete leaves whole.
+
+        Raises:
+            StorageError: 404, 412, or 304 if the reader has it already.
+        """
+        with self.lock:
+            info = self.get(bucket, name, generation=generation, conditions=conditions)
+            try:
+                fd = self._open(info)
+            except OSError:
+                raise errors.no_such_object(bucket, name) from None
+            status = os.fstat(fd)
+            if identity_of(status) != info.identity:
+                # Replaced from outside in this instant: what the descriptor holds is what is served.
+                info = _from_outside(bucket, name, status)
+            return info, fd
+
+    def with_crc32c(self, info: ObjectInfo) -> ObjectInfo:
+        """The object with its crc32c, which for a file from outside is computed once and kept."""
+        if info.crc32c is not None:
+            return info
+        try:
+            fd = self._open(info)
+        except OSError:
+            return info
+        try:
+            hasher = Hasher()
+            while data := os.read(fd, _READ_BYTES):
+                hasher.update(data)
+            unchanged = identity_of(os.fstat(fd)) == info.identity
+        finally:
+            os.close(fd)
+        hashed = info._replace(crc32c=hasher.crc32c, known=True)
+        if unchanged:
+            with self.lock:
+                current = self.find(info.bucket, info.name)
+                if current is not None and not current.known and current.identity == info.identity:
+                    self.index.put_object(hashed)
+        return hashed
+
+    def page(self, bucket: str, query: listing.Query) -> listing.Page:
+        """One page of a bucket's listing. Raises StorageError: 404."""
+        self._buckets.get(bucket)
+
+        def ordered(start: str) -> Iterator[str]:
+            start = max(start, query.start)
+            plain = self._lister.plain_names(bucket, query.prefix, start)
+            return listing.merged(plain, self._odd_names(bucket, query.prefix, start))
+
+        def listable(name: str) -> ObjectInfo | None:
+            info = self.find(bucket, name)
+            if info is None or info.known or names.name_problem(name) is None:
+                return info
+            return None
+
+        return listing.page(query, ordered, listable)
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object whose name starts with ``prefix``, in order. Raises StorageError: 404."""
+        start: str | None = ""
+        while start is not None:
+            page = self.page(bucket, listing.Query(prefix=prefix, start=start))
+            yield from page.items
+            start = page.next_start
+
+    def read(self, bucket: str, name: str) -> bytes:
+        """The content of an object. Raises StorageError: 404."""
+        info, fd = self.open(bucket, name)
+        with os.fdopen(fd, "rb") as file:
+            return file.read(info.size)
+
+    def copy_tree(self, bucket: str, prefix: str, destination: Path) -> int:
+        """Copy every object below a prefix into a folder, which becomes a private copy of it.
+
+        Args:
+            bucket: The bucket.
+            prefix: ``a/b`` copies the object ``a/b/c`` to ``destination/c``; empty for the whole bucket.
+            destination: The folder, made if it is missing.
+
+        Returns:
+            The number of objects copied. Markers of empty folders (``a/b/``) are not objects to copy.
+
+        Raises:
+            StorageError: 404 for a bucket that does not exist; 400 for a name that would leave the folder,
+                or that no path can hold.
+        """
+        base = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
+        destination.mkdir(parents=True, exist_ok=True)
+        copied = 0
+        for info in self.list(bucket, base):
+            inside = info.name[len(base) :]
+            if not inside or (inside.endswith("/") and info.size == 0):
+                continue
+            components = names.path_components(inside)
+            if components is None:
+                raise errors.invalid(f"gs://{bucket}/{info.name} has no place in a folder.")
+            target = destination.joinpath(*components)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _, fd = self.open(bucket, info.name, generation=info.generation)
+            with os.fdopen(fd, "rb") as source, target.open("xb") as copy:
+                shutil.copyfileobj(source, copy, _READ_BYTES)
+            copied += 1
+        return copied
+
+    # Writing
+
+    def stage(self) -> Staged:
+        """A temporary file to fill, then to ``commit`` or to ``discard``."""
+        return self._staging.new()
+
+    def write(
+        self,
+        bucket: str,
+        name: str,
+        data: bytes,
+        content_type: str | None = None,
+        *,
+        attributes: Attributes | None = None,
+        conditions: Conditions = UNCONDITIONAL,
+        announced: Announced = NOTHING_ANNOUNCED,
+    ) -> ObjectInfo:
+        """Write an object that is in memory. Raises StorageError: 400, 404 or 412."""
+        staged = self.stage()
+        try:
+            staged.write(data)
+            given = attributes or Attributes(content_type or DEFAULT_CONTENT_TYPE)
+            return self.commit(bucket, name, staged, given, conditions=conditions, announced=announced)
+        finally:
+            staged.discard()
+
+    def commit(
+        self,
+        bucket: str,
+        name: str,
+        staged: Staged,
+        attributes: Attributes,
+        *,
+        conditions: Conditions = UNCONDITIONAL,
+        announced: Announced = NOTHING_ANNOUNCED,
+    ) -> ObjectInfo:
+        """Make a staged file the object of a name.
+
+        Raises:
+            StorageError: 400 for an impossible name or for bytes that are not those announced,
+                404 for a bucket that does not exist, 412 for a precondition that does not hold.
+        """
+        names.checked_name(name)
+        crc32c, md5 = staged.crc32c, staged.md5
+        announced.verify(crc32c, md5)
+        identity = staged.close()
+        with self.lock:
+            self._buckets.get(bucket)
+            rows = self.index.objects(bucket, name)
+            current = self._current(bucket, name, rows)
+            conditions.check(current)
+            now = times.now_us()
+            info = ObjectInfo(
+                bucket=bucket,
+                name=name,
+                generation=self._next_generation(now, current),
+                metageneration=1,
+                size=identity.size,
+                crc32c=crc32c,
+                md5=md5,
+                content_type=attributes.content_type,
+                created_us=now,
+                updated_us=now,
+                properties=attributes.properties,
+                identity=identity,
+                odd=False,
+            )
+            return self._place(info, staged.path, rows)
+
+    def _place(self, info: ObjectInfo, path: str, rows: Rows) -> ObjectInfo:
+        """Row, rename, and then away with ``rows``, those of the files that were there before."""
+        components = names.path_components(info.name)
+        if components is None or not self._place_plainly(info, path, components):
+            info = info._replace(odd=True)
+            self.index.put_object(info)
+            os.rename(path, self._odd_path(info.bucket, info.name))  # noqa: PTH104 (path is a string)
+        if rows:
+            self.index.drop_others(info)
+        if not info.odd and any(row.odd for row in rows):
+            self._odd_path(info.bucket, info.name).unlink(missing_ok=True)
+        return info
+
+    def _place_plainly(self, info: ObjectInfo, path: str, components: Sequence[str]) -> bool:
+        """Row and rename to the plain path; False if something that is there leaves no place for it."""
+        try:
+            with self._folders.opened([info.bucket, *components[:-1]], create=True) as folder:
+                self.index.put_object(info)
+                os.rename(path, components[-1], dst_dir_fd=folder)
+        except OSError as error:
+            if error.errno not in _NO_PLACE:
+                raise
+            return False
+        return True
+
+    def update(
+        self,
+        bucket: str,
+        name: str,
+        change: Callable[[ObjectInfo], ObjectInfo],
+        *,
+        generation: int | None = None,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> ObjectInfo:
+        """Change an object's metadata. Raises StorageError: 404 or 412."""
+        with self.lock:
+            info = self._existing(bucket, name, generation)
+            conditions.check(info)
+            changed = change(info)._replace(
+                metageneration=info.metageneration + 1, updated_us=times.now_us(), known=True
+            )
+            self.index.put_object(changed)
+            return changed
+
+    def delete(
+        self,
+        bucket: str,
+        name: str,
+        *,
+        generation: int | None = None,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> None:
+        """Delete an object. Raises StorageError: 404 or 412."""
+        with self.lock:
+            info = self._existing(bucket, name, generation)
+            conditions.check(info)
+            self._remove(info)
+
+    def move(
+        self,
+        bucket: str,
+        source: str,
+        target: str,
+        *,
+        source_conditions: Conditions = UNCONDITIONAL,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> ObjectInfo:
+        """Rename an object in one step. Raises StorageError: 400, 404 or 412."""
+        names.checked_name(target)
+        with self.lock:
+            moving = self._existing(bucket, source, None)
+            source_conditions.check(moving)
+            rows = self.index.objects(bucket, target)
+            current = self._current(bucket, target, rows)
+            conditions.check(current)
+            if source == target:
+                raise errors.invalid("The source and destination object names must be different.")
+            now = times.now_us()
+            moved = moving._replace(
+                name=target,
+                generation=self._next_generation(now, current),
+                metageneration=1,
+                created_us=now,
+                updated_us=now,
+                odd=False,
+                known=True,
+            )
+            moved = self._place(moved, str(self._path(moving)), rows)
+            self._remove(moving)
+            return moved
+
+    def _remove(self, info: ObjectInfo) -> None:
+        """Remove the files of a name, the hidden one first, and then its rows."""
+        if any(row.odd for row in self.index.objects(info.bucket, info.name)):
+            self._odd_path(info.bucket, info.name).unlink(missing_ok=True)
+        if not info.odd:
+            self._folders.remove_file([info.bucket, *info.name.split("/")])
+        self.index.drop_objects(info.bucket, info.name)
+
+    def _existing(self, bucket: str, name: str, generation: int | None) -> ObjectInfo:
+        self._buckets.get(bucket)
+        info = self.find(bucket, name)
+        if info is None or generation not in (None, info.generation):
+            raise errors.no_such_object(bucket, name if generation is None else f"{name}#{generation}")
+        return info
+
+    def _next_generation(self, now: int, current: ObjectInfo | None) -> int:
+        before = max(self._last_generation, current.generation if current is not None else 0)
+        self._last_generation = max(now, before + 1)
+        return self._last_generation
+
+    def _open(self, info: ObjectInfo) -> int:
+        if info.odd:
+            return os.open(self._odd_path(info.bucket, info.name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return self._folders.open_file([info.bucket, *info.name.split("/")])
+
+    def _path(self, info: ObjectInfo) -> Path:
+        if info.odd:
+            return self._odd_path(info.bucket, info.name)
+        return self._root.joinpath(info.bucket, info.name)
+
+    def _odd_path(self, bucket: str, name: str) -> Path:
+        return self._odd / names.odd_file_name(bucket, name)
+
+    def _odd_names(self, bucket: str, prefix: str, start: str) -> Iterator[str]:
+        at = max(prefix, start)
+        while True:
+            with self.lock:
+                batch = self.index.odd_names(bucket, at, _ODD_BATCH)
+            for name in batch:
+                if not name.startswith(prefix):
+                    return
+                yield name
+            if len(batch) < _ODD_BATCH:
+                return
+            at = batch[-1] + "\0"
+
+
+def _matching(rows: Rows, status: os.stat_result) -> ObjectInfo | None:
+    """The row of the file that is there."""
+    if not rows:
+        return None
+    identity: Identity = identity_of(status)
+    for row in rows:
+        if row.identity == identity:
+            return row
+    return None
+
+
+def _from_outside(bucket: str, name: str, status: os.stat_result) -> ObjectInfo:
+    """The object that a file without a row is."""
+    # The change time too: a copy that keeps the old modification time is another generation.
+    generation = max(status.st_mtime_ns, status.st_ctime_ns) // 1000
+    return ObjectInfo(
+        bucket=bucket,
+        name=name,
+        generation=generation,
+        metageneration=1,
+        size=status.st_size,
+        crc32c=None,
+        md5=None,
+        content_type=mimetypes.guess_type(name)[0] or DEFAULT_CONTENT_TYPE,
+        created_us=generation,
+        updated_us=generation,
+        properties="",
+        identity=identity_of(status),
+        odd=False,
+        known=False,
+    )
