@@ -238,9 +238,11 @@ class Bucket:
             NotFound: There is no such bucket.
         """
         from vertexkit._transfer.engine import choose_engine
+        from vertexkit._transfer.glob import compiled
         from vertexkit._transfer.object_names import folder_prefix
         from vertexkit._transfer.upload import FolderUpload
 
+        compiled(pattern)
         _check_threads(threads)
         path = Path(folder)
         where = folder_prefix(self._name, path.resolve().name if prefix is None else prefix, "prefix")
@@ -298,8 +300,10 @@ class Bucket:
         """
         from vertexkit._transfer.download import FolderDownload
         from vertexkit._transfer.engine import choose_engine
+        from vertexkit._transfer.glob import compiled
         from vertexkit._transfer.object_names import folder_prefix
 
+        compiled(pattern)
         _check_threads(threads)
         where = folder_prefix(self._name, prefix, "prefix")
         chosen = choose_engine(self._place, engine)
@@ -315,13 +319,14 @@ class Bucket:
         Raises:
             NotFound: There is no such bucket.
         """
-        from vertexkit._transfer.glob import matches
+        from vertexkit._transfer.glob import compiled, matches
         from vertexkit._transfer.object_names import name_in_bucket
 
         start = name_in_bucket(self._name, prefix, "prefix")
-        found = self._api.list(start)
         if pattern is None:
-            return list(found)
+            return list(self._api.list(start))
+        compiled(pattern)
+        found = self._api.list(start)
         return [item for item in found if matches(pattern, item.name[len(start) :].lstrip("/"))]
 
     def read(self, name: str) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 _BLOCK = 4 * 1024 * 1024
 
 
-def crc32c(data: bytes | memoryview, before: int = 0) -> int:
+def crc32c(data: bytes, before: int = 0) -> int:
     """The CRC-32C of ``data``, going on from that of the bytes before it."""
     import google_crc32c
 

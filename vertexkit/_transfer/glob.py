@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from vertexkit.errors import InvalidArgument
+
 
 @lru_cache(maxsize=64)
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -16,7 +18,12 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
     Args:
         pattern: The pattern; ``**`` stands for a whole name.
+
+    Raises:
+        InvalidArgument: It makes no sense.
     """
+    if not isinstance(pattern, str) or not pattern or pattern.startswith("/"):
+        raise InvalidArgument("pattern", pattern, "is a pattern over paths inside the folder, like '**/*.pb'")
     expression = ""
     parts = pattern.split("/")
     for index, part in enumerate(parts):
@@ -25,7 +32,10 @@ def compiled(pattern: str) -> re.Pattern[str]:
             expression += ".+" if last else "(?:[^/]+/)*"
         else:
             expression += _one_name(part) + ("" if last else "/")
-    return re.compile(expression, re.DOTALL)
+    try:
+        return re.compile(expression, re.DOTALL)
+    except re.error as error:
+        raise InvalidArgument("pattern", pattern, f"makes no sense: {error}") from None
 
 
 def matches(pattern: str, path: str) -> bool:

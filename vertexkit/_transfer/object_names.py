@@ -10,7 +10,7 @@ from vertexkit.errors import InvalidArgument
 
 MAX_NAME_BYTES = 1024
 _RESERVED = ".well-known/acme-challenge/"
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def name_problem(name: str) -> str | None:

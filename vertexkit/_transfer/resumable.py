@@ -201,7 +201,7 @@ class _Content:
                 raise FileChanged
             if offset + len(block) > self._hashed:
                 # What is sent again after a failure has been counted already.
-                self._checksum = crc32c(memoryview(block)[self._hashed - offset :], self._checksum)
+                self._checksum = crc32c(block[self._hashed - offset :], self._checksum)
                 self._hashed = offset + len(block)
             offset += len(block)
             if offset == self.size:
