@@ -46,10 +46,10 @@ from vertexkit.errors import (
 from vertexkit.types import Machine, Signature, TensorSpec
 
 if TYPE_CHECKING:
+    from vertexkit._core.operations import Operation
     from vertexkit.cleanup import CleanupReport
     from vertexkit.endpoints import DeployedModel, Endpoint
     from vertexkit.models import Model, ModelVersion
-    from vertexkit.operations import Operation
     from vertexkit.prediction import PredictResponse
     from vertexkit.session import Session, connect
     from vertexkit.storage import Bucket
@@ -110,7 +110,7 @@ __getattr__, __dir__ = lazily(
         "Endpoint": "vertexkit.endpoints",
         "Model": "vertexkit.models",
         "ModelVersion": "vertexkit.models",
-        "Operation": "vertexkit.operations",
+        "Operation": "vertexkit._core.operations",
         "PredictResponse": "vertexkit.prediction",
         "Session": "vertexkit.session",
         "TrafficSplit": "vertexkit.traffic",

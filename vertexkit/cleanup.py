@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vertexkit.errors import CleanupIncomplete, NotFound, VertexkitError
 
-__all__ = ["CleanupReport", "Created", "Order"]
+__all__ = ["CleanupReport", "Created", "Order", "noting"]
 
 _log = logging.getLogger("vertexkit")
 
@@ -103,3 +103,14 @@ class Created:
     def _in_order(self) -> list[_Entry]:
         with self._lock:
             return sorted(self._entries.values(), key=lambda entry: (entry.order, -entry.number))
+
+
+def noting(error: BaseException, undo: Callable[[], object]) -> None:
+    """Undo something because of ``error``.
+
+    What failed first is what the user must see first: a failure to undo becomes a note on it.
+    """
+    try:
+        undo()
+    except VertexkitError as failure:
+        error.add_note(f"Cleaning up failed too: {failure}")

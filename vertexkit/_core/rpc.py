@@ -206,6 +206,24 @@ class Clients:
             raise from_http(reply.status_code, reply.content, resource=resource)
         return reply
 
+    def aiplatform(self) -> Any:
+        """Google's high-level SDK, ``google.cloud.aiplatform``, set to this target.
+
+        Its configuration is one for the whole process: what was set before is lost.
+        """
+        from google.cloud import aiplatform
+
+        target = self._target
+        local: dict[str, Any] = {"api_endpoint": target.rest_url, "api_transport": "rest"}
+        aiplatform.init(
+            project=target.project,
+            location=target.location,
+            credentials=self.credentials(),
+            # Over gRPC, it could be told of a CA by an environment variable only.
+            **(local if target.anonymous else {}),
+        )
+        return aiplatform
+
     def close(self) -> None:
         """Close every client and connection. May be called twice."""
         with self._lock:

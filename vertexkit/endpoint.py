@@ -1,0 +1,439 @@
+"""One endpoint: deployed to, asked, updated, rolled back and deleted.
+
+API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from vertexkit import rollout
+from vertexkit.cleanup import noting
+from vertexkit.deployment import DeployedModel, Deploying, Plan, deploy, resize, undeploy
+from vertexkit.endpoint_state import EndpointState
+from vertexkit.errors import FailedPrecondition, InvalidArgument, NotFound
+from vertexkit.preflight import check_deploy, check_replicas, check_traffic, require
+from vertexkit.traffic import TrafficSplit
+from vertexkit.types import Machine
+
+if TYPE_CHECKING:
+    from vertexkit._core.operations import Operation
+    from vertexkit.codec import Predictions
+    from vertexkit.models import Model, ModelVersion
+    from vertexkit.prediction import Predictor, PredictResponse, RawPrediction
+
+__all__ = ["Endpoint"]
+
+_DELETE_SECONDS = 300.0
+_DEPLOY_SECONDS = 3600.0
+_PREDICT_SECONDS = 60.0
+
+
+class Endpoint(EndpointState):
+    """Where models answer predictions. Thread-safe.
+
+    Its properties are as last read, by whatever was called last; `refresh` reads them again.
+    As a context manager, it is deleted at the end, with all that is deployed to it.
+    """
+
+    def refresh(self) -> Endpoint:
+        """Read it again, and give itself.
+
+        Raises:
+            NotFound: It has been deleted.
+        """
+        name = self.resource_name
+        self._data = self._context.clients.http_json("GET", name, resource=name)
+        return self
+
+    # -- deploying -----------------------------------------------------------------------------
+
+    @overload
+    def deploy(
+        self,
+        model: Model | ModelVersion | str,
+        *,
+        machine: Machine | str | None = ...,
+        replicas: int | tuple[int, int] = ...,
+        traffic: int | None = ...,
+        name: str | None = ...,
+        service_account: str | None = ...,
+        timeout: float = ...,
+        wait: Literal[True] = ...,
+    ) -> DeployedModel: ...
+
+    @overload
+    def deploy(
+        self,
+        model: Model | ModelVersion | str,
+        *,
+        machine: Machine | str | None = ...,
+        replicas: int | tuple[int, int] = ...,
+        traffic: int | None = ...,
+        name: str | None = ...,
+        service_account: str | None = ...,
+        timeout: float = ...,
+        wait: Literal[False],
+    ) -> Operation[DeployedModel]: ...
+
+    def deploy(
+        self,
+        model: Model | ModelVersion | str,
+        *,
+        machine: Machine | str | None = None,
+        replicas: int | tuple[int, int] = (1, 1),
+        traffic: int | None = None,
+        name: str | None = None,
+        service_account: str | None = None,
+        timeout: float = _DEPLOY_SECONDS,
+        wait: bool = True,
+    ) -> DeployedModel | Operation[DeployedModel]:
+        """Deploy a model. From then on it costs money by the hour, until it is undeployed.
+
+        When the deployment fails, takes too long or is interrupted (Ctrl-C), what it made is taken off
+        again before the error goes on.
+
+        Args:
+            model: A model, a version of one, or a name as `Models.get` takes it.
+            machine: What to run on: a machine, or the name of a machine type without accelerators;
+                ``n1-standard-2`` by default.
+            replicas: How many: a number, or the least and the greatest between which Vertex AI scales.
+            traffic: Its share of the requests, in percent, which the others give up in proportion. By
+                default the first model gets all of them, and any further one none: give it some with
+                `canary`, `promote` or `set_traffic`.
+            name: Display name on the endpoint; the model's by default.
+            service_account: Account to run as.
+            timeout: Seconds to wait for the model to answer.
+            wait: False to return at once, with the operation as a handle.
+
+        Returns:
+            The deployed model; with ``wait=False``, the operation that ends in it.
+
+        Raises:
+            InvalidArgument: An argument is wrong (a ``PreflightFailed`` tells all that is). Nothing was
+                created.
+            DeployFailed: The model did not come up; the message ends with its server's last words.
+            QuotaExceeded: The project has too little quota; the message says of what.
+            DeadlineExceeded: It did not come up in time.
+        """
+        from vertexkit.models import Models
+
+        version = Models(self._context).get(model) if isinstance(model, str) else model
+        asked = Machine(machine) if isinstance(machine, str) else machine or Machine()
+        findings = check_deploy(
+            machine=asked, replicas=replicas, traffic=traffic, image=version.serving_image, name=name
+        )
+        require(findings)
+        self.refresh()
+        plan = Plan(
+            endpoint=self.resource_name,
+            model=version.versioned_name,
+            display_name=name or version.display_name,
+            machine=asked,
+            replicas=_pair(replicas),
+            before=self.traffic,
+            percent=rollout.share_of_new(self.traffic, traffic),
+            service_account=service_account,
+        )
+        context = self._context
+        changes = bool(plan.before and plan.percent)
+        labels = rollout.remember(context, self.resource_name) if changes else None
+        if not wait:
+            return Deploying(context, plan).start()
+        try:
+            deployed = deploy(context, plan, timeout=timeout)
+        except BaseException as error:
+            if labels is not None:
+                noting(
+                    error, lambda: rollout.update(context, self.resource_name, lambda _: {"labels": labels})
+                )
+            raise
+        self.refresh()
+        return deployed
+
+    def canary(
+        self,
+        version: DeployedModel | Model | ModelVersion | str,
+        percent: int = 10,
+        *,
+        machine: Machine | str | None = None,
+        replicas: int | tuple[int, int] | None = None,
+        timeout: float = _DEPLOY_SECONDS,
+    ) -> DeployedModel:
+        """Send a part of the requests to a version, deploying it first if it is not deployed yet.
+
+        Args:
+            version: The version: of a model, or already deployed.
+            percent: Its share of the requests; the others give it up in proportion.
+            machine: What to run on; by default, as the version that has most of the traffic.
+            replicas: How many; by default, as the version that has most of the traffic.
+            timeout: Seconds to wait for the version to answer.
+
+        Raises:
+            InvalidArgument: An argument is wrong, or nothing else is there to take the other requests.
+            DeployFailed: The version did not come up.
+        """
+        require(check_traffic(percent, "percent"))
+        self.refresh()
+        found = rollout.match(self.deployed, version)
+        if found is None:
+            if not self.deployed:
+                raise InvalidArgument(
+                    "version",
+                    version,
+                    "nothing is deployed that it could be tried beside",
+                    remedy="deploy() it",
+                )
+            like = max(self.deployed, key=lambda deployed: deployed.traffic)
+            if isinstance(version, DeployedModel):
+                raise InvalidArgument("version", version, "it is not deployed here any more")
+            found = self.deploy(
+                version,
+                machine=machine or like.machine,
+                replicas=replicas or like.replicas,
+                traffic=percent,
+                timeout=timeout,
+            )
+        else:
+            self._change_traffic(lambda split: split.shift(found.id, percent))
+        return self._which(found.id)
+
+    def promote(self, version: DeployedModel | Model | ModelVersion | str | None = None) -> TrafficSplit:
+        """Send all requests to one version. The others stay deployed, at 0 %, until undeployed.
+
+        Args:
+            version: The version; by default the one deployed last.
+
+        Raises:
+            InvalidArgument: It is not deployed.
+            FailedPrecondition: Nothing is deployed.
+        """
+        self.refresh()
+        if not self.deployed:
+            raise FailedPrecondition(
+                "nothing is deployed", resource=self.resource_name, remedy="deploy() a model"
+            )
+        chosen = self.deployed[-1] if version is None else self._which(version)
+        return self._change_traffic(lambda split: split.only(chosen.id))
+
+    def rollback(self) -> TrafficSplit:
+        """Go back to the traffic split before the last change, whichever process made it.
+
+        What it replaces becomes the split before, so that a second call undoes the first.
+
+        Raises:
+            FailedPrecondition: There is no split before, or a version in it has been undeployed.
+        """
+        self._data = rollout.roll_back(self._context, self.resource_name)
+        return self.traffic
+
+    def set_traffic(self, split: Mapping[str, int]) -> TrafficSplit:
+        """Share the requests anew.
+
+        Args:
+            split: Percentages by deployed-model id, summing to 100; those left out get nothing.
+
+        Raises:
+            InvalidArgument: They do not sum to 100, or one is not deployed.
+        """
+        wanted = TrafficSplit(split)
+        self.refresh()
+        unknown = sorted(set(wanted) - {deployed.id for deployed in self.deployed})
+        if unknown or not wanted:
+            ids = ", ".join(deployed.id for deployed in self.deployed) or "nothing"
+            raise InvalidArgument("split", dict(split), f"deployed is: {ids}")
+        return self._change_traffic(lambda _: wanted)
+
+    def resize(
+        self, version: DeployedModel | Model | ModelVersion | str, replicas: int | tuple[int, int]
+    ) -> DeployedModel:
+        """Change how many replicas a version has, and wait until that is done.
+
+        Args:
+            version: Which.
+            replicas: A number, or the least and the greatest.
+        """
+        require(check_replicas(replicas))
+        self.refresh()
+        found = self._which(version)
+        resize(self._context, self.resource_name, found, _pair(replicas))
+        self.refresh()
+        return self._which(found.id)
+
+    # -- undeploying ---------------------------------------------------------------------------
+
+    def undeploy(self, version: DeployedModel | Model | ModelVersion | str) -> None:
+        """Take a version off, and wait until it is gone. The others share its requests in proportion.
+
+        Raises:
+            InvalidArgument: It is not deployed.
+            FailedPrecondition: It has all the requests, and other versions are there: say which of them
+                shall get them, with `promote` or `rollback`.
+        """
+        self.refresh()
+        found = self._which(version)
+        rest = self.traffic.without(found.id)
+        if found.traffic and not rest and len(self.deployed) > 1:
+            raise FailedPrecondition(
+                f"{found} has all the requests, and it is not said who shall get them",
+                resource=self.resource_name,
+                remedy="promote() or rollback() to another version first, or undeploy_all()",
+            )
+        undeploy(self._context, self.resource_name, found.id, rest if found.traffic else None)
+        self.refresh()
+
+    def undeploy_all(self) -> None:
+        """Take everything off, those without traffic first, and wait until all is gone."""
+        self.refresh()
+        for found in sorted(self.deployed, key=lambda deployed: deployed.traffic):
+            rest = self.traffic.without(found.id)
+            undeploy(self._context, self.resource_name, found.id, rest if found.traffic else None)
+            self.refresh()
+
+    def delete(self, *, force: bool = False) -> None:
+        """Delete it, and wait until it is gone. One that is gone already is no error.
+
+        Args:
+            force: Whether to undeploy what is deployed.
+
+        Raises:
+            FailedPrecondition: Something is deployed, and not ``force``.
+        """
+        from vertexkit._core.operations import Operation
+
+        clients, name = self._context.clients, self.resource_name
+        try:
+            if force:
+                self.undeploy_all()
+            future: Any = clients.call(clients.endpoints.delete_endpoint, {"name": name}, resource=name)
+            Operation(clients, future.operation, resource=name, finish=lambda _: None).result(_DELETE_SECONDS)
+        except NotFound:
+            pass
+        self._context.created.forget(name)
+
+    def __enter__(self) -> Endpoint:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.delete(force=True)
+        else:
+            noting(error, lambda: self.delete(force=True))
+
+    # -- predicting ----------------------------------------------------------------------------
+
+    @overload
+    def predict(
+        self,
+        instances: Any,
+        *,
+        parameters: Any = ...,
+        timeout: float = ...,
+        return_response: Literal[False] = ...,
+    ) -> Predictions: ...
+
+    @overload
+    def predict(
+        self, instances: Any, *, parameters: Any = ..., timeout: float = ..., return_response: Literal[True]
+    ) -> PredictResponse: ...
+
+    def predict(
+        self,
+        instances: Any,
+        *,
+        parameters: Any = None,
+        timeout: float = _PREDICT_SECONDS,
+        return_response: bool = False,
+    ) -> Predictions | PredictResponse:
+        """Predict instances, in as few requests as the limits allow, sent at the same time.
+
+        A request that fails in passing is sent again until ``timeout``; predicting twice does no harm.
+        See https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict
+
+        Args:
+            instances: An array of shape (instances, ...); a list of instances; a DataFrame, whose
+                columns are the model's inputs by name, or the features of its only input; or a mapping
+                from input names to arrays of equal length. Dtypes and shapes are checked against the
+                model's signature before anything is sent.
+            parameters: Sent along with every request, for models that take any.
+            timeout: Seconds for the whole call, however many requests and attempts it takes.
+            return_response: Whether to tell which model answered each instance.
+
+        Returns:
+            An array of shape (instances, ...), of the dtype in the model's signature; a dict of such
+            arrays by output name for a model of several outputs; a ``PredictResponse`` that holds
+            either with ``return_response``.
+
+        Raises:
+            InvalidArgument: The model, or JSON, cannot take the instances; nothing was sent.
+            PredictionFailed: The model refused the instances, or answered what it should not.
+            DeadlineExceeded: There was no answer within ``timeout``.
+        """
+        return self._predictor.predict(
+            instances, parameters=parameters, timeout=timeout, return_response=return_response
+        )
+
+    def raw_predict(
+        self,
+        body: bytes | str | Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        timeout: float = _PREDICT_SECONDS,
+    ) -> RawPrediction:
+        """Pass a body to the model server as it is, and give back what it answers as it is.
+
+        See https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/rawPredict
+
+        Args:
+            body: The body; a mapping is written as JSON.
+            headers: Further headers for the model server.
+            content_type: The ``Content-Type`` of ``body``.
+            timeout: Seconds for the whole call, with all attempts.
+
+        Raises:
+            PredictionFailed: The model server refused the body.
+            DeadlineExceeded: There was no answer within ``timeout``.
+        """
+        return self._predictor.raw_predict(body, headers=headers, content_type=content_type, timeout=timeout)
+
+    def to_aiplatform(self) -> Any:
+        """The ``google.cloud.aiplatform.Endpoint`` of it, for what vertexkit does not do.
+
+        Google's SDK has one configuration for the whole process, which this sets to the session's.
+        """
+        return self._context.clients.aiplatform().Endpoint(self.resource_name)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        from vertexkit.deployed_signatures import DeployedSignatures
+        from vertexkit.prediction import Predictor, http_sender
+
+        clients, target, name = self._context.clients, self._context.target, self.resource_name
+        dns = self._data.get("dedicatedEndpointDns")
+        base = f"https://{dns}" if dns else target.rest_url
+        return Predictor(
+            http_sender(clients, resource=name),
+            f"{base}/v1/{name}",
+            resource=name,
+            signatures=DeployedSignatures(clients.http_json, name, storage_url=target.storage_url),
+        )
+
+    def _which(self, version: DeployedModel | Model | ModelVersion | str) -> DeployedModel:
+        return rollout.which(self.deployed, version)
+
+    def _change_traffic(self, change: Callable[[TrafficSplit], TrafficSplit]) -> TrafficSplit:
+        self._data = rollout.change_traffic(self._context, self.resource_name, change)
+        return self.traffic
+
+
+def _pair(replicas: int | tuple[int, int]) -> tuple[int, int]:
+    return (replicas, replicas) if isinstance(replicas, int) else (replicas[0], replicas[1])

@@ -1,0 +1,252 @@
+"""One model, and one version of it.
+
+API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vertexkit._core.lookup import listed
+from vertexkit._core.operations import Operation
+from vertexkit.cleanup import noting
+from vertexkit.errors import FailedPrecondition, InvalidArgument, NotFound
+from vertexkit.identifiers import check_alias
+from vertexkit.model_state import ModelState
+from vertexkit.preflight import require
+
+if TYPE_CHECKING:
+    from vertexkit.endpoint import Endpoint
+    from vertexkit.types import Machine
+
+__all__ = ["Model", "ModelVersion"]
+
+_DELETE_SECONDS = 300.0
+_DEFAULT = "default"
+
+
+class _Version(ModelState):
+    """What a model and a version of it have in common: both stand for one version."""
+
+    def deploy(
+        self,
+        endpoint: Endpoint | None = None,
+        *,
+        machine: Machine | str | None = None,
+        replicas: int | tuple[int, int] = (1, 1),
+        traffic: int | None = None,
+        name: str | None = None,
+        service_account: str | None = None,
+    ) -> Endpoint:
+        """Deploy it, and wait until it answers. From then on it costs money, until it is undeployed.
+
+        Args:
+            endpoint: Where to; by default a new endpoint with the model's name, which is deleted again
+                when the deployment fails.
+            machine: See `Endpoint.deploy`, as for all that follow.
+            replicas: How many.
+            traffic: Its share of the requests, in percent.
+            name: Display name on the endpoint.
+            service_account: Account to run as.
+
+        Returns:
+            The endpoint.
+
+        Raises:
+            InvalidArgument: An argument is wrong; nothing was created.
+            DeployFailed: It did not come up.
+        """
+        from vertexkit.endpoints import Endpoints
+        from vertexkit.preflight import check_deploy
+        from vertexkit.types import Machine
+
+        if endpoint is None:
+            # Before the endpoint is made, which a wrong argument would make for nothing.
+            require(
+                check_deploy(
+                    machine=machine or Machine(), replicas=replicas, image=self.serving_image, name=name
+                )
+            )
+        assert isinstance(self, Model | ModelVersion)
+        target = endpoint or Endpoints(self._context).create(self.display_name)
+        try:
+            target.deploy(
+                self,
+                machine=machine,
+                replicas=replicas,
+                traffic=traffic,
+                name=name,
+                service_account=service_account,
+            )
+        except BaseException as error:
+            if endpoint is None:
+                noting(error, lambda: target.delete(force=True))
+            raise
+        return target
+
+    def add_aliases(self, *aliases: str) -> None:
+        """Give the version more names; one that another version had moves here.
+
+        Raises:
+            InvalidArgument: One is not possible as an alias.
+        """
+        require([found for alias in aliases for found in check_alias(alias)])
+        self._merge_aliases(aliases)
+
+    def remove_aliases(self, *aliases: str) -> None:
+        """Take names of the version away.
+
+        Raises:
+            InvalidArgument: One is ``"default"``: give that to another version instead.
+        """
+        if _DEFAULT in aliases:
+            raise InvalidArgument(
+                "aliases", aliases, "a model always has a default version", remedy="set_default() on another"
+            )
+        self._merge_aliases([f"-{alias}" for alias in aliases])
+
+    def to_aiplatform(self) -> Any:
+        """The ``google.cloud.aiplatform.Model`` of it, for what vertexkit does not do.
+
+        Google's SDK has one configuration for the whole process, which this sets to the session's.
+        """
+        return self._context.clients.aiplatform().Model(self.versioned_name)
+
+    def _merge_aliases(self, aliases: Sequence[str]) -> None:
+        if not aliases:
+            return
+        clients = self._context.clients
+        clients.call(
+            clients.models.merge_version_aliases,
+            {"name": self.versioned_name, "version_aliases": list(aliases)},
+            resource=self.versioned_name,
+        )
+        self._data = clients.http_json("GET", self.versioned_name, resource=self.versioned_name)
+
+    def _delete(self, method: str, name: str) -> None:
+        clients = self._context.clients
+        try:
+            future: Any = clients.call(getattr(clients.models, method), {"name": name}, resource=name)
+            Operation(clients, future.operation, resource=name, finish=lambda _: None).result(_DELETE_SECONDS)
+        except NotFound:
+            return
+        except FailedPrecondition as error:
+            raise FailedPrecondition(
+                error.service_message, resource=name, remedy=error.remedy or "undeploy it everywhere first"
+            ) from error
+
+
+class Model(_Version):
+    """A model, seen at one of its versions: the default one, unless another was asked for.
+
+    Its properties are as last read; `refresh` reads them again.
+    """
+
+    def versions(self) -> list[ModelVersion]:
+        """All its versions, the oldest first."""
+        found = listed(self._context, f"{self.resource_name}:listVersions", "models")
+        every = [ModelVersion(self._context, data) for data in found]
+        return sorted(
+            every, key=lambda version: (version.created, len(version.version_id), version.version_id)
+        )
+
+    def version(self, version: str | int) -> ModelVersion:
+        """One of its versions.
+
+        Args:
+            version: Its id or one of its aliases.
+
+        Raises:
+            NotFound: There is none.
+        """
+        name = f"{self.resource_name}@{version}"
+        return ModelVersion(self._context, self._context.clients.http_json("GET", name, resource=name))
+
+    def upload_version(
+        self,
+        artifact: str | os.PathLike[str],
+        *,
+        framework: str = "tensorflow",
+        framework_version: str | None = None,
+        serving_image: str | None = None,
+        accelerator: bool = False,
+        version_aliases: Sequence[str] = (),
+        default: bool = True,
+        description: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        prefix: str | None = None,
+    ) -> ModelVersion:
+        """Upload another version of it; see `Models.upload` for the arguments.
+
+        The image is that of this version, unless a version or an image is given.
+        """
+        from vertexkit.models import Models
+
+        same = serving_image is None and framework_version is None and not accelerator
+        uploaded = Models(self._context).upload(
+            self.display_name,
+            artifact,
+            framework=framework,
+            framework_version=framework_version,
+            serving_image=self.serving_image if same else serving_image,
+            accelerator=accelerator,
+            parent=self,
+            version_aliases=version_aliases,
+            default=default,
+            description=description,
+            labels=labels,
+            prefix=prefix,
+        )
+        return ModelVersion(self._context, uploaded._data)
+
+    def set_default(self, version: str | int) -> None:
+        """Make a version the default one.
+
+        Args:
+            version: Its id or one of its aliases.
+        """
+        self.version(version).set_default()
+        self.refresh()
+
+    def refresh(self) -> Model:
+        """Read it again, at the same version, and give itself.
+
+        Raises:
+            NotFound: It has been deleted.
+        """
+        name = self.versioned_name
+        self._data = self._context.clients.http_json("GET", name, resource=name)
+        return self
+
+    def delete(self) -> None:
+        """Delete it with all its versions. The files of its artifacts stay. Gone already is no error.
+
+        Raises:
+            FailedPrecondition: It is deployed.
+        """
+        self._delete("delete_model", self.resource_name)
+        self._context.created.forget(self.resource_name)
+
+
+class ModelVersion(_Version):
+    """One version of a model."""
+
+    @property
+    def model(self) -> Model:
+        """Its model, seen at this version."""
+        return Model(self._context, self._data)
+
+    def set_default(self) -> None:
+        """Make it the default version of its model."""
+        self._merge_aliases([_DEFAULT])
+
+    def delete(self) -> None:
+        """Delete this version. The files of its artifact stay. Gone already is no error.
+
+        Raises:
+            FailedPrecondition: It is deployed, or it is the default version.
+        """
+        self._delete("delete_model_version", self.versioned_name)
+        self._context.created.forget(self.versioned_name)

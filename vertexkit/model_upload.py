@@ -1,0 +1,132 @@
+"""How a model is made of files, and nothing is left when that fails.
+
+API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models/upload
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vertexkit._core.lookup import parent
+from vertexkit._core.operations import Operation
+from vertexkit.cleanup import Order, noting
+from vertexkit.errors import AlreadyExists
+from vertexkit.model import Model, ModelVersion
+from vertexkit.progress import status
+from vertexkit.staging import Artifact, Staged, stage
+
+if TYPE_CHECKING:
+    from google.cloud.aiplatform_v1.types import UploadModelRequest
+
+    from vertexkit._core.context import Context
+
+__all__ = ["Upload", "upload"]
+
+_SECONDS = 1800.0
+_CANCEL_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What is to become of the files."""
+
+    name: str
+    image: str
+    parent: str | None
+    """Resource name of the model to make a version of; None for a new model."""
+    aliases: tuple[str, ...]
+    default: bool
+    description: str
+    labels: Mapping[str, str]
+    prefix: str | None
+
+
+def upload(context: Context, artifact: Artifact, wanted: Upload) -> Model:
+    """Send the files and make a model of them.
+
+    Raises:
+        VertexkitError: It failed; the files that were sent, and the model, are gone again.
+    """
+    staged = stage(context, artifact, wanted.name, wanted.prefix)
+    # A new model gets an id of ours, so that sending the request twice cannot make two models.
+    new_id = f"m{secrets.token_hex(9)}"
+    operation: Operation[Model] | None = None
+    clients = context.clients
+    try:
+        with status(f"Uploading {wanted.name}: {staged.signature or staged.uri}", context.progress):
+            future: Any = clients.call(
+                clients.models.upload_model,
+                _request(context, staged, wanted, new_id),
+                resource=wanted.name,
+                retry=wanted.parent is None,
+            )
+            operation = Operation(
+                clients, future.operation, resource=wanted.name, finish=partial(_finished, context)
+            )
+            model = operation.result(_SECONDS)
+    except AlreadyExists:
+        if wanted.parent is not None:
+            raise
+        # The id is ours alone: an earlier attempt got through, and its answer did not.
+        model = _read(context, f"{parent(context)}/models/{new_id}")
+    except BaseException as error:  # Ctrl-C too
+        noting(error, lambda: _undo(context, staged, wanted, new_id, operation))
+        raise
+    made: Model | ModelVersion = model if wanted.parent is None else ModelVersion(context, model._data)
+    name = made.resource_name if isinstance(made, Model) else made.versioned_name
+    context.created.add(name, made.delete, order=Order.MODELS)
+    return model
+
+
+def _request(context: Context, staged: Staged, wanted: Upload, new_id: str) -> UploadModelRequest:
+    from google.cloud.aiplatform_v1 import types
+
+    aliases = [*wanted.aliases, *(["default"] if wanted.default and wanted.parent else [])]
+    request = types.UploadModelRequest(
+        parent=parent(context),
+        model=types.Model(
+            display_name=wanted.name,
+            version_description=wanted.description,
+            version_aliases=aliases,
+            artifact_uri=staged.uri,
+            container_spec=types.ModelContainerSpec(image_uri=wanted.image),
+            labels=dict(wanted.labels),
+        ),
+    )
+    if staged.schemata:
+        request.model.predict_schemata = types.PredictSchemata(**staged.schemata)
+    if wanted.parent is None:
+        request.model_id = new_id
+        request.model.description = wanted.description
+    else:
+        request.parent_model = wanted.parent
+    return request
+
+
+def _finished(context: Context, packed: Any) -> Model:
+    from google.cloud.aiplatform_v1 import types
+
+    response = types.UploadModelResponse.deserialize(packed.value)
+    return _read(context, f"{response.model}@{response.model_version_id or 'default'}")
+
+
+def _read(context: Context, name: str) -> Model:
+    return Model(context, context.clients.http_json("GET", name, resource=name))
+
+
+def _undo(
+    context: Context, staged: Staged, wanted: Upload, new_id: str, operation: Operation[Model] | None
+) -> None:
+    if operation is not None and not operation.done:
+        operation.cancel()
+        operation.wait(_CANCEL_SECONDS)
+    if wanted.parent is None:
+        Model(context, {"name": f"{parent(context)}/models/{new_id}"}).delete()
+    elif operation is not None and operation.state == "SUCCEEDED":
+        ModelVersion(context, operation.result()._data).delete()
+    staged.undo()
+    context.created.forget(staged.uri)
