@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,3 +193,15 @@ def inject(emulator: RunningEmulator) -> Iterator[Callable[..., Callable[[], lis
 
     yield put
     put()
+
+
+@pytest.fixture(scope="session")
+def scaling_models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Path]:
+    """Real SavedModels by what they multiply their input ``x: float32[?, 3]`` with: 2 and 3."""
+    folder, factors = tmp_path_factory.mktemp("scaling"), (2, 3)
+    script = Path(__file__).with_name("write_scaling_models.py")
+    run = subprocess.run(
+        [sys.executable, str(script), str(folder), *map(str, factors)], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return {factor: folder / str(factor) for factor in factors}
