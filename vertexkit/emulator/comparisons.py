@@ -136,7 +136,7 @@ class Comparison:
             return lambda message: bool(get(message) != argument)
         if argument == "*":
             return lambda message: bool(get(message))
-        pattern = re.compile(".*".join(map(re.escape, argument.split("*"))), re.DOTALL)
+        pattern = _wildcards(argument)
         return lambda message: pattern.fullmatch(get(message)) is not None
 
     def _equal(self, get: _Getter, values: Mapping[str, int]) -> Predicate:
@@ -169,6 +169,18 @@ class Comparison:
 def snake_case(name: str) -> str:
     """``displayName`` as ``display_name``: filters and orders may use either."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), name)
+
+
+def _wildcards(text: str) -> re.Pattern[str]:
+    """``text`` as a pattern in which ``*`` stands for anything.
+
+    Each part is looked for once, atomically: a filter full of stars must not take for ever.
+    """
+    first, *others = map(re.escape, text.split("*"))
+    if not others:
+        return re.compile(first)
+    *middle, last = others
+    return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last, re.DOTALL)
 
 
 def _itself(message: Raw) -> Raw:

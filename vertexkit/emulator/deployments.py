@@ -20,6 +20,7 @@ from typing import Final
 from vertexkit._core.names import ResourceName
 from vertexkit.emulator.artifacts import artifact_folder
 from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.gcs.errors import StorageError
 from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.machine_resources import replicas_wanted
 from vertexkit.emulator.messages import AcceleratorType, Raw
@@ -91,14 +92,12 @@ class Deployments:
         target = self._copy_of(deployment.key)
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(mode=0o700, parents=True)
-        if (
-            not self._objects.bucket_exists(source.bucket)
-            or self._objects.copy_tree(source.bucket, source.name, target) == 0
-        ):
-            raise ApiError(
-                Code.FAILED_PRECONDITION,
-                f"The artifact {deployment.version.artifact_uri} of {deployment.version.name} is gone.",
-            )
+        try:
+            copied = self._objects.copy_tree(source.bucket, source.name, target)
+        except StorageError as error:
+            raise _not_copied(deployment, str(error)) from error
+        if copied == 0:
+            raise _not_copied(deployment, "there is nothing in it any more.")
 
     def bring_up(self, deployment: Deployment, *, cancelled: threading.Event | None = None) -> Served:
         """Serve a deployment from its copy; blocks until every replica answers.
@@ -228,6 +227,13 @@ def check_servable(version: Raw) -> ServingImage:
                 f"The local Vertex AI does not support container_spec.{field} of {version.name}.",
             )
     return image
+
+
+def _not_copied(deployment: Deployment, why: str) -> ApiError:
+    return ApiError(
+        Code.FAILED_PRECONDITION,
+        f"Cannot copy the artifact {deployment.version.artifact_uri} of {deployment.version.name}: {why}",
+    )
 
 
 def _notes(deployment: Deployment, wanted: int, replicas: int) -> list[str]:

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from google.protobuf import descriptor_pool, message_factory
+
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.filters import Filterable, Predicate, parse_filter
 from vertexkit.emulator.messages import Empty, Operation, Raw
@@ -117,11 +119,9 @@ class Operations:
         """Show new metadata in an operation that runs."""
         with self._store.transaction():
             operation = self._store.get(OPERATIONS, name)
-            previous = type(metadata)()
-            operation.metadata.Unpack(previous)
-            metadata.generic_metadata.create_time.CopyFrom(previous.generic_metadata.create_time)
-            metadata.generic_metadata.update_time.FromNanoseconds(time.time_ns() // 1000 * 1000)
-            operation.metadata.Pack(metadata)
+            created = _metadata(operation).generic_metadata.create_time
+            metadata.generic_metadata.create_time.CopyFrom(created)
+            _put_metadata(operation, metadata)
             self._store.replace(OPERATIONS, operation)
 
     def get(self, name: str) -> Raw:
@@ -135,14 +135,11 @@ class Operations:
         """
         operation = self._store.find(OPERATIONS, name)
         if operation is None:
-            location = _location_of(name)
-            if name == f"{location}/operations/{name.rpartition('/')[2]}":
-                suffix = name[len(location) :]
-                return next(
-                    (one for one in self._store.all(OPERATIONS, location) if one.name.endswith(suffix)), None
-                ) or self._store.get(OPERATIONS, name)
-            return self._store.get(OPERATIONS, name)
-        return operation
+            location, suffix = _location_of(name), "/operations/" + name.rpartition("/")[2]
+            if name == location + suffix:
+                found = (one for one in self._store.all(OPERATIONS, location) if one.name.endswith(suffix))
+                operation = next(found, None)
+        return self._store.get(OPERATIONS, name) if operation is None else operation
 
     def page(self, parent_name: str, request: PageRequest, filter_text: str) -> tuple[list[Raw], str]:
         """Operations on a resource, or all of a location, newest first.
@@ -215,9 +212,9 @@ class Operations:
         try:
             response = work(running)
         except ApiError as error:
-            if error.code is Code.CANCELLED and self._closed:
-                error = ApiError(Code.ABORTED, _STOPPED)
-            self._finish(running.name, error=error)
+            # What was called off because everything stops was not cancelled by anybody.
+            stopped = error.code is Code.CANCELLED and self._closed
+            self._finish(running.name, error=ApiError(Code.ABORTED, _STOPPED) if stopped else error)
         except Exception as error:
             # A defect of ours: the operation must end all the same, and say what happened.
             _LOGGER.exception("%s failed", running.name)
@@ -239,16 +236,30 @@ class Operations:
             else:
                 operation.error.code = error.code.number
                 operation.error.message = error.message
+            # Its update time is when it finished.
+            _put_metadata(operation, _metadata(operation))
             self._store.replace(OPERATIONS, operation)
 
 
 def _new(parent_name: str, metadata: Raw) -> Raw:
-    now = time.time_ns() // 1000 * 1000
-    metadata.generic_metadata.create_time.FromNanoseconds(now)
-    metadata.generic_metadata.update_time.FromNanoseconds(now)
     operation = Operation(name=f"{parent_name}/operations/{new_id()}")
+    _put_metadata(operation, metadata)
+    metadata.generic_metadata.create_time.CopyFrom(metadata.generic_metadata.update_time)
     operation.metadata.Pack(metadata)
     return operation
+
+
+def _metadata(operation: Raw) -> Raw:
+    """An operation's metadata, as the message that they are."""
+    descriptor = descriptor_pool.Default().FindMessageTypeByName(operation.metadata.TypeName())
+    metadata: Raw = message_factory.GetMessageClass(descriptor)()
+    operation.metadata.Unpack(metadata)
+    return metadata
+
+
+def _put_metadata(operation: Raw, metadata: Raw) -> None:
+    metadata.generic_metadata.update_time.FromNanoseconds(time.time_ns() // 1000 * 1000)
+    operation.metadata.Pack(metadata)
 
 
 def _location_of(name: str) -> str:

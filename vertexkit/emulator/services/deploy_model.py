@@ -96,7 +96,9 @@ class ModelDeployer:
                     self._deployed.registry.undeployed(version_name, name, gone_id)
                     self._deployed.route(endpoint)
                 # Routes first: the engine answers what is in flight before it stops the replicas.
-                self._deployed.deployments.take_down(Deployment.key_of(name, gone_id))
+                key = Deployment.key_of(name, gone_id)
+                self._deployed.settle(key, give_up=True)
+                self._deployed.deployments.take_down(key)
             return UndeployModelResponse()
 
         return self._operations.start(name, UndeployModelOperationMetadata(), work)
@@ -113,6 +115,7 @@ class ModelDeployer:
 
         def work(_running: Running) -> Raw:
             with self._deployed.reserved(name, asked.id):
+                self._deployed.settle(Deployment.key_of(name, asked.id), give_up=False)
                 endpoint, changed = self._mutated(name, asked, paths)
                 served = self._deployed.deployments.resize(self._deployed.deployment(endpoint, changed))
                 with self._store.transaction():

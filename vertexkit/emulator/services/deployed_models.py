@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from vertexkit.emulator.deployments import Deployment, Deployments, Served
@@ -20,6 +21,15 @@ from vertexkit.emulator.validation import canonical_name
 _LOGGER = logging.getLogger(__name__)
 
 ENDPOINTS = Kind("endpoints", Endpoint, "Endpoint")
+
+
+class _Start:
+    """A deployment on its way back after a restart."""
+
+    def __init__(self) -> None:
+        self.up: Future[None] = Future()
+        self.cancelled = threading.Event()
+        self.settled = threading.Event()
 
 
 class DeployedModels:
@@ -38,9 +48,8 @@ class DeployedModels:
         self._routes = routes
         self._lock = threading.Lock()
         self._pending: dict[str, set[str]] = {}
-        self._starting: dict[str, Future[None]] = {}
-        self._stopping = threading.Event()
-        self._restorer: threading.Thread | None = None
+        self._starting: dict[str, _Start] = {}
+        self._restorers: ThreadPoolExecutor | None = None
 
     def pending(self, endpoint_name: str) -> set[str]:
         """Ids of deployed models that are on their way up or down on an endpoint."""
@@ -105,10 +114,15 @@ class DeployedModels:
         for deployed in endpoint.deployed_models:
             key = Deployment.key_of(endpoint.name, deployed.id)
             with self._lock:
-                starting = self._starting.get(key)
+                start = self._starting.get(key)
             model = self.registry.show(canonical_name(deployed.model, "models"))
             route = Route(
-                key, deployed.id, deployed.model, model.display_name, deployed.model_version_id, starting
+                key,
+                deployed.id,
+                deployed.model,
+                model.display_name,
+                deployed.model_version_id,
+                None if start is None else start.up,
             )
             weighted.append((route, endpoint.traffic_split.get(deployed.id, 0)))
         self._routes.set(endpoint.name, weighted)
@@ -120,39 +134,62 @@ class DeployedModels:
             for deployed in endpoint.deployed_models:
                 deployment = self.deployment(endpoint, deployed)
                 deployments.append(deployment)
-                self._starting[deployment.key] = Future()
+                self._starting[deployment.key] = _Start()
             self.route(endpoint)
         self._forget_unfinished({deployment.key for deployment in deployments})
         if deployments:
-            self._restorer = threading.Thread(
-                target=self._restore, args=(deployments,), name="restore-deployments"
-            )
-            self._restorer.start()
+            # Loading a model keeps a processor busy: more at once would all be late.
+            self._restorers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="restore-deployment")
+            for deployment in deployments:
+                self._restorers.submit(self._restore, deployment)
+
+    def settle(self, key: str, *, give_up: bool) -> None:
+        """Wait until a deployment is no longer on its way back after a restart.
+
+        Args:
+            key: The deployment's.
+            give_up: Whether to call it off, rather than to let it come up.
+        """
+        with self._lock:
+            start = self._starting.get(key)
+        if start is not None:
+            if give_up:
+                start.cancelled.set()
+            start.settled.wait()
+            if give_up:
+                with self._lock:
+                    self._starting.pop(key, None)
 
     def close(self) -> None:
         """Stop restoring, and wait for it to have stopped."""
-        self._stopping.set()
-        if self._restorer is not None:
-            self._restorer.join()
+        with self._lock:
+            starts = list(self._starting.values())
+        for start in starts:
+            start.cancelled.set()
+        if self._restorers is not None:
+            self._restorers.shutdown()
 
-    def _restore(self, deployments: list[Deployment]) -> None:
-        for deployment in deployments:
-            starting = self._starting[deployment.key]
-            try:
-                served = self.deployments.bring_up(deployment, cancelled=self._stopping)
-            except ApiError as error:
-                _LOGGER.error("%s is not served again: %s", deployment.deployed_model.id, error.message)
-                served = Served(0, f"It did not come up after a restart: {error.message}")
-                starting.set_exception(ApiError(Code.UNAVAILABLE, served.message))
-            else:
-                starting.set_result(None)
-            self._note(deployment, served, up=served.replicas > 0)
-
-    def _note(self, deployment: Deployment, served: Served, *, up: bool) -> None:
-        """Show on the endpoint how a deployment came back, and route to it without waiting."""
-        if up:
+    def _restore(self, deployment: Deployment) -> None:
+        start = self._starting[deployment.key]
+        try:
+            served = self.deployments.bring_up(deployment, cancelled=start.cancelled)
+        except Exception as error:
+            # Whatever it was, predictions that wait have to be told.
+            words = f"It did not come up after a restart of the local Vertex AI: {error}"
+            start.up.set_exception(ApiError(Code.UNAVAILABLE, words))
+            if not start.cancelled.is_set():
+                _LOGGER.error("Deployed model %s: %s", deployment.deployed_model.id, words)
+                self._note(deployment, Served(0, words))
+        else:
+            start.up.set_result(None)
             with self._lock:
                 del self._starting[deployment.key]
+            self._note(deployment, served)
+        finally:
+            start.settled.set()
+
+    def _note(self, deployment: Deployment, served: Served) -> None:
+        """Show on the endpoint how a deployment came back, and route to it without waiting."""
         with self.store.transaction():
             endpoint = self.store.find(ENDPOINTS, str(deployment.endpoint))
             if endpoint is None:

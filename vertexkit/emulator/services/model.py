@@ -100,13 +100,14 @@ class ModelService:
         check_artifact(self._objects, uploaded.artifact_uri, uploaded.container_spec.image_uri)
         check_schemata(self._objects, uploaded.predict_schemata)
         version = _as_kept(uploaded)
-        if request.parent_model:
-            kept = self._registry.add_version(str(of), version)
-        else:
-            of = _named(parent, request.model_id or new_id())
-            kept = self._registry.add_model(of, version)
-        response = UploadModelResponse(model=str(of), model_version_id=kept.version_id)
-        return self._operations.done(str(of), UploadModelOperationMetadata(), response)
+        with self._store.transaction():
+            if request.parent_model:
+                kept = self._registry.add_version(str(of), version)
+            else:
+                of = _named(parent, request.model_id or new_id())
+                kept = self._registry.add_model(of, version)
+            response = UploadModelResponse(model=str(of), model_version_id=kept.version_id)
+            return self._operations.done(str(of), UploadModelOperationMetadata(), response)
 
     def GetModel(self, request: Raw) -> Raw:
         """Get a model, or one version of it by id or alias."""

@@ -10,10 +10,6 @@ from local_services import IMAGE, PARENT, Vertex, raw
 from vertexkit.emulator.errors import ApiError, Code
 
 
-def refused(error: pytest.ExceptionInfo[ApiError]) -> tuple[Code, str]:
-    return error.value.code, error.value.message
-
-
 def test_a_deployed_model_takes_all_traffic_of_an_empty_endpoint(vertex: Vertex) -> None:
     endpoint, model = vertex.create_endpoint(), vertex.upload()
     deployed = vertex.deploy(endpoint, model)
@@ -195,9 +191,7 @@ def test_an_image_that_cannot_be_served_is_refused_by_name(vertex: Vertex, image
         ({"machine_type": "n1-standrad-4"}, 'Machine type "n1-standrad-4" is not supported.'),
     ],
 )
-def test_machines_that_do_not_exist_are_refused(
-    vertex: Vertex, machine: dict[str, object], words: str
-) -> None:
+def test_impossible_machines_are_refused(vertex: Vertex, machine: dict[str, object], words: str) -> None:
     with pytest.raises(ApiError) as error:
         vertex.start_deploy(vertex.create_endpoint(), vertex.upload(), machine=machine)
     assert error.value.code is Code.INVALID_ARGUMENT
@@ -312,7 +306,7 @@ def test_a_deployed_model_is_really_resized(vertex: Vertex, monkeypatch: pytest.
 def test_the_machine_of_a_deployed_model_is_immutable(vertex: Vertex) -> None:
     endpoint = vertex.create_endpoint()
     deployed = vertex.deploy(endpoint, vertex.upload())
-    with pytest.raises(ApiError, match="dedicated_resources.machine_spec"):
+    with pytest.raises(ApiError, match=r"dedicated_resources\.machine_spec"):
         mutate(vertex, endpoint, deployed.id, ["dedicated_resources.machine_spec"])
 
 
