@@ -163,8 +163,9 @@ def _parsed(rule: Any) -> _Rule:
             raise TypeError(f"{name}={value!r} is of the wrong type")
         if name in _AT_LEAST_ZERO and value < 0:
             raise ValueError(f"{name}={value!r} is negative")
-    if rule.get("probability", 0) > 1:
-        raise ValueError(f"probability={rule['probability']!r} is more than 1")
+    probability: float = rule.get("probability", 1.0)
+    if probability > 1:
+        raise ValueError(f"{probability=} is more than 1")
     if ("method" in rule) == ("storage" in rule):
         raise ValueError("a rule names either 'method' or 'storage'")
     if rule.get("status") is not None and rule["status"] not in _CODES:
@@ -179,6 +180,6 @@ def _parsed(rule: Any) -> _Rule:
         "storage" in rule,
         rule.get("skip", 0),
         rule.get("times"),
-        rule.get("probability", 1.0),
-        random.Random(rule.get("seed")),  # noqa: S311 - chance, not secrecy
+        probability,
+        random.Random(rule.get("seed")),  # noqa: S311  # chance, not secrecy
     )

@@ -7,11 +7,14 @@ own name to 127.0.0.1 cannot help sending that name as ``Host``.
 from __future__ import annotations
 
 import ipaddress
+import logging
 
 from vertexkit.emulator.asgi import Application, Receive, Scope, Send, reply_error
 from vertexkit.emulator.errors import ApiError, Code
 
 _MOST_REMEMBERED = 256
+
+_log = logging.getLogger(__name__)
 
 
 class Guard:
@@ -43,6 +46,7 @@ class Guard:
                 return
             if len(self._allowed) < _MOST_REMEMBERED:
                 self._allowed.add(host)
+        _log.debug("HTTP %s %s", scope["method"], scope["path"])
         await self._application(scope, receive, send)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +25,6 @@ _THREADS = 32
 _PREDICT = re.compile(
     rb"/v1/(projects/[^/%]+/locations/[^/%]+/endpoints/[^/%:]+):(?P<call>predict|rawPredict)"
 )
-
-_log = logging.getLogger(__name__)
 
 
 class Reply(Protocol):
@@ -96,7 +93,6 @@ class RestFront:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        _log.debug("REST %s %s", scope["method"], scope["path"])
         try:
             await self._answer(scope, receive, send)
         except ApiError as error:

@@ -62,7 +62,10 @@ class TlsFront:
 
 
 class _End(asyncio.Protocol):
-    """One end of a pipe: what arrives here is written to the other end, no faster than that takes it."""
+    """One end of a pipe: what arrives here is written to the other end, no faster than that takes it.
+
+    An end of file closes both, which is asyncio's default: TLS has no half-closed connections.
+    """
 
     def __init__(self) -> None:
         self.transport: Any = None
@@ -82,13 +85,6 @@ class _End(asyncio.Protocol):
     def resume_writing(self) -> None:
         if self.other is not None and not self.other.transport.is_closing():
             self.other.transport.resume_reading()
-
-    def eof_received(self) -> bool:
-        """Pass a half-close on where the other end has such a thing (TLS has not)."""
-        if self.other is None or not self.other.transport.can_write_eof():
-            return False
-        self.other.transport.write_eof()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.other is not None:

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -315,6 +316,21 @@ def test_a_client_that_leaves_before_tls_is_up_or_in_a_request_harms_nobody(info
         ):
             secure.sendall(request)
     assert requests.get(f"https://{info.grpc}/emulator", verify=info.ca).status_code == 200
+
+
+def test_a_client_that_reads_slowly_gets_everything_over_tls(info: EmulatorInfo) -> None:
+    with requests.get(
+        f"https://{info.grpc}{MODELS}/big",
+        headers={"Accept-Encoding": "identity"},
+        verify=info.ca,
+        stream=True,
+    ) as answer:
+        size = 0
+        for number, part in enumerate(answer.iter_content(256 * 1024)):
+            # Long enough, at first, for every buffer on the way to fill up.
+            time.sleep(0.3 if number < 3 else 0.001)
+            size += len(part)
+    assert size == int(answer.headers["content-length"]) > BIG
 
 
 def test_a_server_that_stops_lets_calls_in_progress_end() -> None:

@@ -23,9 +23,10 @@ def status_of(headers: HEADERS, *, times: int = 1) -> int:
         raise AssertionError("nothing is read of what is refused")
 
     guard = Guard(application)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
     for _ in range(times):
         sent.clear()
-        asyncio.run(guard({"type": "http", "headers": headers}, receive, send))
+        asyncio.run(guard(scope, receive, send))
     return int(sent[0]["status"])
 
 
