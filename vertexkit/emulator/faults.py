@@ -156,12 +156,14 @@ class Faults:
 def _parsed(rule: Any) -> _Rule:
     if not isinstance(rule, dict):
         raise TypeError(f"{rule!r} is not a rule")
+    name: str
+    value: Any
     for name, value in rule.items():
         if name not in _TYPES:
             raise ValueError(f"a rule has no {name!r}")
         if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and _TYPES[name] is not bool):
             raise TypeError(f"{name}={value!r} is of the wrong type")
-        if name in _AT_LEAST_ZERO and rule[name] < 0:
+        if name in _AT_LEAST_ZERO and value < 0:
             raise ValueError(f"{name}={value!r} is negative")
     probability: float = rule.get("probability", 1.0)
     if probability > 1:
