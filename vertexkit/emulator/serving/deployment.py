@@ -25,6 +25,7 @@ class Deployment:
         self.key = key
         self._make_replica = make_replica
         self._replicas: list[Replica] = []
+        self._starting: list[Replica] = []
         self._numbered = 0
         self._turn = 0
         self._in_flight = 0
@@ -33,8 +34,9 @@ class Deployment:
     @property
     def status(self) -> DeploymentStatus:
         """The deployment as it is now."""
-        tail = tuple(line for replica in self._replicas for line in replica.log_tail())
-        return DeploymentStatus(self.key, tuple(replica.status for replica in self._replicas), tail)
+        replicas = (*self._replicas, *self._starting)
+        tail = tuple(line for replica in replicas for line in replica.log_tail())
+        return DeploymentStatus(self.key, tuple(replica.status for replica in replicas), tail)
 
     async def resize(self, replicas: int, deadline: float) -> None:
         """Have so many replicas, all of them answering.
@@ -46,16 +48,16 @@ class Deployment:
         for _ in range(replicas - len(self._replicas)):
             fresh.append(self._make_replica(self._numbered, self._on_change))
             self._numbered += 1
+        self._starting += fresh
         try:
             async with asyncio.TaskGroup() as starting:
                 for replica in fresh:
                     starting.create_task(replica.start(deadline))
-        except BaseExceptionGroup as group:
+        except BaseException as error:
             await asyncio.gather(*(replica.stop() for replica in fresh))
-            raise group.exceptions[0] from None
-        except asyncio.CancelledError:
-            await asyncio.gather(*(replica.stop() for replica in fresh))
-            raise
+            raise error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error from None
+        finally:
+            self._starting = [replica for replica in self._starting if replica not in fresh]
         self._replicas += fresh
         self._on_change()
         surplus, self._replicas = self._replicas[replicas:], self._replicas[:replicas]

@@ -179,6 +179,8 @@ class ServingEngine:
         except BaseException as error:
             given_up = entry.starting.cancelled()
             await self._undeploy(spec.key, 0.0)
+            # Where it was undeployed by someone else, that is still under way.
+            await entry.gone.wait()
             if given_up:
                 raise ServingFailed(f"{spec.key} was undeployed while it started") from error
             raise
@@ -194,6 +196,7 @@ class ServingEngine:
             await asyncio.wait({entry.starting})
         await entry.deployment.stop(drain)
         await asyncio.to_thread(shutil.rmtree, entry.folder, ignore_errors=True)
+        entry.gone.set()
 
     async def _resize(self, key: str, replicas: int, timeout: float) -> None:
         await self._deployments[key].deployment.resize(replicas, self._loop.time() + timeout)
@@ -220,13 +223,14 @@ class ServingEngine:
 
 
 class _Entry:
-    """A deployment, the folder that goes with it, and its predict route once it takes requests."""
+    """A deployment, what goes with it, and its predict route once it takes requests."""
 
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         self.deployment = deployment
         self.folder = folder
         self.predict_route: str | None = None
         self.starting: asyncio.Task[None] | None = None
+        self.gone = asyncio.Event()
 
 
 async def _unless_cancelled(work: Coroutine[object, object, None], cancelled: threading.Event | None) -> None:

@@ -7,8 +7,10 @@ part of a number, is compared with what a rectangular list of that shape must le
 
 from __future__ import annotations
 
+import math
 import threading
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import simdjson
@@ -20,7 +22,12 @@ from vertexkit.emulator.serving.model_server.tensor_json import convert_surely
 _NUMBERS_AND_BLANKS = b"0123456789+-.eE \t\r\n"
 _HEAD = b'{"instances":'.translate(None, _NUMBERS_AND_BLANKS)
 _MOST_DIMENSIONS = 32
-_BUFFERS = {"f": ("d", np.float64), "i": ("i", np.int64), "u": ("u", np.uint64)}
+_Code = Literal["d", "i", "u"]
+_BUFFERS: Mapping[str, tuple[_Code, Any]] = {
+    "f": ("d", np.float64),
+    "i": ("i", np.int64),
+    "u": ("u", np.uint64),
+}
 
 _local = threading.local()
 
@@ -42,16 +49,19 @@ def decode_dense(body: bytes, spec: TensorSpec) -> np.ndarray[Any, Any] | None:
         # A parser takes its next document only when nothing holds on to the one before.
         found, shape = _numbers(parser.parse(body), *buffer)
     except (ValueError, TypeError, KeyError, RuntimeError):
-        # Not JSON, not numbers, not of this type, no such key: the exact way finds the words.
+        # Not JSON, not numbers, not of this type, no such key, too deep: the exact way finds the words.
         return None
-    if body.translate(None, _NUMBERS_AND_BLANKS) != _skeleton(shape):
+    # A list of one number and an empty one leave the same, so the numbers are counted too.
+    if found.size != math.prod(shape) or body.translate(None, _NUMBERS_AND_BLANKS) != _skeleton(shape):
         return None
     converted = convert_surely(found, spec)
     return None if converted is None else converted.reshape(shape)
 
 
-def _numbers(document: Any, code: str, dtype: Any) -> tuple[np.ndarray[Any, Any], tuple[int, ...]]:
-    instances = document["instances"]
+def _numbers(document: Any, code: _Code, dtype: Any) -> tuple[np.ndarray[Any, Any], tuple[int, ...]]:
+    instances = document["instances"] if isinstance(document, simdjson.Object) else None
+    if not isinstance(instances, simdjson.Array):
+        raise TypeError("no list of instances")
     shape: list[int] = []
     level = instances
     while isinstance(level, simdjson.Array) and len(shape) < _MOST_DIMENSIONS:

@@ -84,8 +84,10 @@ def _check_rows(arrays: Mapping[str, Array]) -> None:
 
 
 def _jsonable(name: str, array: Array) -> Any:
-    """What orjson writes: the array itself, or nested lists of strings."""
-    return _strings(name, array.tolist()) if array.dtype.kind == "O" else array
+    """What orjson writes: nested lists of strings, the array itself, or the number where it is only one."""
+    if array.dtype.kind == "O":
+        return _strings(name, array.tolist())
+    return array if array.ndim else array[()]
 
 
 def _plain(name: str, array: Array) -> Any:
