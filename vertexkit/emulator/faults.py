@@ -153,15 +153,18 @@ class Faults:
         return None
 
 
+def _is_of_its_type(name: str, value: object) -> bool:
+    # Python counts True as an int.
+    return isinstance(value, _TYPES[name]) and isinstance(value, bool) == (_TYPES[name] is bool)
+
+
 def _parsed(rule: Any) -> _Rule:
     if not isinstance(rule, dict):
         raise TypeError(f"{rule!r} is not a rule")
-    name: str
-    value: Any
     for name, value in rule.items():
         if name not in _TYPES:
             raise ValueError(f"a rule has no {name!r}")
-        if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and _TYPES[name] is not bool):
+        if not _is_of_its_type(name, value):
             raise TypeError(f"{name}={value!r} is of the wrong type")
         if name in _AT_LEAST_ZERO and value < 0:
             raise ValueError(f"{name}={value!r} is negative")
