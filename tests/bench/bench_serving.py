@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.bench.deployed import ROOT, deployed, images
+from tests.bench.no_model import PREDICT_ROUTE
 from tests.bench.report import Row, in_turn
 from vertexkit.codec import encode
 
@@ -31,7 +32,7 @@ def run() -> list[Row]:
         ]
         one = _load(port, path, [single] * _CLIENTS, _CONNECTIONS)
         with_model, without = in_turn(
-            lambda: _load(port, path, batches, 1), lambda: _load(other_port, path, batches, 1), 3
+            lambda: _load(port, path, batches, 1), lambda: _load(other_port, PREDICT_ROUTE, batches, 1), 3
         )
     thousands = len(batches)
     return [

@@ -1,40 +1,49 @@
-"""The JSON round trip of ``:predict`` with no model behind it: what bench_serving holds serving against.
+"""The JSON round trip of a model server with no model behind it: what bench_serving holds serving against.
 
-Reads the instances into an array as any server must, and answers as many predictions of 10 numbers.
-``python -m tests.bench.no_model`` prints its port.
+It is the model server's own code on the network, asked directly, whose model gives the same numbers
+whatever it is given. ``python -m tests.bench.no_model`` prints its port.
 """
 
 from __future__ import annotations
 
 import socket
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
-import orjson
 import uvicorn
 
+from vertexkit.emulator.serving.model_server.app import model_app
+from vertexkit.emulator.serving.model_server.model import ServedModel
+from vertexkit.emulator.serving.model_server.signature import Signature, TensorSpec
+from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answer one request."""
-    if scope["type"] != "http":
-        return
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        body += message["body"]
-        more = message["more_body"]
-    instances = np.asarray(orjson.loads(body)["instances"], dtype=np.uint8)
-    # Numbers of as many digits as a softmax gives.
-    predictions = np.full((len(instances), 10), 1 / 7, np.float32)
-    reply = orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(reply)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": reply})
+PREDICT_ROUTE = "/predict"
+
+
+class NoModel:
+    """Stands where the model server has TensorFlow."""
+
+    default_signature = "serving_default"
+    signatures: Mapping[str, Signature] = {
+        "serving_default": Signature(
+            "serving_default",
+            {"images": TensorSpec("images", "uint8", (None, 28, 28))},
+            {"output_0": TensorSpec("output_0", "float", (None, 10))},
+        )
+    }
+
+    def run(self, signature: Signature, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Mapping[str, Any]:
+        """As many rows of 10 numbers, each of as many digits as a softmax gives."""
+        return {"output_0": np.full((len(inputs["images"]), 10), 1 / 7, np.float32)}
 
 
 if __name__ == "__main__":
+    model = ServedModel(cast(TensorFlowBackend, NoModel()))
+    app = model_app(model, health_route="/health", predict_route=PREDICT_ROUTE)
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
-    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools", lifespan="off", log_level="error", access_log=False
+    )
     uvicorn.Server(config).run([listening])
