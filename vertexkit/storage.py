@@ -175,7 +175,7 @@ class Bucket:
         """Upload one file.
 
         The service's CRC-32C of what arrived is compared with the file's. A large file that was
-        interrupted (16 MiB and more), even by a kill, goes on where it was when it is uploaded again.
+        interrupted (2 MiB and more), even by a kill, goes on where it was when it is uploaded again.
 
         Args:
             path: The file.

@@ -7,7 +7,6 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vertexkit._core.names import GcsUri
@@ -15,6 +14,7 @@ from vertexkit._transfer.engine import Engine, Place
 from vertexkit._transfer.file_download import FileDownload
 from vertexkit._transfer.file_upload import Count
 from vertexkit._transfer.glob import matches
+from vertexkit._transfer.jobs import run_all
 from vertexkit._transfer.local_tree import reason, shown
 from vertexkit._transfer.object_names import file_below
 from vertexkit._transfer.objects_api import ObjectsApi
@@ -22,10 +22,6 @@ from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.values import DownloadReport, ObjectInfo
 from vertexkit.errors import ChecksumMismatch, InvalidArgument, NotFound, TransferFailed, VertexkitError
 from vertexkit.progress import tracked
-
-LARGE_BYTES = 16 * 1024 * 1024
-"""From this size on, an interrupted download goes on where it was; below, it begins again."""
-_LARGE_AT_A_TIME = 8
 
 
 class FolderDownload:
@@ -76,8 +72,10 @@ class FolderDownload:
         description = f"Downloading {uri}"
         with tracked(description, total, "bytes", self._place.context.progress) as tracker:
             count = Count(tracker, description, len(paths))
-            files = [FileDownload(item, path, count) for item, path in paths]
-            self._fetch(files, threads)
+            files = [FileDownload(item, path, self._api, self._engine, count) for item, path in paths]
+            # The largest first: the last one to begin is what is waited for.
+            files.sort(key=lambda file: -file.found.size)
+            run_all(files, threads * self._engine.per_thread, self._patience)
         for file in files:
             if not (file.is_done or file.is_skipped):
                 self._failures[file.found.uri] = file.failure or "it was not fetched"
@@ -133,23 +131,6 @@ class FolderDownload:
         if folder not in self._safe:
             self._safe[folder] = _made_inside(root, folder)
         return self._safe[folder]
-
-    def _fetch(self, files: Sequence[FileDownload], threads: int) -> None:
-        """Fetch the objects, the large ones beside the small ones."""
-        large = [file for file in files if file.found.size >= LARGE_BYTES]
-        small = [file for file in files if file.found.size < LARGE_BYTES]
-        width = max(1, min(threads, _LARGE_AT_A_TIME, len(large)))
-        with ThreadPoolExecutor(width, thread_name_prefix="vertexkit-download") as pool:
-            try:
-                futures = [pool.submit(file.fetch_large, self._api, self._patience) for file in large]
-                if small:
-                    self._engine.run(small, width=threads, patience=self._patience)
-                for future in futures:
-                    future.result()
-            except BaseException:
-                self._patience.stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
 
     def _raise_failures(self, files: Sequence[FileDownload], total: int) -> None:
         """Raise one error for all the objects that are no files now, if there are any."""

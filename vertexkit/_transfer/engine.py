@@ -1,100 +1,36 @@
-"""What an engine is: something that moves many small objects at once."""
+"""What an engine is: the quickest way to move one small object, from many threads."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from vertexkit.errors import ConfigurationError, InvalidArgument, VertexkitError
+from vertexkit.errors import ConfigurationError, InvalidArgument
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
-    from vertexkit._transfer.patience import Patience
 
 EngineName = Literal["obstore", "google"]
 
 
-class Job(ABC):
-    """One object to move. An engine tells it how it went, from any thread, exactly once.
-
-    When a transfer is interrupted, the jobs that had not ended hear nothing.
-    """
-
-    name: str
-    """The object's name."""
-
-    @abstractmethod
-    def failed(self, error: VertexkitError | OSError) -> None:
-        """It did not work: the service or the network (VertexkitError), or the local file (OSError)."""
-
-
-class Put(Job):
-    """Bytes to write to an object."""
-
-    content_type: str
-    size: int
-    """How many bytes there will be, about; what decides whether they are read in a thread."""
-
-    @abstractmethod
-    def data(self) -> bytes | None:
-        """The bytes; None if, after all, there is nothing to send.
-
-        Raises:
-            OSError: They cannot be read.
-        """
-
-    @abstractmethod
-    def sent(self, generation: int | None) -> None:
-        """They have been written, as that generation of the object if the service said so."""
-
-
-class Get(Job):
-    """An object to read."""
-
-    generation: int
-    size: int
-
-    @abstractmethod
-    def is_wanted(self) -> bool:
-        """Whether it is still worth reading."""
-
-    @abstractmethod
-    def received(self, data: bytes) -> None:
-        """Its bytes, as they are stored: not decompressed.
-
-        Raises:
-            OSError: They cannot be written.
-            VertexkitError: They are not what they should be.
-        """
-
-
-class Delete(Job):
-    """An object to delete."""
-
-    generation: int | None
-
-    @abstractmethod
-    def deleted(self) -> None:
-        """It is gone, or was already."""
-
-
 class Engine(Protocol):
-    """Moves many small objects of one bucket at once."""
+    """Moves small objects of one bucket. Thread-safe; tries once, and raises errors of vertexkit."""
 
     name: EngineName
+    per_thread: int
+    """How many objects it moves for each thread that a caller asks for."""
 
-    def run(self, jobs: Iterable[Job], *, width: int, patience: Patience) -> None:
-        """Do all the jobs, and return when each has been told how it went.
+    def put(self, name: str, data: bytes, content_type: str) -> int | None:
+        """Write an object; the generation that it is, if the service says so."""
 
-        Failures that may pass are tried again while the patience lasts. An interruption (Ctrl-C, or
-        ``patience.stop``) ends it promptly.
+    def get(self, name: str, generation: int, size: int) -> bytes:
+        """The bytes of one generation of an object, as they are stored: not decompressed."""
 
-        Args:
-            jobs: What to do; taken as there is room.
-            width: How many threads' worth of work to do at a time.
-            patience: Shared with what else moves for the same call.
+    def delete(self, name: str) -> None:
+        """Delete an object.
+
+        Raises:
+            NotFound: It is not there.
         """
 
 

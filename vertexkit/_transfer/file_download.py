@@ -11,18 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
-from vertexkit._transfer.engine import Get
-from vertexkit._transfer.file_upload import Count, words
+from vertexkit._transfer.engine import Engine
+from vertexkit._transfer.file_upload import LARGE_BYTES, Count, words
+from vertexkit._transfer.jobs import Job, attempted
 from vertexkit._transfer.local_tree import UNFINISHED_PREFIX, UNFINISHED_SUFFIX
 from vertexkit._transfer.objects_api import ObjectsApi
-from vertexkit._transfer.patience import Patience, Stopped, is_passing
+from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.values import ObjectInfo
 from vertexkit.errors import ChecksumMismatch, VertexkitError
 
 _BLOCK = 1024 * 1024
 
 
-class FileDownload(Get):
+class FileDownload(Job):
     """One object on its way to one file.
 
     The bytes go to a file of another name beside it, which is renamed once its checksum has been found
@@ -31,49 +32,43 @@ class FileDownload(Get):
     Args:
         found: The object.
         path: The file that it becomes.
+        api: The bucket that it is in.
+        engine: What fetches it if it is small.
         count: Where to tell the progress.
     """
 
-    def __init__(self, found: ObjectInfo, path: Path, count: Count) -> None:
+    def __init__(
+        self, found: ObjectInfo, path: Path, api: ObjectsApi, engine: Engine | None, count: Count
+    ) -> None:
         self.found = found
-        self.name = found.name
-        self.generation = found.generation
-        self.size = found.size
         self.path = path
         self.is_done = False
         self.is_skipped = False
         self.is_damaged = False
         self.failure: str | None = None
         self.error: VertexkitError | OSError | None = None
+        self._api = api
+        self._engine = engine
         self._count = count
         # A name of its own for each generation: what is gone on from must be the same object. The
         # file's own name is not in it, because that may have the greatest length already.
         digest = hashlib.sha256(os.fsencode(f"{found.uri}#{found.generation}#{path.name}")).hexdigest()[:32]
         self._part = path.with_name(f"{UNFINISHED_PREFIX}{digest}{UNFINISHED_SUFFIX}")
 
-    def is_wanted(self) -> bool:
-        """Whether the file is not there yet, or another."""
-        try:
-            # What is stored compressed is a file uncompressed, and cannot be compared.
-            if self.found.content_encoding is None and self.path.stat().st_size == self.found.size:
-                self.is_skipped = encoded(file_crc32c(self.path)) == self.found.crc32c
-        except OSError:
-            # It is not there, or cannot be read; if it cannot be written either, that will be told.
-            return True
-        if self.is_skipped:
-            self._count.tracker.advance(self.found.size)
-            self._count.file_done()
-        return not self.is_skipped
-
-    def received(self, data: bytes) -> None:
-        """See `Get.received`."""
-        self._verify(len(data), crc32c(data))
-        with self._open_part() as descriptor:
-            os.ftruncate(descriptor, 0)
-            _write_all(descriptor, data)
-            self._finish()
-        self._count.tracker.advance(self.found.size)
-        self._done()
+    def run(self, patience: Patience) -> None:
+        """See `Job.run`."""
+        if self._is_there():
+            self.is_skipped = True
+            self.advance(self.found.size)
+        elif self.found.size >= LARGE_BYTES or self._engine is None:
+            with self._open_part() as descriptor:
+                _Stream(self, self._api, patience, descriptor).run()
+                self._finish()
+            self.is_done = True
+        else:
+            self._fetch_small(self._engine, patience)
+            self.is_done = True
+        self._count.file_done()
 
     def failed(self, error: VertexkitError | OSError) -> None:
         """See `Job.failed`."""
@@ -81,18 +76,29 @@ class FileDownload(Get):
         self.is_damaged = isinstance(error, ChecksumMismatch)
         self._count.file_done()
 
-    def fetch_large(self, api: ObjectsApi, patience: Patience) -> None:
-        """Fetch the object in order, so that it can be interrupted; tells the outcome only here."""
+    def _is_there(self) -> bool:
+        """Whether the file is there already, and equal."""
+        if self.found.content_encoding is not None:
+            # What is stored compressed is a file uncompressed, and cannot be compared.
+            return False
         try:
-            if self.is_wanted():
-                with self._open_part() as descriptor:
-                    _Stream(self, api, patience, descriptor).run()
-                    self._finish()
-                self._done()
-        except Stopped:
-            return
-        except (VertexkitError, OSError) as error:
-            self.failed(error)
+            if self.path.stat().st_size != self.found.size:
+                return False
+            return encoded(file_crc32c(self.path)) == self.found.crc32c
+        except OSError:
+            # It is not there, or cannot be read; if it cannot be written either, that will be told.
+            return False
+
+    def _fetch_small(self, engine: Engine, patience: Patience) -> None:
+        found = self.found
+        data = attempted(lambda: engine.get(found.name, found.generation, found.size), patience)
+        if not self.is_right(len(data), checksum := crc32c(data)):
+            raise damaged(found, len(data), checksum)
+        with self._open_part() as descriptor:
+            os.ftruncate(descriptor, 0)
+            _write_all(descriptor, data)
+            self._finish()
+        self.advance(found.size)
 
     def advance(self, n: int) -> None:
         """Tell the progress of ``n`` bytes."""
@@ -102,14 +108,6 @@ class FileDownload(Get):
         """Whether these are the size and the CRC-32C of the object."""
         # Objects composed or encrypted in some ways have no crc32c to compare with; all have a size.
         return size == self.found.size and self.found.crc32c in ("", encoded(checksum))
-
-    def _verify(self, size: int, checksum: int) -> None:
-        if not self.is_right(size, checksum):
-            raise damaged(self.found, size, checksum)
-
-    def _done(self) -> None:
-        self.is_done = True
-        self._count.file_done()
 
     def _finish(self) -> None:
         """Give the complete part its name."""
@@ -149,7 +147,7 @@ class FileDownload(Get):
         try:
             yield descriptor
         except BaseException as error:
-            worth_keeping = self.found.size >= 16 * _BLOCK and not isinstance(error, ChecksumMismatch)
+            worth_keeping = self.found.size >= LARGE_BYTES and not isinstance(error, ChecksumMismatch)
             if not worth_keeping:
                 self._part.unlink(missing_ok=True)
             raise
@@ -203,14 +201,8 @@ class _Stream:
         self._written = self._checksum = 0
 
     def _fetch(self) -> None:
-        if self._written == self._file.found.size:
-            return
-        try:
-            self._attempt()
-        except VertexkitError as error:
-            if not is_passing(error):
-                raise
-            self._patience.again(self._attempt, error)
+        if self._written < self._file.found.size:
+            attempted(self._attempt, self._patience)
 
     def _attempt(self) -> None:
         """Fetch from where the file ends."""

@@ -5,21 +5,32 @@ from __future__ import annotations
 import mimetypes
 import os
 import threading
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
-from vertexkit._transfer.engine import Put
+from vertexkit._transfer.engine import Engine
+from vertexkit._transfer.jobs import Job, attempted
 from vertexkit._transfer.local_tree import LocalFile, reason
 from vertexkit._transfer.objects_api import ObjectsApi
-from vertexkit._transfer.patience import Patience, Stopped
+from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.resumable import FileChanged, ResumableUpload
 from vertexkit._transfer.upload_sessions import UploadSessions
 from vertexkit._transfer.values import ObjectInfo
-from vertexkit.errors import ServiceError, TransferFailed, VertexkitError
+from vertexkit.errors import ChecksumMismatch, ServiceError, TransferFailed, VertexkitError
 from vertexkit.progress import Tracker
 
 _READS = 3
+
+
+@dataclass(frozen=True)
+class Route:
+    """What takes files to a bucket."""
+
+    api: ObjectsApi
+    engine: Engine
+    sessions: UploadSessions
 
 
 class Count:
@@ -41,21 +52,31 @@ class Count:
             self.tracker.describe(f"{self._description} ({done:,} of {self._files:,} files)")
 
 
-class FileUpload(Put):
+LARGE_BYTES = 2 * 1024 * 1024
+"""From this size on, a file goes block by block, and goes on where it was interrupted.
+
+Smaller ones go whole, which is quicker; when a transfer is interrupted, those on their way are waited for.
+"""
+
+
+class FileUpload(Job):
     """One file on its way to one object.
 
     Args:
         file: The file.
         name: The object's name.
         there: What is under that name now, if anything.
+        route: How it gets there.
         count: Where to tell the progress.
     """
 
-    def __init__(self, file: LocalFile, name: str, there: ObjectInfo | None, count: Count) -> None:
+    def __init__(
+        self, file: LocalFile, name: str, there: ObjectInfo | None, route: Route, count: Count
+    ) -> None:
         self.file = file
         self.name = name
         self.size = file.size
-        self.content_type = content_type_of(file.path)
+        """Bytes; once it is sent, of what was sent."""
         self.crc32c = ""
         """Of what was sent."""
         self.generation: int | None = None
@@ -64,33 +85,25 @@ class FileUpload(Put):
         self.is_skipped = False
         self.is_verified = False
         """Whether the service has said its checksum, and it was right."""
+        self.is_damaged = False
         self.failure: str | None = None
         self.error: VertexkitError | OSError | None = None
-        self.is_damaged = False
         self._there = there
+        self._route = route
         self._count = count
 
-    def data(self) -> bytes | None:
-        """The file's bytes; None if the object has the same."""
-        data = read_whole(self.file.path)
-        self.size = len(data)
-        self.crc32c = encoded(crc32c(data))
-        there = self._there
-        if there is not None and (there.size, there.crc32c) == (self.size, self.crc32c):
-            self._skip()
-            return None
-        return data
-
-    def sent(self, generation: int | None) -> None:
-        """See `Put.sent`."""
-        self.generation = generation
-        self.is_sent = True
-        self._count.tracker.advance(self.file.size)
+    def run(self, patience: Patience) -> None:
+        """See `Job.run`."""
+        if self.file.size >= LARGE_BYTES:
+            self._send_large(patience)
+        else:
+            self._send_small(patience)
         self._count.file_done()
 
     def failed(self, error: VertexkitError | OSError) -> None:
         """See `Job.failed`."""
         self.failure, self.error = words(error), error
+        self.is_damaged = isinstance(error, ChecksumMismatch)
         self._count.file_done()
 
     def damaged(self, why: str) -> None:
@@ -103,37 +116,43 @@ class FileUpload(Put):
         self._count.tracker.advance(-self.file.size)
         self._count.file_done(-1)
 
-    def send_large(self, api: ObjectsApi, sessions: UploadSessions, patience: Patience) -> None:
-        """Send the file so that it can be interrupted; like an engine, tell the outcome only here."""
-        try:
-            there = self._there
-            if there is not None and there.size == self.file.size:
-                self.crc32c = encoded(file_crc32c(self.file.path, check=patience.check))
-                if there.crc32c == self.crc32c:
-                    self._skip()
-                    return
-            upload = ResumableUpload(
-                api,
-                self.file.path,
-                self.name,
-                self.content_type,
-                patience=patience,
-                progress=self._count.tracker.advance,
-            )
-            stored = upload.run(sessions)
-        except Stopped:
+    def _send_small(self, patience: Patience) -> None:
+        data = read_whole(self.file.path)
+        self.size = len(data)
+        self.crc32c = encoded(crc32c(data))
+        if self._is_there():
+            self._skip()
             return
-        except (VertexkitError, OSError) as error:
-            self.failed(error)
-            return
+        kind, put = content_type_of(self.file.path), self._route.engine.put
+        self.generation = attempted(lambda: put(self.name, data, kind), patience)
+        self.is_sent = True
+        self._count.tracker.advance(self.file.size)
+
+    def _send_large(self, patience: Patience) -> None:
+        if self._there is not None and self._there.size == self.size:
+            self.crc32c = encoded(file_crc32c(self.file.path, check=patience.check))
+            if self._is_there():
+                self._skip()
+                return
+        upload = ResumableUpload(
+            self._route.api,
+            self.file.path,
+            self.name,
+            content_type_of(self.file.path),
+            patience=patience,
+            progress=self._count.tracker.advance,
+        )
+        stored = upload.run(self._route.sessions)
         self.size, self.crc32c, self.generation = stored.size, stored.crc32c, stored.generation
         self.is_sent = self.is_verified = True
-        self._count.file_done()
+
+    def _is_there(self) -> bool:
+        there = self._there
+        return there is not None and (there.size, there.crc32c) == (self.size, self.crc32c)
 
     def _skip(self) -> None:
         self.is_skipped = self.is_verified = True
         self._count.tracker.advance(self.file.size)
-        self._count.file_done()
 
 
 def read_whole(path: Path) -> bytes:

@@ -1,111 +1,51 @@
-"""Many objects at once with google-cloud-storage and threads, for credentials that obstore cannot carry."""
+"""google-cloud-storage as an engine, for credentials that obstore cannot carry."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from vertexkit._core.names import GcsUri
 from vertexkit._core.rpc import translated
-from vertexkit._transfer.engine import Delete, EngineName, Get, Job, Place, Put
-from vertexkit._transfer.patience import Patience, Stopped, is_passing
-from vertexkit.errors import NotFound, VertexkitError
+from vertexkit._transfer.engine import EngineName, Place
 
 if TYPE_CHECKING:
     from google.cloud import storage
 
-T = TypeVar("T")
-
-_TIMEOUT = (10.0, 120.0)  # to connect, and between two bytes
+_TIMEOUT = (10.0, 60.0)  # to connect, and between two bytes
 
 
 class GoogleEngine:
-    """An `Engine` over ``google.cloud.storage.Client``."""
+    """An `Engine` over ``google.cloud.storage.Client``, which is bound by the CPU that Python takes."""
 
     name: EngineName = "google"
+    per_thread = 1
 
     def __init__(self, place: Place) -> None:
         self._bucket: storage.Bucket = place.context.clients.storage.bucket(place.bucket)
         self._uri = GcsUri(place.bucket)
 
-    def run(self, jobs: Iterable[Job], *, width: int, patience: Patience) -> None:
-        """See `Engine.run`; ``width`` is the number of threads."""
-        with ThreadPoolExecutor(width, thread_name_prefix="vertexkit-transfer") as pool:
-            futures = [pool.submit(self._do, job, patience) for job in jobs]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                # Ctrl-C: what is on its way ends, what waits does not begin.
-                patience.stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    def _do(self, job: Job, patience: Patience) -> None:
-        try:
-            if isinstance(job, Put):
-                self._put(job, patience)
-            elif isinstance(job, Get):
-                self._get(job, patience)
-            elif isinstance(job, Delete):
-                self._delete(job, patience)
-        except Stopped:
-            return
-        except (VertexkitError, OSError) as error:
-            job.failed(error)
-
-    def _put(self, job: Put, patience: Patience) -> None:
-        patience.check()
-        data = job.data()
-        if data is None:
-            return
-        blob = self._bucket.blob(job.name)
-        self._attempt(
-            job.name,
-            # The service refuses bytes that do not have the checksum sent with them.
-            lambda: blob.upload_from_string(
-                data, content_type=job.content_type, checksum="crc32c", retry=None, timeout=_TIMEOUT
-            ),
-            patience,
-        )
-        job.sent(blob.generation)
-
-    def _get(self, job: Get, patience: Patience) -> None:
-        patience.check()
-        if not job.is_wanted():
-            return
-        blob = self._bucket.blob(job.name, generation=job.generation)
-        data: bytes = self._attempt(
-            job.name,
-            # checksum=None: `job` compares with the checksum of the listing, once.
-            lambda: blob.download_as_bytes(raw_download=True, checksum=None, retry=None, timeout=_TIMEOUT),
-            patience,
-        )
-        job.received(data)
-
-    def _delete(self, job: Delete, patience: Patience) -> None:
-        patience.check()
-        blob = self._bucket.blob(job.name)
-        with contextlib.suppress(NotFound):
-            self._attempt(
-                job.name,
-                lambda: blob.delete(if_generation_match=job.generation, retry=None, timeout=_TIMEOUT),
-                patience,
+    def put(self, name: str, data: bytes, content_type: str) -> int | None:
+        """See `Engine.put`; the service refuses bytes that do not have the checksum sent with them."""
+        blob = self._bucket.blob(name)
+        with translated(str(self._uri / name)):
+            # retry=None: `Patience` retries, and a policy inside another would multiply the attempts.
+            blob.upload_from_string(
+                data, content_type=content_type, checksum="crc32c", retry=None, timeout=_TIMEOUT
             )
-        job.deleted()
+        generation: int | None = blob.generation
+        return generation
 
-    def _attempt(self, name: str, call: Callable[[], Any], patience: Patience) -> Any:
-        def attempt() -> Any:
-            with translated(str(self._uri / name)):
-                return call()
+    def get(self, name: str, generation: int, size: int) -> bytes:
+        """See `Engine.get`."""
+        blob = self._bucket.blob(name, generation=generation)
+        with translated(str(self._uri / name)):
+            # checksum=None: the caller compares with the checksum of the listing, once.
+            data: bytes = blob.download_as_bytes(
+                raw_download=True, checksum=None, retry=None, timeout=_TIMEOUT
+            )
+        return data
 
-        try:
-            result = attempt()
-        except VertexkitError as error:
-            if not is_passing(error):
-                raise
-            result = patience.again(attempt, error)
-        patience.renew()
-        return result
+    def delete(self, name: str) -> None:
+        """See `Engine.delete`."""
+        with translated(str(self._uri / name)):
+            self._bucket.blob(name).delete(retry=None, timeout=_TIMEOUT)

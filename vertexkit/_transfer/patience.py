@@ -16,7 +16,7 @@ from vertexkit._core.retry import may_try_again, retrying
 from vertexkit.errors import DeadlineExceeded, InternalError, Unavailable, VertexkitError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from typing import TypeVar
 
     import tenacity
@@ -88,26 +88,6 @@ class Patience:
             sleep=tenacity.sleep_using_event(self.stop),
         )
         return policy(next_attempt)
-
-    async def again_async(self, attempt: Callable[[], Awaitable[T]], failure: Exception) -> T:
-        """Like `again`, in an event loop."""
-        import tenacity
-
-        self._begin_failing()
-        failures = [failure]
-
-        async def next_attempt() -> T:
-            if failures:
-                raise failures.pop()
-            return await attempt()
-
-        policy = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(is_passing),
-            wait=retrying(self._seconds).wait,
-            stop=self._stops,
-            reraise=True,
-        )
-        return await policy(next_attempt)
 
     def _begin_failing(self) -> None:
         if self._failing_since is None:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from vertexkit._transfer.engine import Delete, Place, choose_engine
+import contextlib
+
+from vertexkit._transfer.engine import Engine, Place, choose_engine
 from vertexkit._transfer.file_upload import words
+from vertexkit._transfer.jobs import Job, attempted, run_all
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.values import ObjectInfo
-from vertexkit.errors import CleanupIncomplete, VertexkitError
+from vertexkit.errors import CleanupIncomplete, NotFound, VertexkitError
 
 _THREADS = 16
 
 
-class _Removal(Delete):
+class _Removal(Job):
     """One object to delete, whatever its generation: it is to be gone."""
 
-    generation = None
-
-    def __init__(self, found: ObjectInfo) -> None:
-        self.name = found.name
+    def __init__(self, found: ObjectInfo, engine: Engine) -> None:
         self.found = found
         self.is_done = False
         self.failure = "it was not tried"
+        self._engine = engine
 
-    def deleted(self) -> None:
+    def run(self, patience: Patience) -> None:
+        """See `Job.run`."""
+        with contextlib.suppress(NotFound):
+            attempted(lambda: self._engine.delete(self.found.name), patience)
         self.is_done = True
 
     def failed(self, error: VertexkitError | OSError) -> None:
+        """See `Job.failed`."""
         self.failure = words(error)
 
 
@@ -47,9 +52,9 @@ def remove(place: Place, name: str) -> int:
     folder = name if not name or name.endswith("/") else f"{name}/"
     found = [api.find(name)] if folder != name else []
     found += api.list(folder)
-    removals = [_Removal(item) for item in found if item is not None]
-    if removals:
-        choose_engine(place, None).run(removals, width=_THREADS, patience=Patience())
+    engine = choose_engine(place, None)
+    removals = [_Removal(item, engine) for item in found if item is not None]
+    run_all(removals, _THREADS * engine.per_thread, Patience())
     failures = {each.found.uri: each.failure for each in removals if not each.is_done}
     if failures:
         raise CleanupIncomplete(failures)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
+from vertexkit._transfer.jobs import attempted
 from vertexkit._transfer.objects_api import ObjectsApi, decoded, info
-from vertexkit._transfer.patience import Patience, is_passing
+from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.upload_sessions import UploadSessions
 from vertexkit._transfer.values import ObjectInfo
-from vertexkit.errors import ChecksumMismatch, NotFound, VertexkitError
+from vertexkit.errors import ChecksumMismatch, NotFound
 
 _BLOCK = 1024 * 1024
 _RESUME = 308
@@ -117,12 +118,7 @@ class ResumableUpload:
             known, position = position, None
             return self._send(url, content, known)
 
-        try:
-            return attempt()
-        except VertexkitError as error:
-            if not is_passing(error):
-                raise
-            return self._patience.again(attempt, error)
+        return attempted(attempt, self._patience)
 
     def _send(self, url: str, content: _Content, position: int | None) -> ObjectInfo | None:
         while True:

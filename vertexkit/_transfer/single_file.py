@@ -8,13 +8,13 @@ from pathlib import Path
 from vertexkit._transfer.checksums import crc32c, encoded
 from vertexkit._transfer.engine import Place
 from vertexkit._transfer.file_download import FileDownload
-from vertexkit._transfer.file_upload import Count, content_type_of, read_whole, words
+from vertexkit._transfer.file_upload import LARGE_BYTES, Count, content_type_of, read_whole, words
+from vertexkit._transfer.jobs import run_all
 from vertexkit._transfer.local_tree import reason, shown
 from vertexkit._transfer.object_names import checked_name, name_in_bucket
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.resumable import ResumableUpload
-from vertexkit._transfer.upload import RESUMABLE_BYTES
 from vertexkit._transfer.upload_sessions import UploadSessions
 from vertexkit._transfer.values import ObjectInfo
 from vertexkit.errors import (
@@ -47,7 +47,7 @@ def upload_file(
     target = checked_name(place.bucket, given, "name")
     kind = content_type or content_type_of(path)
     try:
-        if status.st_size >= RESUMABLE_BYTES:
+        if status.st_size >= LARGE_BYTES:
             return _upload_large(place, path, target, kind, status.st_size, overwrite=overwrite).uri
         return _upload_small(place, path, target, kind, overwrite=overwrite).uri
     except FailedPrecondition as error:
@@ -78,10 +78,10 @@ def download_file(place: Place, name: str, path: Path) -> Path:
             raise InvalidArgument("path", str(path), f"is a folder, and no file can be called {base!r}")
         path /= base
     description = f"Downloading {found.uri}"
-    shows = place.context.progress if found.size >= RESUMABLE_BYTES else False
+    shows = place.context.progress if found.size >= LARGE_BYTES else False
     with tracked(description, found.size, "bytes", shows) as tracker:
-        file = FileDownload(found, path, Count(tracker, description, 1))
-        file.fetch_large(api, Patience())
+        file = FileDownload(found, path, api, None, Count(tracker, description, 1))
+        run_all([file], 1, Patience())
     if isinstance(file.error, VertexkitError):
         raise file.error
     if file.error is not None:

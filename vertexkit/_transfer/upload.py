@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vertexkit._core.names import GcsUri
 from vertexkit._transfer.engine import Engine, Place
-from vertexkit._transfer.file_upload import Count, FileUpload, words
+from vertexkit._transfer.file_upload import Count, FileUpload, Route, words
+from vertexkit._transfer.jobs import run_all
 from vertexkit._transfer.local_tree import LocalTree, read_tree, reason, shown
 from vertexkit._transfer.lookup import look_up
 from vertexkit._transfer.objects_api import ObjectsApi
@@ -18,10 +18,6 @@ from vertexkit._transfer.upload_sessions import UploadSessions
 from vertexkit._transfer.values import UploadReport
 from vertexkit.errors import ChecksumMismatch, InvalidArgument, NotFound, TransferFailed, VertexkitError
 from vertexkit.progress import tracked
-
-RESUMABLE_BYTES = 16 * 1024 * 1024
-"""From this size on, an interrupted upload goes on where it was; below, it costs less to begin again."""
-_LARGE_AT_A_TIME = 8
 
 
 class FolderUpload:
@@ -38,11 +34,10 @@ class FolderUpload:
     def __init__(self, place: Place, folder: Path, prefix: str, pattern: str, engine: Engine) -> None:
         self._place = place
         self._api = ObjectsApi(place.context, place.bucket)
-        self._sessions = UploadSessions(place.context.target.storage_url)
+        self._route = Route(self._api, engine, UploadSessions(place.context.target.storage_url))
         self._folder = folder
         self._prefix = prefix
         self._pattern = pattern
-        self._engine = engine
         self._patience = Patience()
 
     def run(self, threads: int) -> UploadReport:
@@ -65,7 +60,7 @@ class FolderUpload:
         with tracked(description, total, "bytes", self._place.context.progress) as tracker:
             count = Count(tracker, description, len(names))
             files = [
-                FileUpload(file, name, there.get(name), count)
+                FileUpload(file, name, there.get(name), self._route, count)
                 for file, name in zip(tree.files, names, strict=True)
             ]
             self._send(files, threads)
@@ -105,23 +100,9 @@ class FolderUpload:
         return tree
 
     def _send(self, files: Sequence[FileUpload], threads: int) -> None:
-        """Send the files, the large ones beside the small ones."""
-        large = [file for file in files if file.file.size >= RESUMABLE_BYTES]
-        small = [file for file in files if file.file.size < RESUMABLE_BYTES]
-        width = max(1, min(threads, _LARGE_AT_A_TIME, len(large)))
-        with ThreadPoolExecutor(width, thread_name_prefix="vertexkit-upload") as pool:
-            try:
-                futures = [
-                    pool.submit(file.send_large, self._api, self._sessions, self._patience) for file in large
-                ]
-                if small:
-                    self._engine.run(small, width=threads, patience=self._patience)
-                for future in futures:
-                    future.result()
-            except BaseException:
-                self._patience.stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
+        # The largest first: the last one to begin is what is waited for.
+        ordered = sorted(files, key=lambda file: -file.file.size)
+        run_all(ordered, threads * self._route.engine.per_thread, self._patience)
 
     def _damaged(self, files: Sequence[FileUpload]) -> list[FileUpload]:
         """Compare what was sent with what the service has, and delete what is not the same."""
