@@ -9,15 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
 
-from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
-from vertexkit.errors import InternalError, NotFound, PermissionDenied
-from vertexkit.signature import from_schemata
+from vertexkit.errors import NotFound, PermissionDenied
 from vertexkit.types import Signature
 
 GetJson = Callable[..., dict[str, Any]]
 """``Clients.http_json``: ``(verb, path_or_url, *, timeout) -> dict``."""
+ReadSchemata = Callable[[Mapping[str, str]], Signature | None]
+"""Reads the signature that a model's ``predictSchemata`` stand for; None if they stand for none."""
 
 
 class DeployedSignatures:
@@ -27,17 +26,17 @@ class DeployedSignatures:
     ``fresh`` is wanted.
     """
 
-    def __init__(self, http_json: GetJson, endpoint: str, *, storage_url: str) -> None:
+    def __init__(self, http_json: GetJson, read_schemata: ReadSchemata, endpoint: str) -> None:
         """Make one.
 
         Args:
-            http_json: Reads JSON, as ``Clients.http_json`` does.
+            http_json: Reads the endpoint and its models, as ``Clients.http_json`` does.
+            read_schemata: Reads the signature that a model's ``predictSchemata`` stand for.
             endpoint: Resource name of the endpoint.
-            storage_url: Base URL of Cloud Storage, without a trailing slash.
         """
         self._http_json = http_json
+        self._read_schemata = read_schemata
         self._endpoint = endpoint
-        self._storage_url = storage_url
         self._lock = threading.Lock()
         self._known: dict[str, Signature | None] = {}
         self._with_traffic: tuple[str, ...] | None = None
@@ -46,7 +45,7 @@ class DeployedSignatures:
         """The signatures by deployed-model id.
 
         Args:
-            timeout: Seconds for all reading together.
+            timeout: Seconds for finding out where the traffic goes.
             fresh: Whether to ask the endpoint again where its traffic goes.
 
         Returns:
@@ -73,26 +72,12 @@ class DeployedSignatures:
         version = deployed.get("modelVersionId")
         if version and "@" not in name:
             name = f"{name}@{version}"
-        schemata = (self._get(name, deadline) or {}).get("predictSchemata", {})
-        uris = (schemata.get("instanceSchemaUri", ""), schemata.get("predictionSchemaUri", ""))
-        if not all(is_gcs_uri(uri) for uri in uris):
-            return None
-        instance, prediction = (self._get(self._object_url(uri), deadline) for uri in uris)
-        if instance is None or prediction is None:
-            return None
-        return from_schemata(instance, prediction)
-
-    def _object_url(self, uri: str) -> str:
-        found = parse_gcs_uri(uri)
-        return f"{self._storage_url}/storage/v1/b/{found.bucket}/o/{quote(found.name, safe='')}?alt=media"
+        return self._read_schemata((self._get(name, deadline) or {}).get("predictSchemata", {}))
 
     def _get(self, name: str, deadline: float) -> dict[str, Any] | None:
-        """JSON of a resource or object; None where there is none to be seen."""
+        """JSON of a resource; None where there is none to be seen."""
         try:
             return self._http_json("GET", name, timeout=max(deadline - time.monotonic(), 0.001))
         except (NotFound, PermissionDenied):
             # Predicting needs none of this: the service decides whether these credentials may.
-            return None
-        except InternalError:
-            # Somebody else's schema in YAML, which says nothing of tensors.
             return None

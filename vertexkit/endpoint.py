@@ -21,9 +21,8 @@ from vertexkit.types import Machine
 
 if TYPE_CHECKING:
     from vertexkit._core.operations import Operation
-    from vertexkit.codec import Predictions
     from vertexkit.models import Model, ModelVersion
-    from vertexkit.prediction import Predictor, PredictResponse, RawPrediction
+    from vertexkit.prediction import Predicted, Predictor, PredictResponse, RawPrediction
 
 __all__ = ["Endpoint"]
 
@@ -338,7 +337,7 @@ class Endpoint(EndpointState):
         parameters: Any = ...,
         timeout: float = ...,
         return_response: Literal[False] = ...,
-    ) -> Predictions: ...
+    ) -> Predicted: ...
 
     @overload
     def predict(
@@ -352,7 +351,7 @@ class Endpoint(EndpointState):
         parameters: Any = None,
         timeout: float = _PREDICT_SECONDS,
         return_response: bool = False,
-    ) -> Predictions | PredictResponse:
+    ) -> Predicted | PredictResponse:
         """Predict instances, in as few requests as the limits allow, sent at the same time.
 
         A request that fails in passing is sent again until ``timeout``; predicting twice does no harm.
@@ -414,18 +413,10 @@ class Endpoint(EndpointState):
 
     @cached_property
     def _predictor(self) -> Predictor:
-        from vertexkit.deployed_signatures import DeployedSignatures
-        from vertexkit.prediction import Predictor, http_sender
+        from vertexkit.prediction import Predictor
 
-        clients, target, name = self._context.clients, self._context.target, self.resource_name
         dns = self._data.get("dedicatedEndpointDns")
-        base = f"https://{dns}" if dns else target.rest_url
-        return Predictor(
-            http_sender(clients, resource=name),
-            f"{base}/v1/{name}",
-            resource=name,
-            signatures=DeployedSignatures(clients.http_json, name, storage_url=target.storage_url),
-        )
+        return Predictor.for_endpoint(self._context, self.resource_name, dedicated_dns=dns)
 
     def _which(self, version: DeployedModel | Model | ModelVersion | str) -> DeployedModel:
         return rollout.which(self.deployed, version)

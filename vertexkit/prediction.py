@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     import tenacity
 
+    from vertexkit._core.context import Context
     from vertexkit._core.rpc import Clients
-    from vertexkit._core.target import Target
     from vertexkit.codec import EncodedRequest, Predictions, Reply
     from vertexkit.types import Signature
 
@@ -203,25 +203,26 @@ class Predictor:
         self._concurrency = concurrency
 
     @classmethod
-    def for_endpoint(
-        cls, clients: Clients, target: Target, endpoint: str, *, dedicated_dns: str | None = None
-    ) -> Predictor:
+    def for_endpoint(cls, context: Context, endpoint: str, *, dedicated_dns: str | None = None) -> Predictor:
         """Make a predictor for an endpoint of a session.
 
         Args:
-            clients: The session's clients.
-            target: Where the session connects.
+            context: The session's parts.
             endpoint: Resource name of the endpoint.
             dedicated_dns: Host name of a dedicated endpoint, which takes larger requests; None for a
                 shared one.
         """
         from vertexkit.deployed_signatures import DeployedSignatures
+        from vertexkit.predict_schemata import read_schemata
 
+        base = f"https://{dedicated_dns}" if dedicated_dns else context.target.rest_url
         return cls(
-            http_sender(clients, resource=endpoint),
-            f"{f'https://{dedicated_dns}' if dedicated_dns else target.rest_url}/v1/{endpoint}",
+            http_sender(context.clients, resource=endpoint),
+            f"{base}/v1/{endpoint}",
             resource=endpoint,
-            signatures=DeployedSignatures(clients.http_json, endpoint, storage_url=target.storage_url),
+            signatures=DeployedSignatures(
+                context.clients.http_json, partial(read_schemata, context), endpoint
+            ),
             limit=DEDICATED_LIMIT if dedicated_dns else SHARED_LIMIT,
         )
 

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import requests
 
+from vertexkit._core.context import Context
 from vertexkit._core.rpc import Clients
 from vertexkit._core.target import Target
+from vertexkit.cleanup import Created
 from vertexkit.deployed_signatures import DeployedSignatures
 from vertexkit.errors import (
     BadRequest,
@@ -33,7 +35,6 @@ from vertexkit.errors import (
     VertexkitError,
 )
 from vertexkit.prediction import Predictor
-from vertexkit.signature import to_schemata
 from vertexkit.types import Signature, TensorSpec
 
 ENDPOINT = "projects/1/locations/us-central1/endpoints/2"
@@ -339,15 +340,18 @@ class Service:
             key = name.removeprefix("projects/1/locations/us-central1/models/m").removesuffix("@3")
             if self.models[key] is None:
                 return {"name": name}
-            uris = {"instanceSchemaUri": f"gs://bkt/a b/{key}/i", "predictionSchemaUri": f"gs://bkt/{key}/p"}
-            return {"name": name, "predictSchemata": uris}
-        _, _, path = name.partition("https://storage/storage/v1/b/bkt/o/")
-        key, which = path.removesuffix("?alt=media").removeprefix("a%20b%2F").split("%2F")
-        schemata = to_schemata(self.models[key] or model_of("int8", 1))
-        return schemata[0] if which == "i" else schemata[1]
+            return {"name": name, "predictSchemata": {"instanceSchemaUri": f"gs://bkt/{key}"}}
+        raise AssertionError(f"nobody asked for {name}")
+
+    def read_schemata(self, schemata: Mapping[str, str]) -> Signature | None:
+        uri = schemata.get("instanceSchemaUri")
+        if uri is None:
+            return None
+        self.read.append(uri)
+        return self.models[uri.removeprefix("gs://bkt/")]
 
     def source(self) -> DeployedSignatures:
-        return DeployedSignatures(self, ENDPOINT, storage_url="https://storage")
+        return DeployedSignatures(self, self.read_schemata, ENDPOINT)
 
 
 def test_instances_are_checked_against_the_models_that_get_traffic_before_anything_is_sent() -> None:
@@ -371,7 +375,7 @@ def test_a_signature_is_read_once() -> None:
     asked = predictor(Model(), signatures=service.source())
     for _ in range(3):
         asked.predict([[1]])
-    assert len(service.read) == len(set(service.read)) == 4
+    assert len(service.read) == len(set(service.read)) == 3
 
 
 def test_a_model_without_signature_is_predicted_unchecked() -> None:
@@ -380,7 +384,7 @@ def test_a_model_without_signature_is_predicted_unchecked() -> None:
     assert predicted.dtype == np.float64
 
 
-@pytest.mark.parametrize("failure", [NotFound("gone"), PermissionDenied("no"), InternalError("not JSON")])
+@pytest.mark.parametrize("failure", [NotFound("gone"), PermissionDenied("no")])
 def test_what_cannot_be_read_of_a_model_does_not_keep_it_from_predicting(failure: VertexkitError) -> None:
     service = Service({"1": 100}, {"1": model_of("int64", 5)})
     service.failure = failure
@@ -465,7 +469,7 @@ def test_a_raw_body_that_the_model_server_refuses_is_a_failed_prediction() -> No
 TARGET = Target("p", "us-central1", "https://host", "host:443", "https://storage", anonymous=True)
 
 
-def clients_answering(status: int, body: bytes) -> tuple[Clients, Any]:
+def session_answering(status: int, body: bytes) -> tuple[Context, Any]:
     http = create_autospec(requests.Session, instance=True)
     reply = requests.Response()
     reply.status_code = status
@@ -473,12 +477,12 @@ def clients_answering(status: int, body: bytes) -> tuple[Clients, Any]:
     http.post.return_value = reply
     clients = create_autospec(Clients, instance=True, http=http)
     clients.http_json.side_effect = NotFound("none of it matters here")
-    return clients, http
+    return Context(TARGET, clients, create_autospec(Created, instance=True), {}, bucket="b"), http
 
 
 def test_a_session_posts_json_to_the_endpoint_and_does_not_follow_redirects() -> None:
-    clients, http = clients_answering(200, b'{"predictions": [2]}')
-    predicted = Predictor.for_endpoint(clients, TARGET, ENDPOINT).predict([1], timeout=5)
+    session, http = session_answering(200, b'{"predictions": [2]}')
+    predicted = Predictor.for_endpoint(session, ENDPOINT).predict([1], timeout=5)
     assert predicted.tolist() == [2]
     [call] = http.post.call_args_list
     assert call.args == (f"{URL}:predict",)
@@ -500,9 +504,9 @@ def test_a_session_posts_json_to_the_endpoint_and_does_not_follow_redirects() ->
 )
 def test_http_errors_become_ours(status: int, kind: type[VertexkitError]) -> None:
     body = json.dumps({"error": {"code": status, "message": "its words"}}).encode()
-    clients, _ = clients_answering(status, body)
+    session, _ = session_answering(status, body)
     with pytest.raises(kind, match="its words") as caught:
-        Predictor.for_endpoint(clients, TARGET, ENDPOINT).predict([1])
+        Predictor.for_endpoint(session, ENDPOINT).predict([1])
     assert caught.value.resource == ENDPOINT
 
 
@@ -515,7 +519,7 @@ def test_http_errors_become_ours(status: int, kind: type[VertexkitError]) -> Non
     ],
 )
 def test_a_broken_connection_is_tried_again(error: Exception) -> None:
-    clients, http = clients_answering(200, b'{"predictions": [2]}')
+    session, http = session_answering(200, b'{"predictions": [2]}')
     http.post.side_effect = [error, error, http.post.return_value]
-    assert Predictor.for_endpoint(clients, TARGET, ENDPOINT).predict([1]).tolist() == [2]
+    assert Predictor.for_endpoint(session, ENDPOINT).predict([1]).tolist() == [2]
     assert http.post.call_count == 3
