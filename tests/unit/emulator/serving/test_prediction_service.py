@@ -1,0 +1,242 @@
+"""PredictionService: what it asks of the engine, and what it makes of the answers."""
+
+import asyncio
+import json
+import threading
+
+import pytest
+from google.api import httpbody_pb2
+from google.cloud import aiplatform_v1
+from google.protobuf import json_format
+
+from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.routing import Route, Routes
+from vertexkit.emulator.services.prediction import PredictionService
+from vertexkit.emulator.serving import NoReplica, RequestTimeout, ServingReply
+
+ENDPOINT = "projects/123456789012/locations/us-central1/endpoints/1"
+MODEL = "projects/123456789012/locations/us-central1/models/7"
+ROUTE = Route("key", "42", MODEL, 'mnist "é"', "3")
+
+
+class FakeEngine:
+    """Answers with ``reply`` and remembers what it was asked."""
+
+    def __init__(self):
+        self.reply = ServingReply(200, {"content-type": "application/json"}, b'{"predictions":[[0.5]]}')
+        self.asked = []
+
+    async def predict(self, key, body, *, raw=False, headers=None):
+        self.asked.append((key, body, raw, headers))
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+
+@pytest.fixture
+def loop():
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine()
+
+
+@pytest.fixture
+def service(engine, loop):
+    routes = Routes()
+    routes.set(ENDPOINT, [(ROUTE, 100)])
+    routes.set(ENDPOINT + "0", [])
+    return PredictionService(routes, engine, loop)
+
+
+def http(service, body=b'{"instances":[1]}', *, endpoint=ENDPOINT, raw=False, headers=None):
+    return asyncio.run(service.predict_http(endpoint, body, raw, headers or {}))
+
+
+def grpc(service, *instances, endpoint=ENDPOINT, parameters=None):
+    request = aiplatform_v1.PredictRequest.pb()(endpoint=endpoint)
+    for instance in instances:
+        json_format.ParseDict(instance, request.instances.add())
+    if parameters is not None:
+        json_format.ParseDict(parameters, request.parameters)
+    return service.Predict(request)
+
+
+def raw_grpc(service, data=b"any", content_type="text/plain"):
+    body = httpbody_pb2.HttpBody(data=data, content_type=content_type)
+    return service.RawPredict(aiplatform_v1.RawPredictRequest.pb()(endpoint=ENDPOINT, http_body=body))
+
+
+def test_the_body_passes_undecoded_and_the_reply_says_who_made_it(service, engine):
+    reply = http(service, b'{"instances": [ 1 ]}')
+    assert engine.asked == [("key", b'{"instances": [ 1 ]}', False, None)]
+    assert reply.status == 200
+    assert json.loads(reply.body) == {
+        "predictions": [[0.5]],
+        "deployedModelId": "42",
+        "model": MODEL,
+        "modelDisplayName": 'mnist "é"',
+        "modelVersionId": "3",
+    }
+
+
+def test_a_google_client_can_read_the_reply(service):
+    parsed = json_format.Parse(http(service).body, aiplatform_v1.PredictResponse.pb()())
+    assert parsed.deployed_model_id == "42"
+    assert parsed.predictions[0].list_value.values[0].number_value == 0.5
+
+
+def test_over_grpc_values_become_json_and_back(service, engine):
+    response = grpc(service, [1, 2], {"a": "b"}, parameters={"p": 1})
+    assert engine.asked[0][1] == b'{"instances":[[1,2],{"a":"b"}],"parameters":{"p":1}}'
+    assert json_format.MessageToDict(response) == {
+        "predictions": [[0.5]],
+        "deployedModelId": "42",
+        "model": MODEL,
+        "modelDisplayName": 'mnist "é"',
+        "modelVersionId": "3",
+    }
+
+
+def test_over_grpc_a_prediction_may_be_not_a_number(service, engine):
+    engine.reply = ServingReply(200, {}, b'{"predictions":[NaN,Infinity]}')
+    first, second = grpc(service, 1).predictions
+    assert first.number_value != first.number_value
+    assert second.number_value == float("inf")
+
+
+def test_over_grpc_instances_are_required(service, engine):
+    with pytest.raises(ApiError, match="Field: instances; Message: Required field is not set") as refused:
+        grpc(service)
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    assert not engine.asked
+
+
+CALLS = {"http": http, "grpc": lambda s: grpc(s, 1)}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_the_models_refusal_comes_with_its_own_words(service, engine, call):
+    engine.reply = ServingReply(400, {}, b'{"error":"wrong shape"}')
+    with pytest.raises(ApiError) as refused:
+        call(service)
+    assert (refused.value.code, refused.value.message) == (Code.INVALID_ARGUMENT, '{"error":"wrong shape"}')
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, Code.NOT_FOUND), (429, Code.RESOURCE_EXHAUSTED), (501, Code.UNIMPLEMENTED), (500, Code.INTERNAL)],
+)
+def test_other_statuses_of_the_model_server_keep_their_meaning(service, engine, status, code):
+    engine.reply = ServingReply(status, {}, b"words")
+    with pytest.raises(ApiError, match="words") as refused:
+        http(service)
+    assert refused.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(NoReplica("none"), Code.UNAVAILABLE), (RequestTimeout("late"), Code.DEADLINE_EXCEEDED)],
+)
+@pytest.mark.parametrize("call", [*CALLS.values(), lambda s: http(s, raw=True), raw_grpc])
+def test_without_an_answer_the_error_says_whether_to_try_again(service, engine, call, error, code):
+    engine.reply = error
+    with pytest.raises(ApiError, match=str(error)) as refused:
+        call(service)
+    assert refused.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "code"),
+    [
+        (ENDPOINT + "1", Code.NOT_FOUND),
+        (ENDPOINT + "0", Code.FAILED_PRECONDITION),
+        ("nonsense", Code.INVALID_ARGUMENT),
+    ],
+)
+def test_an_endpoint_without_a_model_or_that_is_none_is_refused(service, engine, endpoint, code):
+    for call in (lambda: http(service, endpoint=endpoint), lambda: grpc(service, 1, endpoint=endpoint)):
+        with pytest.raises(ApiError) as refused:
+            call()
+        assert refused.value.code is code
+    assert not engine.asked
+
+
+def test_a_request_up_to_the_limit_is_taken_and_one_byte_more_refused(service, engine):
+    for raw in (False, True):
+        assert http(service, b" " * 1_500_000, raw=raw).status == 200
+        with pytest.raises(
+            ApiError, match=r"The request size \(1500001 bytes\) exceeds 1\.500MB limit\."
+        ) as refused:
+            http(service, b" " * 1_500_001, raw=raw)
+        assert refused.value.code is Code.INVALID_ARGUMENT
+    assert len(engine.asked) == 2
+
+
+def test_over_grpc_the_size_of_the_message_counts(service, engine):
+    with pytest.raises(ApiError, match=r"The request size \(\d+ bytes\) exceeds"):
+        grpc(service, "a" * 1_500_000)
+    assert not engine.asked
+
+
+def test_a_reply_over_the_limit_is_refused(service, engine):
+    engine.reply = ServingReply(200, {}, b'{"predictions":["' + b"a" * 1_500_000 + b'"]}')
+    for call in (http, lambda s: grpc(s, 1), lambda s: http(s, raw=True), raw_grpc):
+        with pytest.raises(ApiError, match="Response size too large"):
+            call(service)
+
+
+def test_columnar_bodies_are_for_raw_predict_only(service, engine):
+    engine.reply = ServingReply(200, {}, b'{"outputs":[1]}')
+    with pytest.raises(ApiError, match='Unknown name "inputs"') as refused:
+        http(service, b'{"inputs":[1]}')
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    assert http(service, b'{"inputs":[1]}', raw=True).body == b'{"outputs":[1]}'
+
+
+def test_a_reply_without_predictions_is_an_internal_error(service, engine):
+    engine.reply = ServingReply(200, {}, b"<html>")
+    with pytest.raises(ApiError) as refused:
+        http(service)
+    assert refused.value.code is Code.INTERNAL
+
+
+def test_a_raw_request_passes_as_it_is_with_its_headers_but_no_credentials(service, engine):
+    headers = {
+        "Content-Type": "text/csv",
+        "X-Mine": "1",
+        "Authorization": "Bearer secret",
+        "host": "localhost",
+    }
+    reply = http(service, b"1,2", raw=True, headers=headers)
+    assert engine.asked == [("key", b"1,2", True, {"Content-Type": "text/csv", "X-Mine": "1"})]
+    assert reply.body == engine.reply.body
+    assert reply.headers["X-Vertex-AI-Deployed-Model-Id"] == "42"
+    assert reply.headers["X-Vertex-AI-Model"] == MODEL
+
+
+def test_a_raw_reply_keeps_the_model_servers_status_over_rest(service, engine):
+    engine.reply = ServingReply(400, {"content-type": "text/plain"}, b"no")
+    reply = http(service, raw=True)
+    assert (reply.status, reply.body, reply.headers["content-type"]) == (400, b"no", "text/plain")
+
+
+def test_a_raw_request_over_grpc_passes_with_its_content_type(service, engine):
+    engine.reply = ServingReply(200, {"content-type": "text/html"}, b"<p>")
+    response = raw_grpc(service)
+    assert engine.asked == [("key", b"any", True, {"content-type": "text/plain"})]
+    assert (response.content_type, response.data) == ("text/html", b"<p>")
+
+
+def test_a_raw_request_that_the_model_refuses_is_an_error_over_grpc(service, engine):
+    engine.reply = ServingReply(400, {}, b"no")
+    with pytest.raises(ApiError, match="no"):
+        raw_grpc(service)
