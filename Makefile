@@ -44,6 +44,7 @@ format: $(STAMP) ## Write the code in the project's style
 
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
+	$(BIN)/mypy examples tests/typing .ci/missing.py
 
 clean: ## Remove what was built and cached; .venv stays
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

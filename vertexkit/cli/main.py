@@ -66,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort as aborted:
+    except click.Abort:
         click.echo("Interrupted.", err=True)
-        return 1 if isinstance(aborted.__cause__, EOFError) else INTERRUPTED
+        return INTERRUPTED
     except VertexkitError as error:
         click.echo(f"Error: {error}", err=True)
         return 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -38,9 +40,11 @@ def predict(
     with click.open_file(file, "rb") as source:
         instances = read_instances(source, kind, file)
     predictions = session.endpoints.get(endpoint).predict(instances, timeout=timeout)
+    # Written only when whole, so that a failure leaves what a script had there before.
+    written = io.BytesIO()
+    write_predictions(predictions, written, out_kind, out or "-")
     if out is None:
-        write_predictions(predictions, click.get_binary_stream("stdout"), out_kind, "-")
+        sys.stdout.buffer.write(written.getvalue())
         return
-    # Atomic, so that a failure leaves no half-written file where a script looks for a whole one.
     with click.open_file(out, "wb", atomic=True) as target:
-        write_predictions(predictions, target, out_kind, out)
+        target.write(written.getvalue())

@@ -1,0 +1,127 @@
+"""The README's marked snippets, run as they stand, and its command line against a running emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+SNIPPETS = re.findall(r"<!-- runs: \S+ -->\n```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the README takes it for granted: an exported model, and images."""
+    folder = tmp_path_factory.mktemp("readme")
+    program = (
+        "import keras, numpy as np\n"
+        "keras.utils.set_random_seed(1)\n"
+        "model = keras.Sequential([keras.Input((28, 28), dtype='uint8'), keras.layers.Rescaling(1 / 255),\n"
+        "                          keras.layers.Flatten(), keras.layers.Dense(10, activation='softmax')])\n"
+        "model.export('my_mnist_model/0001', verbose=False)\n"
+        "images = np.load(" + repr(str(ROOT / "trainer_scripts/data/mnist_subset.npz")) + ")['x_test'][:20]\n"
+        "np.save('images.npy', images)\n"
+        "np.save('expected.npy', model.predict(images, verbose=0))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def clean_env() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("VERTEXKIT_", "GOOGLE_"))
+    }
+
+
+def test_there_are_snippets_to_run() -> None:
+    assert len(SNIPPETS) == 2
+
+
+def test_the_first_script_predicts_what_the_model_does(folder: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", SNIPPETS[0]], cwd=folder, env=clean_env(), capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    shown = "".join(finished.stdout.partition("[")[1:]).rpartition("[")[2]
+    expected = np.load(folder / "expected.npy").argmax(axis=1).tolist()
+    assert [int(digit) for digit in re.findall(r"\d+", shown)] == expected
+
+
+def test_google_s_own_client_creates_an_endpoint(folder: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", SNIPPETS[1]], cwd=folder, env=clean_env(), capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert re.fullmatch(r"projects/\d+/locations/us-central1/endpoints/\d+", finished.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def vertexkit(folder: Path, emulator: Any, project: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line in the README's folder, against the shared emulator."""
+    env = {**clean_env(), "VERTEXKIT_EMULATOR": emulator.rest, "VERTEXKIT_PROJECT": project}
+
+    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "vertexkit", *arguments]
+        return subprocess.run(command, cwd=folder, env=env, input=stdin, capture_output=True, text=True)
+
+    return run
+
+
+def test_the_command_line_shows_predicts_and_deletes(
+    folder: Path, emulator: Any, project: str, vertexkit: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    import vertexkit as vk
+
+    with vk.connect(project, emulator=emulator.rest) as session:
+        model = session.models.upload("mnist", folder / "my_mnist_model" / "0001")
+        session.endpoints.create("mnist").deploy(model)
+
+    assert vertexkit("models", "list").stdout.split("\t")[1] == "mnist"
+    shown = json.loads(vertexkit("models", "show", "mnist", "--json").stdout)
+    assert shown["resource_name"] == model.resource_name
+    assert [version["version"] for version in shown["versions"]] == ["1"]
+    shown = json.loads(vertexkit("endpoints", "show", "mnist", "--json").stdout)
+    assert [one["traffic"] for one in shown["deployed"]] == [100]
+    (bucket,) = json.loads(vertexkit("buckets", "list", "--json").stdout)
+    assert json.loads(vertexkit("buckets", "show", bucket["name"], "--json").stdout)["objects"] > 2
+
+    expected = np.load(folder / "expected.npy")
+    finished = vertexkit("predict", "mnist", "images.npy", "--out", "predictions.npz")
+    assert finished.returncode == 0, finished.stderr
+    np.testing.assert_allclose(np.load(folder / "predictions.npz")["predictions"], expected, rtol=1e-5)
+    instances = json.dumps(np.load(folder / "images.npy")[:2].tolist())
+    lines = vertexkit("predict", "mnist", "-", stdin=instances).stdout.splitlines()
+    np.testing.assert_allclose([json.loads(line) for line in lines], expected[:2], rtol=1e-5)
+
+    good = [
+        "check",
+        "--artifact",
+        "my_mnist_model/0001",
+        "--framework",
+        "tensorflow",
+        "--bucket",
+        bucket["name"],
+    ]
+    assert vertexkit(*good).returncode == 0
+    assert "0001" in vertexkit("check", "--artifact", "my_mnist_model").stdout
+
+    refused = vertexkit("endpoints", "delete", "mnist", "--force")
+    assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+    refused = vertexkit("endpoints", "delete", "mnist", "--yes")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+    assert vertexkit("endpoints", "delete", "mnist", "--force", "--yes").returncode == 0
+    assert vertexkit("models", "delete", "mnist", "--yes").returncode == 0
+    assert vertexkit("buckets", "delete", bucket["name"], "--force", "--yes").returncode == 0
+    for noun in ("endpoints", "models", "buckets"):
+        assert vertexkit(noun, "list").stdout == ""
+    assert vertexkit("models", "show", "mnist").returncode == 1

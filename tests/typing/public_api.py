@@ -1,0 +1,59 @@
+"""What a type checker sees of vertexkit's public face; checked by `make types`, never run."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import numpy as np
+
+import vertexkit as vk
+
+
+def whole_life(images: np.ndarray[Any, Any]) -> None:
+    with vk.connect("my-project", "us-central1", "my-bucket", temporary=True) as session:
+        assert_type(session, vk.Session)
+        assert_type(session.project, str)
+        assert_type(session.bucket, vk.Bucket)
+        assert_type(session.bucket.upload_file("file"), str)
+
+        model = session.models.upload("mnist", "my_mnist_model/0001")
+        assert_type(model, vk.Model)
+        assert_type(model.signature, vk.Signature | None)
+        assert_type(model.versions(), list[vk.ModelVersion])
+
+        endpoint = session.endpoints.create("mnist", exist_ok=True)
+        assert_type(endpoint, vk.Endpoint)
+        assert_type(endpoint.deploy(model, machine=vk.Machine("n1-standard-4")), vk.DeployedModel)
+        assert_type(endpoint.deploy(model, wait=False), vk.Operation[vk.DeployedModel])
+        assert_type(endpoint.canary(model, 10), vk.DeployedModel)
+        assert_type(endpoint.promote(), vk.TrafficSplit)
+        assert_type(endpoint.rollback(), vk.TrafficSplit)
+        assert_type(endpoint.traffic["1"], int)
+
+        endpoint.predict(images).argmax(axis=1)  # of one output, without asking for its type
+        endpoint.predict(images)["probabilities"].argmax(axis=1)  # of several
+        assert_type(endpoint.predict(images, return_response=True), vk.PredictResponse)
+        answered = endpoint.predict(images, return_response=True)
+        assert_type(answered.model_version_ids, tuple[str, ...])
+
+        assert_type(session.check("my_mnist_model/0001", machine="n1-standard-4"), list[vk.Finding])
+        assert_type(session.cleanup(), vk.CleanupReport)
+    with session.endpoints.create("mnist") as entered:
+        assert_type(entered, vk.Endpoint)
+
+
+def mistakes_are_found(session: vk.Session, endpoint: vk.Endpoint) -> None:
+    session.models.upload("mnist")  # type: ignore[call-arg]  # there is no artifact
+    endpoint.deploy(7)  # type: ignore[call-overload]  # not a model
+    endpoint.canary("1", percent="10")  # type: ignore[arg-type]  # not a number
+    endpoint.promote().shares = {}  # type: ignore[attr-defined]  # a split cannot be changed
+    vk.Machine("n1-standard-4").type = "n1-standard-8"  # type: ignore[misc]  # nor can a machine
+    vk.Machine(accelerator=1)  # type: ignore[arg-type]  # not a name
+
+
+def errors_form_one_tree(error: vk.VertexkitError) -> None:
+    assert_type(error.remedy, str | None)
+    if isinstance(error, vk.PreflightFailed):
+        assert_type(error.findings, tuple[vk.Finding, ...])
+    if isinstance(error, vk.TransferFailed):
+        assert_type(error.failures, dict[str, str])
