@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vertexkit._core.lookup import listed
 from vertexkit._core.operations import Operation
 from vertexkit.cleanup import noting
-from vertexkit.errors import FailedPrecondition, InvalidArgument, NotFound
+from vertexkit.errors import InvalidArgument, NotFound
 from vertexkit.identifiers import check_alias
 from vertexkit.model_state import ModelState
 from vertexkit.preflight import require
@@ -132,10 +132,6 @@ class _Version(ModelState):
             Operation(clients, future.operation, resource=name, finish=lambda _: None).result(_DELETE_SECONDS)
         except NotFound:
             return
-        except FailedPrecondition as error:
-            raise FailedPrecondition(
-                error.service_message, resource=name, remedy=error.remedy or "undeploy it everywhere first"
-            ) from error
 
 
 class Model(_Version):

@@ -15,7 +15,7 @@ from vertexkit._core.lookup import parent
 from vertexkit._core.operations import Operation
 from vertexkit.cleanup import Order, noting
 from vertexkit.errors import AlreadyExists
-from vertexkit.model import Model, ModelVersion
+from vertexkit.model import Model
 from vertexkit.progress import status
 from vertexkit.staging import Artifact, Staged, stage
 
@@ -56,6 +56,7 @@ def upload(context: Context, artifact: Artifact, wanted: Upload) -> Model:
     new_id = f"m{secrets.token_hex(9)}"
     operation: Operation[Model] | None = None
     clients = context.clients
+    before = _default_version(context, wanted)
     try:
         with status(f"Uploading {wanted.name}: {staged.signature or staged.uri}", context.progress):
             future: Any = clients.call(
@@ -74,11 +75,14 @@ def upload(context: Context, artifact: Artifact, wanted: Upload) -> Model:
         # The id is ours alone: an earlier attempt got through, and its answer did not.
         model = _read(context, f"{parent(context)}/models/{new_id}")
     except BaseException as error:  # Ctrl-C too
-        noting(error, lambda: _undo(context, staged, wanted, new_id, operation))
+        noting(error, lambda: _undo(context, staged, new_id, operation, before))
         raise
-    made: Model | ModelVersion = model if wanted.parent is None else ModelVersion(context, model._data)
-    name = made.resource_name if isinstance(made, Model) else made.versioned_name
-    context.created.add(name, made.delete, order=Order.MODELS)
+    if wanted.parent is None:
+        context.created.add(model.resource_name, model.delete, order=Order.MODELS)
+    elif wanted.parent not in context.created.names:  # else it goes with its model
+        context.created.add(
+            model.versioned_name, partial(_delete_version, context, model, before), order=Order.MODELS
+        )
     return model
 
 
@@ -118,15 +122,28 @@ def _read(context: Context, name: str) -> Model:
     return Model(context, context.clients.http_json("GET", name, resource=name))
 
 
+def _default_version(context: Context, wanted: Upload) -> str | None:
+    """The default version of the model that gets another one; None for a new model."""
+    return None if wanted.parent is None else _read(context, wanted.parent).version_id
+
+
+def _delete_version(context: Context, model: Model, before: str | None) -> None:
+    """Delete a version, giving the name ``default`` back first, without which it cannot be deleted."""
+    version = model.version(model.version_id)
+    if "default" in version.version_aliases and before is not None:
+        model.version(before).set_default()
+    version.delete()
+
+
 def _undo(
-    context: Context, staged: Staged, wanted: Upload, new_id: str, operation: Operation[Model] | None
+    context: Context, staged: Staged, new_id: str, operation: Operation[Model] | None, before: str | None
 ) -> None:
     if operation is not None and not operation.done:
         operation.cancel()
         operation.wait(_CANCEL_SECONDS)
-    if wanted.parent is None:
+    if before is None:
         Model(context, {"name": f"{parent(context)}/models/{new_id}"}).delete()
     elif operation is not None and operation.state == "SUCCEEDED":
-        ModelVersion(context, operation.result()._data).delete()
+        _delete_version(context, operation.result(), before)
     staged.undo()
     context.created.forget(staged.uri)

@@ -6,6 +6,7 @@ API: https://cloud.google.com/vertex-ai/docs/general/long-running-operations
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,11 +102,11 @@ class Operation(Generic[T_co]):
         Raises:
             DeadlineExceeded: It is not over yet; it goes on.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         for interval in intervals():
             if self.done:
                 return self
-            left = interval if deadline is None else deadline - time.monotonic()
+            left = deadline - time.monotonic()
             if left <= 0:
                 raise DeadlineExceeded(
                     f"the operation {self.name} is not over after {timeout:g} s; it goes on",

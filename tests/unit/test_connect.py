@@ -1,0 +1,223 @@
+"""connect(): which target it chooses, what it refuses, and what it leaves behind: nothing."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+
+from vertexkit import config
+from vertexkit import session as session_module
+from vertexkit._core import emulator_process
+from vertexkit._core.emulator_process import EmulatorAddresses, EmulatorProcess
+from vertexkit.cleanup import Order
+from vertexkit.errors import (
+    CleanupIncomplete,
+    ConfigurationError,
+    EmulatorFailed,
+    FailedPrecondition,
+    InvalidArgument,
+)
+from vertexkit.session import connect
+
+ADDRESSES = EmulatorAddresses(
+    grpc="localhost:1",
+    rest="http://127.0.0.1:2",
+    storage="http://127.0.0.1:3",
+    ca=Path("/ca.pem"),
+    project="local-project",
+    location="us-central1",
+    pid=1,
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for names in config._VARIABLES.values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The emulators that are started, none of them real."""
+    processes: list[Any] = []
+
+    def start() -> Any:
+        processes.append(create_autospec(EmulatorProcess, instance=True, addresses=ADDRESSES))
+        return processes[-1]
+
+    monkeypatch.setattr(emulator_process, "EmulatorProcess", start)
+    return processes
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The URLs that were asked for their addresses."""
+    urls: list[str] = []
+
+    def describe(url: str) -> EmulatorAddresses:
+        urls.append(url)
+        return ADDRESSES
+
+    monkeypatch.setattr(emulator_process, "describe", describe)
+    return urls
+
+
+def test_nothing_said_starts_a_local_one_for_the_session_and_stops_it(started: list[Any]) -> None:
+    with connect() as session:
+        assert session.project == "local-project"
+        assert session.location == "us-central1"
+        assert session.target.rest_url == "http://127.0.0.1:2"
+        assert session.target.anonymous
+        assert session.target.chosen_by == "nothing named a project"
+        assert "nothing named a project" in repr(session)
+    [process] = started
+    assert process.stop.call_count == 1
+    session.close()
+    assert process.stop.call_count == 1
+
+
+def test_a_running_one_is_asked_for_its_addresses_and_left_running(
+    started: list[Any], described: list[str]
+) -> None:
+    with connect(emulator="http://127.0.0.1:2", project="my-project", location="europe-west4") as session:
+        assert (session.project, session.location) == ("my-project", "europe-west4")
+        assert session.target.grpc_address == "localhost:1"
+        assert session.target.ca_file == Path("/ca.pem")
+    assert described == ["http://127.0.0.1:2"]
+    assert started == []
+
+
+def test_one_on_another_machine_is_warned_of(described: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    with connect(emulator="http://10.1.2.3:8080"):
+        pass
+    assert "not on this machine" in caplog.text
+
+
+def test_a_project_means_google_cloud_with_the_credentials_given(started: list[Any]) -> None:
+    credentials = AnonymousCredentials()
+    with connect("my-project", "europe-west4", credentials=credentials) as session:
+        assert session.target.rest_url == "https://europe-west4-aiplatform.googleapis.com"
+        assert session.target.grpc_address == "europe-west4-aiplatform.googleapis.com:443"
+        assert session.target.storage_url == "https://storage.googleapis.com"
+        assert not session.target.anonymous
+        assert session._context.clients.credentials() is credentials
+        assert "Google Cloud" in repr(session)
+    assert started == []
+
+
+def test_google_cloud_without_credentials_fails_at_the_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", "/nowhere")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(ConfigurationError, match="gcloud auth application-default login"):
+        connect("my-project")
+
+
+def test_the_credentials_may_name_the_project() -> None:
+    credentials = SimpleNamespace(project_id="their-project")
+    with connect(emulator=False, credentials=credentials) as session:
+        assert session.project == "their-project"
+    with pytest.raises(ConfigurationError, match="name no project"):
+        connect(emulator=False, credentials=AnonymousCredentials())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"project": "Bad Project"},
+        {"location": "us-central1-a"},
+        {"bucket": "Bad_Bucket"},
+        {"labels": {"Team": "x"}},
+        {"labels": {"team": "Upper"}},
+        {"emulator": "not a url"},
+    ],
+)
+def test_a_wrong_argument_is_refused_before_anything_starts(
+    started: list[Any], arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidArgument):
+        connect(**arguments)
+    assert started == []
+
+
+def test_a_session_that_cannot_be_made_stops_what_was_started_for_it(
+    started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session_module, "_announce", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connect()
+    assert started[0].stop.call_count == 1
+
+
+def test_an_emulator_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise EmulatorFailed("the port is in use")
+
+    monkeypatch.setattr(emulator_process, "EmulatorProcess", fail)
+    with pytest.raises(EmulatorFailed, match="the port is in use"):
+        connect()
+
+
+def test_the_choice_is_logged(started: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="vertexkit"), connect(emulator=True):
+        pass
+    assert "local Vertex AI at http://127.0.0.1:2" in caplog.text
+    assert "the argument emulator=" in caplog.text
+
+
+def test_sessions_are_told_apart_by_their_label(described: list[str]) -> None:
+    with (
+        connect(emulator="http://127.0.0.1:2", labels={"team": "vision"}) as one,
+        connect(emulator="http://127.0.0.1:2") as other,
+    ):
+        assert one.labels == {"team": "vision", "vertexkit_session": one.id}
+        assert one.id != other.id
+
+
+def test_the_default_bucket_is_named_after_project_and_location(described: list[str]) -> None:
+    with connect(emulator="http://127.0.0.1:2", project="my-project", location="europe-west4") as session:
+        assert session._context.bucket == "my-project-vertexkit-europe-west4"
+    with connect(emulator="http://127.0.0.1:2", bucket="gs://mine") as session:
+        assert session._context.bucket == "mine"
+
+
+def test_leaving_a_session_deletes_nothing_unless_it_is_temporary(described: list[str]) -> None:
+    deleted: list[str] = []
+    for temporary in (False, True):
+        with connect(emulator="http://127.0.0.1:2", temporary=temporary) as session:
+            session._context.created.add(
+                "endpoint", lambda kind=temporary: deleted.append(f"{kind}"), order=Order.ENDPOINTS
+            )  # type: ignore[misc] # a default argument binds the loop's value
+    assert deleted == ["True"]
+
+
+def test_a_temporary_session_that_cannot_clean_up_says_so_and_is_closed(started: list[Any]) -> None:
+    def delete() -> None:
+        raise FailedPrecondition("still deployed")
+
+    with pytest.raises(CleanupIncomplete, match="still deployed"), connect(temporary=True) as session:
+        session._context.created.add("model", delete, order=Order.MODELS)
+    assert started[0].stop.call_count == 1
+
+    with pytest.raises(ZeroDivisionError) as raised, connect(temporary=True) as session:
+        session._context.created.add("model", delete, order=Order.MODELS)
+        raise ZeroDivisionError
+    assert "still deployed" in raised.value.__notes__[0]
+
+
+def test_a_closed_session_says_so(described: list[str]) -> None:
+    session = connect(emulator="http://127.0.0.1:2")
+    session.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        session.endpoints.list()
