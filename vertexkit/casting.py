@@ -173,14 +173,19 @@ def _cast_to_float(argument: str, array: Array, spec: TensorSpec) -> Array:
         return array.astype(np.uint8)
     if array.dtype.kind == "f":
         refuse_not_finite(argument, array)
-    if array.dtype.kind == "f" or target == np.float16:
-        with np.errstate(over="ignore"):
-            cast = array.astype(target, copy=False)
-        too_large = f"the model takes {spec}, numbers up to {np.finfo(target).max:.4g}"
-        _refuse_first(argument, array, np.isinf(cast), too_large)
+    if array.dtype.kind != "f" and target != np.float16:
         # Integers go as they are: JSON writes them shorter, and every server reads them as floats.
-        return cast if array.dtype.kind == "f" else array
-    return array
+        return array
+    with np.errstate(over="ignore"):
+        cast = array.astype(target, copy=False)
+    largest = np.finfo(target).max
+    _refuse_first(argument, array, np.isinf(cast), f"the model takes {spec}, numbers up to {largest:.4g}")
+    if array.dtype.kind != "f":
+        return array
+    if target == np.float32 and np.any(abs(cast) == largest):
+        # Its shortest digits, 3.4028235e+38, are above it, and TensorFlow Serving refuses them.
+        return cast.astype(np.float64)
+    return cast
 
 
 def _refuse_first(argument: str, array: Array, wrong: Array, problem: str, remedy: str | None = None) -> None:

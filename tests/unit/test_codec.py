@@ -155,6 +155,12 @@ def test_float32_goes_with_its_own_digits_and_into_float64_with_all_of_them() ->
     assert sent(tenth, taking("float64", (None,))) == [float(tenth[0])]
 
 
+def test_the_largest_float32_goes_in_digits_that_are_not_above_it() -> None:
+    largest = float(np.finfo(np.float32).max)
+    for value in (largest, -largest):
+        assert sent(np.array([value], np.float32), taking("float32", (None,))) == [value]
+
+
 def test_integers_go_as_integers() -> None:
     assert encode(np.array([1, 255], np.uint8))[0].body == b'{"instances":[1,255]}'
     assert encode([1, 2.5])[0].body == b'{"instances":[1,2.5]}'
