@@ -71,6 +71,8 @@ class PageRequest:
     """Field of ``ORDERABLE`` and whether descending."""
     fingerprint: str = ""
     """Filter and order as sent: a token only continues the list that it came from."""
+    oldest_first: bool = False
+    """Whether what ``order_by`` leaves equal is listed in the order in which it was made."""
 
 
 class Store:
@@ -149,8 +151,8 @@ class Store:
 
         Args:
             kind: What it is.
-            message: The resource; its etag is renewed.
-            touch: Whether this counts as an update to its user, and sets its update time.
+            message: The resource.
+            touch: Whether this counts as an update to its user, and renews its etag and update time.
 
         Raises:
             ApiError: NOT_FOUND, it is gone.
@@ -224,7 +226,7 @@ class Store:
         matches: Predicate | None = None,
         view: Callable[[Raw], Raw] | None = None,
     ) -> tuple[list[Raw], str]:
-        """One page of the resources below ``parent``, newest first unless ordered otherwise.
+        """One page of the resources below ``parent``, newest first unless asked otherwise.
 
         A page begins where the one before ended, whatever was created or deleted in between: nothing
         that stayed is shown twice or left out.
@@ -245,7 +247,7 @@ class Store:
         if request.size < 0:
             raise invalid(f"page_size is {request.size}, and has to be 0 or more.")
         size = min(request.size or _DEFAULT_PAGE, _LARGEST_PAGE)
-        order = [*request.order_by, ("sequence", True)]
+        order = [*request.order_by, ("sequence", not request.oldest_first)]
         fingerprint = hashlib.sha256(
             json.dumps([kind.collection, parent, order, request.fingerprint]).encode()
         ).hexdigest()[:16]
@@ -333,9 +335,9 @@ def check_etag(current: Raw, etag: str) -> None:
 
 
 def _stamp(message: Raw, *, created: int | None = None, updated: int | None = None) -> None:
-    """Fill in the etag and the times that the message has fields for."""
+    """Fill in the times that the message has fields for, and renew its etag when it is updated."""
     fields = message.DESCRIPTOR.fields_by_name
-    if "etag" in fields:
+    if updated is not None and "etag" in fields:
         message.etag = "AMEw" + secrets.token_urlsafe(18)
     if created is not None and "create_time" in fields:
         message.create_time.FromNanoseconds(created // 1000 * 1000)

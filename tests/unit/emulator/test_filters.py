@@ -175,9 +175,12 @@ def test_what_is_no_filter_is_an_invalid_argument(text: str) -> None:
 
 
 _PIECES = st.sampled_from(
-    ["(", ")", "AND", "OR", "NOT", "-", "=", "!=", ":", "<", ">=", ".", '"', "'", "\\", "*", " ", "model"]
-    + ["labels", "stage", "display_name", "create_time", "metadata", "data_stats", "version_aliases", "true"]
-    + ['"2026-01-01"', "17", "1e9", "version_id", "model_source_info", "source_type", "\x00", "é", "\ud800"]
+    [
+        *"()-=:<.\"'\\* \x00é\ud800",
+        *("AND", "OR", "NOT", "!=", ">=", "model", "labels", "stage", "display_name", "create_time"),
+        *("metadata", "data_stats", "version_aliases", "model_source_info", "source_type", "version_id"),
+        *("true", '"2026-01-01"', "17", "1e9"),
+    ]
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -43,7 +44,7 @@ def test_turns_are_spread_evenly() -> None:
     routes.set(ENDPOINT, [(route(1), 90), (route(2), 10)])
     turns = [routes.pick(ENDPOINT).deployed_model_id for _ in range(100)]
     canaries = [position for position, who in enumerate(turns) if who == "2"]
-    assert {after - before for before, after in zip(canaries, canaries[1:], strict=False)} == {10}
+    assert {after - before for before, after in itertools.pairwise(canaries)} == {10}
 
 
 def test_threads_share_the_turns_exactly() -> None:

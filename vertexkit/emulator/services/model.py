@@ -26,12 +26,15 @@ from vertexkit.emulator.messages import (
 from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.model_registry import (
     DEFAULT_ALIAS,
+    MODEL_FIELDS,
     MODELS,
+    VERSION_FIELDS,
     VERSIONS,
     ModelRegistry,
+    check_model_etag,
     combined,
 )
-from vertexkit.emulator.store import ORDERABLE, PageRequest, Store, check_etag
+from vertexkit.emulator.store import ORDERABLE, PageRequest, Store
 from vertexkit.emulator.validation import (
     canonical_location,
     canonical_name,
@@ -46,8 +49,6 @@ _MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 _INPUT_FORMATS = ("jsonl", "bigquery", "csv", "tf-record", "tf-record-gzip", "file-list")
 _OUTPUT_FORMATS = ("jsonl", "bigquery")
-_MODEL_FIELDS = frozenset({"display_name", "description", "labels"})
-_VERSION_FIELDS = frozenset({"version_description", "labels"})
 
 
 def _model_id(model: Raw) -> str:
@@ -133,7 +134,7 @@ class ModelService:
         )
 
     def ListModelVersions(self, request: Raw) -> Raw:
-        """List the versions of a model; each is named with its version id."""
+        """List the versions of a model, oldest first; each is named with its version id."""
         check_read_mask(Model, request.read_mask)
         name = canonical_name(request.name, "models")
         model = self._store.get(MODELS, str(name.unversioned))
@@ -145,6 +146,7 @@ class ModelService:
                 request.page_token,
                 parse_order_by(request.order_by, ("create_time", "update_time")),
                 request.filter,
+                oldest_first=True,
             ),
             matches=parse_filter(request.filter, _VERSION_FILTER),
             view=lambda version: combined(model, version),
@@ -160,10 +162,10 @@ class ModelService:
         if name.version == "-":
             name = name.unversioned
         paths = update_paths(request.update_mask, Model)
-        immutable = paths - _MODEL_FIELDS - _VERSION_FIELDS
+        immutable = paths - MODEL_FIELDS - VERSION_FIELDS
         if immutable:
             raise invalid(f"These fields of a Model cannot be updated: {', '.join(sorted(immutable))}.")
-        wrong = paths - (_MODEL_FIELDS if name.version is None else _VERSION_FIELDS)
+        wrong = paths - (MODEL_FIELDS if name.version is None else VERSION_FIELDS)
         if wrong:
             what = "model" if name.version is None else "model version"
             raise ApiError(
@@ -178,7 +180,7 @@ class ModelService:
         with self._store.transaction():
             version = self._registry.version(name)
             model = self._store.get(MODELS, str(name.unversioned))
-            check_etag(model, wanted.etag)
+            check_model_etag(model, version, wanted.etag, of_version=name.version is not None)
             changed = model if name.version is None else version
             for path in paths - {"labels"}:
                 setattr(changed, path, getattr(wanted, path))
@@ -197,11 +199,14 @@ class ModelService:
             raise invalid(f'Invalid name "{request.name}": a version has to be named, models/ID@VERSION.')
         if not request.version_aliases:
             raise invalid_field("version_aliases", "Required field is not set.")
-        added = {alias for alias in request.version_aliases if not alias.startswith("-")}
-        removed = {alias[1:] for alias in request.version_aliases if alias.startswith("-")}
-        for alias in added | removed:
+        added = [alias for alias in request.version_aliases if not alias.startswith("-")]
+        removed = [alias[1:] for alias in request.version_aliases if alias.startswith("-")]
+        for alias in (*added, *removed):
             _check_alias(alias, "version_aliases")
-        added, removed = added - removed, removed - added
+        added, removed = (
+            [alias for alias in added if alias not in removed],
+            [alias for alias in removed if alias not in added],
+        )
         with self._store.transaction():
             version = self._registry.version(name)
             if DEFAULT_ALIAS in removed and DEFAULT_ALIAS in version.version_aliases:

@@ -2,23 +2,32 @@
 
 A model is one row with what all its versions share (display name, description, labels), and one
 row per version with the rest. What is shown is both together. The model's row names its default
-version in ``version_id``, and its etag stands for the model with all its versions: Google's client
-reads a version, and sends the etag back in an update of the model.
+version in ``version_id``.
+
+An etag stands for what UpdateModel can change, and for nothing else: not for where a version is
+deployed, nor for which version has which alias. It has a half for the model and one for the version,
+because Google's client reads a version and sends its etag back in an update of the model.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable
 
 from vertexkit._core.names import ResourceName
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.messages import DeployedModelRef, Model, Raw
-from vertexkit.emulator.store import Kind, Store
+from vertexkit.emulator.store import Kind, Store, check_etag
 
 MODELS = Kind("models", Model, "Model")
 VERSIONS = Kind("modelVersions", Model, "Model version")
 DEFAULT_ALIAS = "default"
-_SHARED = ("display_name", "description", "create_time", "update_time", "etag")
+MODEL_FIELDS = frozenset({"display_name", "description", "labels"})
+"""What UpdateModel can change of a model."""
+VERSION_FIELDS = frozenset({"version_description", "labels"})
+"""What UpdateModel can change of a version."""
+_SHARED = ("display_name", "description", "create_time", "update_time")
 
 
 class ModelRegistry:
@@ -103,9 +112,9 @@ class ModelRegistry:
             self.store.get(MODELS, model_name)
             version.version_id = str(self.store.next_number(_counter(model_name)))
             version.name = f"{model_name}@{version.version_id}"
-            aliases = set(version.version_aliases)
+            aliases = list(version.version_aliases)
             if version.version_id == "1":
-                aliases.add(DEFAULT_ALIAS)
+                aliases.append(DEFAULT_ALIAS)
             del version.version_aliases[:]
             # What versions share is kept once, in the model's row.
             version.display_name = version.description = ""
@@ -114,15 +123,22 @@ class ModelRegistry:
             return self.store.get(VERSIONS, version.name)
 
     def give_aliases(self, version_name: str, added: Iterable[str], removed: Iterable[str]) -> None:
-        """Add aliases to a version, taking them from whichever has them, and remove others from it."""
+        """Add aliases to a version, taking them from whichever has them, and remove others from it.
+
+        Args:
+            version_name: The version.
+            added: What it gets, after those that it has and in this order.
+            removed: What it loses.
+        """
         model_name, _, version_id = version_name.partition("@")
-        added, removed = set(added), set(removed)
+        added = list(dict.fromkeys(added))
         with self.store.transaction():
             for version in self.versions(model_name):
-                before = set(version.version_aliases)
-                after = (before | added) - removed if version.name == version_name else before - added
+                gets, loses = (added, set(removed)) if version.name == version_name else ((), set(added))
+                before = list(version.version_aliases)
+                after = [alias for alias in dict.fromkeys([*before, *gets]) if alias not in loses]
                 if after != before:
-                    version.version_aliases[:] = sorted(after)
+                    version.version_aliases[:] = after
                     self.store.replace(VERSIONS, version)
             model = self.store.get(MODELS, model_name)
             if DEFAULT_ALIAS in added:
@@ -172,6 +188,7 @@ def combined(model: Raw, version: Raw) -> Raw:
     """A version as it is shown: with what all versions of its model share."""
     shown = Model()
     shown.CopyFrom(version)
+    shown.etag = f"{_edition(model, MODEL_FIELDS)}.{_edition(version, VERSION_FIELDS)}"
     shown.version_create_time.CopyFrom(version.create_time)
     shown.version_update_time.CopyFrom(version.update_time)
     for field in _SHARED:
@@ -184,6 +201,34 @@ def combined(model: Raw, version: Raw) -> Raw:
         if key not in version.labels:
             shown.labels[key] = value
     return shown
+
+
+def check_model_etag(model: Raw, version: Raw, etag: str, *, of_version: bool) -> None:
+    """Refuse an update that was made from an older state of what it changes.
+
+    Args:
+        model: The model's row.
+        version: The row of a version.
+        etag: The etag in the request; an empty one overwrites blindly.
+        of_version: Whether the version is to be changed, rather than the model.
+
+    Raises:
+        ApiError: ABORTED.
+    """
+    current = combined(model, version)
+    half = 2 if of_version else 0
+    if etag.partition(".")[half] != current.etag.partition(".")[half]:
+        check_etag(current, etag)
+
+
+def _edition(row: Raw, fields: frozenset[str]) -> str:
+    """Half an etag: the same as long as these fields of a row are."""
+    edited = Model()
+    for field in fields - {"labels"}:
+        setattr(edited, field, getattr(row, field))
+    edited.labels.update(row.labels)
+    digest = hashlib.sha256(edited.SerializeToString(deterministic=True)).digest()
+    return base64.urlsafe_b64encode(digest[:12]).decode()
 
 
 def _counter(model_name: str) -> str:

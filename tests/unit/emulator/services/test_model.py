@@ -216,8 +216,14 @@ def test_a_list_can_be_filtered_ordered_paged_and_masked(vertex: Vertex) -> None
 
 @pytest.mark.parametrize(
     "request_fields",
-    [{"filter": "nosuch=1"}, {"order_by": "etag"}, {"page_token": "x"}, {"page_size": -1}]
-    + [{"read_mask": {"paths": ["nosuch"]}}, {"parent": "projects/p"}],
+    [
+        {"filter": "nosuch=1"},
+        {"order_by": "etag"},
+        {"page_token": "x"},
+        {"page_size": -1},
+        {"read_mask": {"paths": ["nosuch"]}},
+        {"parent": "projects/p"},
+    ],
 )
 def test_a_list_request_that_is_wrong_is_an_invalid_argument(
     vertex: Vertex, request_fields: dict[str, Any]
@@ -229,10 +235,10 @@ def test_versions_are_listed_with_their_ids_in_their_names(vertex: Vertex) -> No
     name = name_of(vertex.upload(version_description="one"))
     vertex.upload(parent_model=name, labels={"stage": "test"})
     found = versions(vertex, name)
-    assert [(one.name, one.version_id) for one in found] == [(f"{name}@2", "2"), (f"{name}@1", "1")]
+    assert [(one.name, one.version_id) for one in found] == [(f"{name}@1", "1"), (f"{name}@2", "2")]
     assert [one.display_name for one in found] == ["mnist", "mnist"]
     assert [one.version_id for one in versions(vertex, name, filter="labels.stage=test")] == ["2"]
-    assert [one.version_id for one in versions(vertex, name, order_by="create_time")] == ["1", "2"]
+    assert [one.version_id for one in versions(vertex, name, order_by="create_time desc")] == ["2", "1"]
     assert code_of(versions, vertex, f"{PARENT}/models/1") is Code.NOT_FOUND
 
 
@@ -266,6 +272,20 @@ def test_an_update_with_a_stale_etag_is_aborted(vertex: Vertex) -> None:
     update(vertex, ["description"], name=name_of(version), description="x", etag=stale)
     assert code_of(update, vertex, ["description"], name=name_of(version), etag=stale) is Code.ABORTED
     assert vertex.model(version).description == "x"
+
+
+def test_an_etag_outlives_all_but_updates_of_the_model_and_of_that_version(vertex: Vertex) -> None:
+    first = vertex.upload()
+    name, etag = name_of(first), vertex.model(first).etag
+    second = vertex.upload(parent_model=name, version_aliases=["default"])
+    merge(vertex, first, "old")
+    update(vertex, ["version_description"], name=second, version_description="better")
+    assert vertex.model(first).etag == etag
+    # A version's own fields are nothing to who updates the model.
+    update(vertex, ["version_description"], name=first, version_description="good", etag=etag)
+    update(vertex, ["display_name"], name=name, display_name="x", etag=etag)
+    for changed, path in [(first, "version_description"), (name, "display_name")]:
+        assert code_of(update, vertex, [path], name=changed, display_name="y", etag=etag) is Code.ABORTED
 
 
 def test_aliases_move_and_go(vertex: Vertex) -> None:
@@ -325,6 +345,7 @@ def test_a_model_goes_with_all_its_versions(vertex: Vertex) -> None:
 def test_a_deployed_model_says_where_and_cannot_be_deleted(vertex: Vertex) -> None:
     first = vertex.upload()
     second = vertex.upload(parent_model=name_of(first))
+    before = vertex.model(second).etag
     endpoint = vertex.create_endpoint()
     deployed = vertex.deploy(endpoint, second)
     (reference,) = vertex.model(second).deployed_models
@@ -337,6 +358,7 @@ def test_a_deployed_model_says_where_and_cannot_be_deleted(vertex: Vertex) -> No
         vertex.models.DeleteModelVersion(raw(types.DeleteModelVersionRequest(name=second)))
     assert error.value.code is Code.FAILED_PRECONDITION
     etag = vertex.model(second).etag
+    assert etag == before
     vertex.undeploy(endpoint, deployed.id)
     assert vertex.model(second).etag == etag
     vertex.models.DeleteModel(raw(types.DeleteModelRequest(name=name_of(first))))

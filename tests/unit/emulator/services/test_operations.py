@@ -13,7 +13,7 @@ from google.protobuf import duration_pb2
 from local_services import PARENT, Vertex, raw, response_of
 
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.operations import Running
+from vertexkit.emulator.operations import OPERATIONS, Running
 from vertexkit.emulator.projects import project_number
 
 LOCATION = f"projects/{project_number('my-project')}/locations/us-central1"
@@ -165,8 +165,6 @@ def test_what_a_kill_cut_short_ends_in_aborted_at_the_next_start(start: Callable
     first = start()
     operation = first.running.done(ENDPOINT, METADATA(), types.Endpoint.pb()())
     # As a killed process leaves it: begun and not done.
-    from vertexkit.emulator.operations import OPERATIONS
-
     unfinished = operations_pb2.Operation(name=operation.name, metadata=operation.metadata)
     first.store.replace(OPERATIONS, unfinished)
     ended = get(start(), operation.name)
