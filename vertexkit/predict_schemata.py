@@ -68,8 +68,8 @@ def read_schemata(context: Context, schemata: Mapping[str, str]) -> Signature | 
             context.clients.http_json("GET", _media_url(context, parse_gcs_uri(uri)), resource=uri)
             for uri in uris
         )
-    except (NotFound, PermissionDenied, InternalError):
-        # Gone, somebody else's, or in YAML by somebody else, which says nothing of tensors.
+    except (NotFound, PermissionDenied, InternalError, ValueError):
+        # Gone, somebody else's, in YAML by somebody else (which says nothing of tensors), or no URI at all.
         return None
     return from_schemata(instance, prediction)
 
