@@ -37,8 +37,10 @@ class Engine:
         self._thread.start()
         self.engine = ServingEngine(folder, self.loop, health=health, model_server=STUB_SERVER)
 
-    def deploy(self, key="k", *, replicas=1, timeout=20, cancelled=None, **stub):
-        env = {"AIP_HEALTH_ROUTE": "/health", "AIP_PREDICT_ROUTE": "/predict", "STUB": json.dumps(stub)}
+    def deploy(
+        self, key="k", *, replicas=1, timeout=20, cancelled=None, routes=("/health", "/predict"), **stub
+    ):
+        env = {"AIP_HEALTH_ROUTE": routes[0], "AIP_PREDICT_ROUTE": routes[1], "STUB": json.dumps(stub)}
         spec = DeploymentSpec(key, self.folder, env, replicas)
         self.engine.deploy(spec, timeout=timeout, cancelled=cancelled)
 
@@ -314,3 +316,11 @@ def test_calling_the_engine_from_its_own_loop_is_refused_rather_than_a_deadlock(
 
     with pytest.raises(RuntimeError, match="another thread"):
         engine.run(call())
+
+
+@pytest.mark.parametrize("route", ["predict", "/predict HTTP/1.1", "/a\r\nX-Other: 1", "/é", ""])
+def test_a_route_that_is_no_path_is_refused_before_anything_starts(engine, route):
+    for routes in (("/health", route), (route, "/predict")):
+        with pytest.raises(ServingFailed, match="is not the path of a URL"):
+            engine.deploy(routes=routes)
+    assert left_behind(engine) == []

@@ -302,6 +302,7 @@ def test_a_replica_ends_when_the_process_that_started_it_is_gone(models, tmp_pat
     command = [sys.executable, "-m", "vertexkit.emulator.serving.model_server"]
     command += ["--socket", str(tmp_path / "s"), "--scratch", str(tmp_path)]
     env = {**os.environ, **ROUTES, "AIP_STORAGE_URI": str(models / "zoo")}
+    env["VERTEXKIT_SERVING_BACKEND"] = "tensorflow"
     replica = subprocess.Popen(
         command, env=env, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -6,6 +6,7 @@ Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locat
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -15,7 +16,6 @@ from google.cloud import aiplatform_v1
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.routing import Route, Routes
-from vertexkit.emulator.services.prediction_values import from_values, to_value_bytes
 from vertexkit.emulator.serving import NoReplica, RequestTimeout, ServingReply
 
 _LIMIT_BYTES = 1_500_000
@@ -99,13 +99,16 @@ class PredictionService:
         # The one copy of the reply: predictions as the model server wrote them, and who made them.
         return ServingReply(200, {}, b"%b,%b" % (predictions[:-1], _signed(route)))
 
-    def Predict(self, request: Any) -> Any:  # noqa: N802  # named as its RPC, as all handlers are
+    def Predict(self, request: Any) -> Any:
         """Answer over gRPC, where instances and predictions are protobuf values."""
         if not request.instances:
             raise ApiError(
                 Code.INVALID_ARGUMENT,
                 "List of found errors:\t1.Field: instances; Message: Required field is not set.\t",
             )
+        # Here, because numpy is a tenth of what an idle emulator may weigh, and REST does without it.
+        from vertexkit.emulator.services.prediction_values import from_values, to_value_bytes
+
         _check_request_size(request.ByteSize())
         route = self._routes.pick(request.endpoint)
         parameters = request.parameters if request.HasField("parameters") else None
@@ -121,15 +124,19 @@ class PredictionService:
             response.predictions.add().MergeFromString(to_value_bytes(prediction))
         return response
 
-    def RawPredict(self, request: Any) -> httpbody_pb2.HttpBody:  # noqa: N802  # named as its RPC
+    def RawPredict(self, request: Any) -> httpbody_pb2.HttpBody:
         """Answer an arbitrary body over gRPC."""
         route = self._routes.pick(request.endpoint)
-        headers = {"content-type": request.http_body.content_type or "application/json"}
+        content_type = request.http_body.content_type or "application/json"
+        if not (content_type.isascii() and content_type.isprintable()):
+            # It becomes a line of an HTTP request, and must not become two.
+            raise ApiError(Code.INVALID_ARGUMENT, "http_body.content_type is not a media type.")
+        headers = {"content-type": content_type}
         reply = self._wait(self._raw(route, request.http_body.data, headers))
         if reply.status != 200:
             raise _refused(reply)
-        content_type = reply.headers.get("content-type", "application/json")
-        return httpbody_pb2.HttpBody(content_type=content_type, data=reply.body)
+        answered = reply.headers.get("content-type", "application/json")
+        return httpbody_pb2.HttpBody(content_type=answered, data=reply.body)
 
     async def _predictions(self, route: Route, body: bytes, *, check_size: bool = True) -> bytes:
         if check_size:
@@ -207,8 +214,6 @@ def _check_reply_size(route: Route, size: int) -> None:
 
 
 def _loads(body: bytes) -> Any:
-    import json
-
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -35,7 +36,10 @@ _DRAIN_SECONDS = 10.0
 _CANCEL_POLL_SECONDS = 0.1
 # What a Unix socket's address holds, less the name of the socket: 108 bytes on Linux, 104 on macOS.
 _SOCKET_FOLDER_BYTES = 80
-_JSON = {"Content-Type": "application/json"}
+_ROUTE = re.compile(r"/[!-~]*")
+# PredictRequest holds its instances as protobuf Values. Their JSON passes through undecoded, so the
+# model server is told that 1.0 in it is the same as 1.
+_JSON = {"Content-Type": "application/json", "X-Vertex-Values": "1"}
 
 
 class ServingEngine:
@@ -165,6 +169,10 @@ class ServingEngine:
     async def _deploy(self, spec: DeploymentSpec, timeout: float) -> None:
         if spec.key in self._deployments:
             raise ServingFailed(f"{spec.key} is deployed already")
+        for variable in ("AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"):
+            # Users choose the routes, and they become lines of HTTP requests.
+            if not _ROUTE.fullmatch(spec.env[variable]):
+                raise ServingFailed(f"{variable} is not the path of a URL: {spec.env[variable]!r}")
         self._numbered += 1
         name = f"d{self._numbered}"
         folder = self._work_dir / name

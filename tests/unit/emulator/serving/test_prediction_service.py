@@ -240,3 +240,11 @@ def test_a_raw_request_that_the_model_refuses_is_an_error_over_grpc(service, eng
     engine.reply = ServingReply(400, {}, b"no")
     with pytest.raises(ApiError, match="no"):
         raw_grpc(service)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain\r\nX-Other: 1", "té"])
+def test_a_content_type_cannot_smuggle_headers(service, engine, content_type):
+    with pytest.raises(ApiError, match="content_type") as refused:
+        raw_grpc(service, content_type=content_type)
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    assert not engine.asked

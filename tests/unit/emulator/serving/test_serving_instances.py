@@ -117,6 +117,22 @@ def test_a_value_that_the_type_does_not_hold_is_refused_by_name(dtype, value, wo
     assert words in refusal((body % value).encode(), x=dtype)
 
 
+@pytest.mark.parametrize("body", ['{"instances": [%s]}', '{"instances": [{"x": %s}]}', '{"inputs": [%s]}'])
+def test_a_whole_decimal_is_an_integer_where_numbers_are_those_of_values(body):
+    """Google's client writes every number of a ``Value`` as a double: 0.0 for a pixel that is 0."""
+    signatures = {"s": Signature("s", {"x": TensorSpec("x", "uint8", None)}, {}).fed_with_values()}
+    found = instances.decode((body % "[0.0, 255.0, 7, 1e1]").encode(), signatures, "s").inputs["x"]
+    assert (found.dtype, found.tolist()) == (np.uint8, [[0, 255, 7, 10]])
+    for wrong in ("1.5", "256", "-1"):
+        with pytest.raises(RequestError, match=f"{wrong} Type: Number is not of expected type: uint8"):
+            instances.decode((body % f"[0.0, {float(wrong)}]").encode(), signatures, "s")
+
+
+def test_the_dense_way_takes_whole_decimals():
+    spec = TensorSpec("x", "uint8", None, whole_decimals=True)
+    assert decode_dense(b'{"instances":[[0.0,255.0],[1,2]]}', spec).tolist() == [[0, 255], [1, 2]]
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float"])
 def test_true_among_numbers_is_not_taken_for_one(dtype):
     assert "Type: True" in refusal(b'{"instances": [0, true]}', x=dtype)
@@ -221,15 +237,20 @@ LEAVES = st.one_of(
 )
 
 
-@given(st.lists(nested(LEAVES), min_size=1, max_size=4), st.sampled_from(NUMBERS))
-@example([[1], [2, 3]], "float")
-@example([[1, 2, 3], [4]], "int32")
-@example([[[1, 2], [3]], [[4], [5, 6]]], "uint8")
-@example([[], [1]], "int32")
-@example([True, 1], "int32")
-def test_the_quick_ways_agree_with_looking_at_every_value(values, dtype):
+@given(st.lists(nested(LEAVES), min_size=1, max_size=4), st.sampled_from(NUMBERS), st.booleans())
+@example([[1], [2, 3]], "float", False)
+@example([[1, 2, 3], [4]], "int32", False)
+@example([[[1, 2], [3]], [[4], [5, 6]]], "uint8", False)
+@example([[], [1]], "int32", False)
+@example([True, 1], "int32", False)
+@example([1.0, 2**53 + 1], "int64", True)
+@example([1.0, 1.5], "uint8", True)
+@example([1.0, 300.0], "uint8", True)
+@example([1.0, -1e300], "int64", True)
+def test_the_quick_ways_agree_with_looking_at_every_value(values, dtype, whole_decimals):
     """Whatever is sent, the dense and the numpy way either stand back or find what the exact way finds."""
-    spec = TensorSpec("x", dtype, None)
+    spec = TensorSpec("x", dtype, None, whole_decimals)
+    signatures = {"s": Signature("s", {"x": spec}, {})}
     body = (
         orjson.dumps({"instances": values}) if small(values) else json.dumps({"instances": values}).encode()
     )
@@ -237,13 +258,17 @@ def test_the_quick_ways_agree_with_looking_at_every_value(values, dtype):
         exact = instances._plain_rows_exactly(instances._parse(body)["instances"], spec)
     except RequestError as error:
         assert decode_dense(body, spec) is None
-        assert refusal(body, x=dtype) == error.message
+        with pytest.raises(RequestError) as refused:
+            instances.decode(body, signatures, "s")
+        assert refused.value.message == error.message
     else:
         dense = decode_dense(body, spec)
         if dense is not None:
             np.testing.assert_array_equal(dense, exact)
             assert dense.shape == exact.shape
-        np.testing.assert_array_equal(decode(body, x=dtype).inputs["x"], exact)
+        found = instances.decode(body, signatures, "s").inputs["x"]
+        np.testing.assert_array_equal(found, exact)
+        assert found.dtype == spec.numpy_dtype
 
 
 def small(value):

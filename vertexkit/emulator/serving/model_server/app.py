@@ -24,6 +24,8 @@ _HEALTHY = orjson.dumps(
         ]
     }
 )
+VALUES_HEADER = b"x-vertex-values"
+"""Header of requests whose instances stand for protobuf ``Value``s: those of Predict, not of RawPredict."""
 _THREADS = 4
 # A larger body takes longer to decode than to hand to a thread.
 _SMALL_BODY = 64 * 1024
@@ -43,7 +45,8 @@ def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> A
         path, method = scope["path"], scope["method"]
         if path == predict_route and method == "POST":
             try:
-                status, reply = 200, await _predict(model, await _read(receive), executor)
+                values = VALUES_HEADER in dict(scope["headers"])
+                status, reply = 200, await _predict(model, await _read(receive), values, executor)
             except RequestError as error:
                 status, reply = error.status, _error(error.message)
         elif path == health_route and method == "GET":
@@ -65,11 +68,11 @@ def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> A
     return app
 
 
-async def _predict(model: ServedModel, body: bytes, executor: ThreadPoolExecutor) -> bytes:
+async def _predict(model: ServedModel, body: bytes, values: bool, executor: ThreadPoolExecutor) -> bytes:
     loop = asyncio.get_running_loop()
     if len(body) > _SMALL_BODY:
-        return await loop.run_in_executor(executor, lambda: model.answer(model.decode(body)))
-    request = model.decode(body)
+        return await loop.run_in_executor(executor, lambda: model.answer(model.decode(body, values=values)))
+    request = model.decode(body, values=values)
     if model.is_quick(request):
         # Handing such a request to a thread would cost more than answering it.
         return model.answer(request)

@@ -45,6 +45,8 @@ def decode_dense(body: bytes, spec: TensorSpec) -> np.ndarray[Any, Any] | None:
     parser = getattr(_local, "parser", None)
     if parser is None:
         parser = _local.parser = simdjson.Parser()
+    if spec.whole_decimals and b"." in body:
+        buffer = _BUFFERS["f"]
     try:
         # A parser takes its next document only when nothing holds on to the one before.
         found, shape = _numbers(parser.parse(body), *buffer)

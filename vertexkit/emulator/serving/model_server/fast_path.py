@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vertexkit.emulator.serving.model_server import agreement, litert_backend
+from vertexkit.emulator.serving.model_server.errors import LoadError
 from vertexkit.emulator.serving.model_server.litert_backend import LiteRTBackend
 from vertexkit.emulator.serving.model_server.purity import find_impure_operation
 from vertexkit.emulator.serving.model_server.signature import Signature
@@ -116,15 +117,20 @@ def _search(folder: Path, scratch: Path, signature_name: str | None) -> None:
 
 
 def _convert_and_check(folder: Path, scratch: Path, signature_name: str | None) -> str | None:
+    """Leave a converted model in ``scratch``, or say why there is none."""
     tf = import_tensorflow()
-    tensorflow = TensorFlowBackend(folder)
-    signature = tensorflow.signatures[signature_name or tensorflow.default_signature]
+    try:
+        tensorflow = TensorFlowBackend(folder)
+        signature = tensorflow.signatures[signature_name or tensorflow.default_signature]
+    except (LoadError, KeyError):
+        # The replica finds the same, and has the last word in the log.
+        return "it does not load"
     problem = litert_backend.why_not(signature)
-    if problem is not None:
-        return problem
     operation = find_impure_operation(tensorflow.graph_def, tensorflow.output_nodes(signature))
     if operation is not None:
-        return f"{operation} makes its answers depend on more than its inputs"
+        problem = f"{operation} makes its answers depend on more than its inputs"
+    if problem is not None:
+        return problem
     try:
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[signature.name])
         content = converter.convert()
@@ -133,8 +139,8 @@ def _convert_and_check(folder: Path, scratch: Path, signature_name: str | None) 
         # The converter raises whatever its passes do; all of it means that there is no fast path.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"it does not convert: {lines[0]}"
-    problem = agreement.find_disagreement(signature, lambda x: tensorflow.run(signature, x), litert.run)
-    if problem is not None:
-        return f"LiteRT is not equal: {problem}"
+    difference = agreement.find_disagreement(signature, lambda x: tensorflow.run(signature, x), litert.run)
+    if difference is not None:
+        return f"LiteRT is not equal: {difference}"
     (scratch / _MODEL).write_bytes(content)
     return None

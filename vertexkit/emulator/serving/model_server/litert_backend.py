@@ -17,6 +17,9 @@ Array = np.ndarray[Any, Any]
 Shapes = tuple[tuple[int, ...], ...]
 
 _THREADS = 2
+# What a call must take for a second thread to pay: having helped once, it spins for a while in wait of
+# more, and with many short calls it would take a whole core from those who ask.
+_WORTH_THREADS_SECONDS = 0.001
 # Every interpreter holds the weights in an order of its own, so not too many of them.
 _INTERPRETERS = 4
 _TIMED_RUNS = 5
@@ -42,6 +45,7 @@ class LiteRTBackend:
         self.signature_name = signature.name
         self._interpreters: OrderedDict[Shapes, _Interpreter] = OrderedDict()
         self._lock = threading.Lock()
+        self.seconds_per_row = 0.0
         self.seconds_per_row = self._timed()
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
@@ -59,7 +63,9 @@ class LiteRTBackend:
         with self._lock:
             interpreter = self._interpreters.get(shapes)
             if interpreter is None:
-                interpreter = _Interpreter(self._content, self._signature, shapes)
+                seconds = self.seconds_per_row * shapes[0][0]
+                threads = _THREADS if seconds >= _WORTH_THREADS_SECONDS else 1
+                interpreter = _Interpreter(self._content, self._signature, shapes, threads)
                 self._interpreters[shapes] = interpreter
                 if len(self._interpreters) > _INTERPRETERS:
                     self._interpreters.popitem(last=False)
@@ -73,19 +79,21 @@ class LiteRTBackend:
         started = time.perf_counter()
         for _ in range(_TIMED_RUNS):
             self.run(inputs)
+        # The interpreter was made before it was known whether it deserves several threads.
+        self._interpreters.clear()
         return (time.perf_counter() - started) / _TIMED_RUNS
 
 
 class _Interpreter:
     """One LiteRT interpreter for inputs of certain shapes."""
 
-    def __init__(self, content: bytes, signature: Signature, shapes: Shapes) -> None:
+    def __init__(self, content: bytes, signature: Signature, shapes: Shapes, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         # A runner forbids resizing the tensors of its interpreter, so it looks them up in another.
-        runner = Interpreter(model_content=content, num_threads=_THREADS).get_signature_runner(signature.name)
+        runner = Interpreter(model_content=content).get_signature_runner(signature.name)
         inputs, outputs = runner.get_input_details(), runner.get_output_details()
-        self._interpreter = Interpreter(model_content=content, num_threads=_THREADS)
+        self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._inputs = []
         for (name, spec), shape in zip(signature.inputs.items(), shapes, strict=True):
             if np.dtype(inputs[name]["dtype"]) != spec.numpy_dtype:

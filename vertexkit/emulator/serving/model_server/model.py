@@ -46,16 +46,25 @@ class ServedModel:
         fast: FastPath | None = None,
     ) -> None:
         self._tensorflow = tensorflow
+        self._signatures = tensorflow.signatures
+        self._fed_with_values = {
+            name: signature.fed_with_values() for name, signature in self._signatures.items()
+        }
         self._default = signature_name or tensorflow.default_signature
         self._fast = fast
 
-    def decode(self, body: bytes) -> DecodedRequest:
+    def decode(self, body: bytes, *, values: bool = False) -> DecodedRequest:
         """Decode the body of a predict request.
+
+        Args:
+            body: JSON text.
+            values: Whether it stands for protobuf ``Value``s, in which every number is a double.
 
         Raises:
             RequestError: It is refused.
         """
-        return instances.decode(body, self._tensorflow.signatures, self._default)
+        signatures = self._fed_with_values if values else self._signatures
+        return instances.decode(body, signatures, self._default)
 
     def is_quick(self, request: DecodedRequest) -> bool:
         """Whether the answer takes so little time that the event loop may work it out itself."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class TensorSpec:
     """TensorFlow's name of the type: ``float``, ``double``, ``int64``, ``uint8``, ``string``, ..."""
     shape: tuple[int | None, ...] | None
     """The sizes, None where any will do; None where even the rank is unknown."""
+    whole_decimals: bool = False
+    """Whether, if it holds integers, ``1.0`` is one: numbers of a protobuf ``Value`` are all doubles."""
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:
@@ -38,6 +40,11 @@ class Signature:
     """In the order of their names."""
     outputs: Mapping[str, TensorSpec]
     """In the order of their names."""
+
+    def fed_with_values(self) -> Signature:
+        """The same, for requests whose numbers are those of protobuf ``Value``s."""
+        inputs = {name: replace(spec, whole_decimals=True) for name, spec in self.inputs.items()}
+        return replace(self, inputs=inputs)
 
 
 NUMPY_DTYPES: Mapping[str, np.dtype[np.generic]] = {

@@ -39,7 +39,7 @@ def fill(value: Any, spec: TensorSpec) -> tuple[list[Any], tuple[int, ...]]:
     """
     shape = _dense_shape(value)
     elements: list[Any] = []
-    _fill(value, 0, shape, spec.dtype, elements)
+    _fill(value, 0, shape, spec, elements)
     return elements, shape
 
 
@@ -65,7 +65,15 @@ def convert_surely(found: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[
         sure = bool(found.max() <= limit and found.min() >= -limit)
     elif sure:
         limits = np.iinfo(spec.dtype)
-        sure = found.dtype.kind != "f" and bool(found.max() <= limits.max and found.min() >= limits.min)
+        sure = bool(found.max() <= limits.max and found.min() >= limits.min)
+        if sure and found.dtype.kind == "f":
+            # As above: an integer among decimals has become one.
+            exact = EXACT_INTEGER["double"]
+            sure = (
+                spec.whole_decimals
+                and bool(found.max() <= exact and found.min() >= -exact)
+                and bool((found == np.trunc(found)).all())
+            )
     return found.astype(spec.numpy_dtype, copy=False) if sure else None
 
 
@@ -90,7 +98,7 @@ def _dense_shape(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _fill(value: Any, level: int, shape: tuple[int, ...], dtype: str, elements: list[Any]) -> None:
+def _fill(value: Any, level: int, shape: tuple[int, ...], spec: TensorSpec, elements: list[Any]) -> None:
     rank = len(shape)
     if not isinstance(value, list):
         if level != rank:
@@ -98,7 +106,7 @@ def _fill(value: Any, level: int, shape: tuple[int, ...], dtype: str, elements: 
                 f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. "
                 f"Expected at level: {rank}"
             )
-        elements.append(_element(value, dtype))
+        elements.append(_element(value, spec))
         return
     if level >= rank:
         raise RequestError(f"Encountered list at unexpected level: {level} expected < {rank}")
@@ -108,10 +116,11 @@ def _fill(value: Any, level: int, shape: tuple[int, ...], dtype: str, elements: 
             f"expected size: {shape[level]}"
         )
     for item in value:
-        _fill(item, level + 1, shape, dtype, elements)
+        _fill(item, level + 1, shape, spec, elements)
 
 
-def _element(value: Any, dtype: str) -> Any:
+def _element(value: Any, spec: TensorSpec) -> Any:
+    dtype = spec.dtype
     if dtype == "string":
         return _bytes(value)
     if dtype == "bool":
@@ -122,6 +131,8 @@ def _element(value: Any, dtype: str) -> Any:
         raise _wrong_type(value, dtype)
     if dtype in EXACT_INTEGER:
         return _decimal(value, dtype)
+    if spec.whole_decimals and isinstance(value, float) and value.is_integer():
+        value = int(value)
     return _integer(value, dtype)
 
 
