@@ -6,10 +6,8 @@ import re
 import time
 
 from vertexkit._core.names import ResourceName
-from vertexkit.emulator.deployments import Deployment, Served, check_servable
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.field_masks import update_paths
-from vertexkit.emulator.machine_resources import check_replica_counts, check_resources
 from vertexkit.emulator.messages import (
     DeployedModel,
     DeploymentStage,
@@ -23,6 +21,8 @@ from vertexkit.emulator.messages import (
 )
 from vertexkit.emulator.operations import Operations, Running
 from vertexkit.emulator.services.deployed_models import ENDPOINTS, DeployedModels, show_status
+from vertexkit.emulator.services.deployments import Deployment, Served, check_servable
+from vertexkit.emulator.services.machine_resources import check_replica_counts, check_resources
 from vertexkit.emulator.services.model_registry import MODELS
 from vertexkit.emulator.services.traffic import NEW_MODEL, split_with_new, split_without
 from vertexkit.emulator.validation import canonical_name, check_display_name, invalid, invalid_field, new_id
@@ -157,12 +157,8 @@ class ModelDeployer:
             setattr(deployed, field, getattr(asked, field))
         deployed.display_name = deployed.display_name or model.display_name
         check_display_name(deployed.display_name, "deployed_model.display_name")
-        kind = asked.WhichOneof("prediction_resources")
-        if kind is not None and kind != "shared_resources":
-            getattr(deployed, kind).CopyFrom(getattr(asked, kind))
-        elif kind is not None:
-            deployed.shared_resources = asked.shared_resources
-        check_resources(deployed, model.name)
+        check_resources(asked, model.name)
+        deployed.dedicated_resources.CopyFrom(asked.dedicated_resources)
         return version, deployed
 
     def _bring_up(self, running: Running, deployment: Deployment, wanted: dict[str, int]) -> Raw:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from vertexkit.emulator.deployments import Deployment, Deployments, Served
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.messages import Endpoint, Raw
 from vertexkit.emulator.routing import Route, Routes
+from vertexkit.emulator.services.deployments import Deployment, Deployments, Served
 from vertexkit.emulator.services.model_registry import VERSIONS, ModelRegistry
 from vertexkit.emulator.store import Kind, Store
 from vertexkit.emulator.validation import canonical_name
@@ -61,7 +61,7 @@ class DeployedModels:
         """Keep an id from being used by anything else meanwhile.
 
         Raises:
-            ApiError: ALREADY_EXISTS, it is on its way up or down.
+            ApiError: ABORTED, something else is being done to it.
         """
         self.reserve(endpoint_name, deployed_model_id)
         try:
@@ -73,15 +73,15 @@ class DeployedModels:
         """Begin what ``release`` ends: an id is on its way up or down.
 
         Raises:
-            ApiError: ALREADY_EXISTS, it is so already.
+            ApiError: ABORTED, something else is being done to it.
         """
         with self._lock:
             pending = self._pending.setdefault(endpoint_name, set())
             if deployed_model_id in pending:
                 raise ApiError(
-                    Code.ALREADY_EXISTS,
-                    f"The DeployedModel {deployed_model_id} of {endpoint_name} is being deployed or "
-                    "undeployed.",
+                    Code.ABORTED,
+                    f"There is another operation in progress on the DeployedModel {deployed_model_id} of "
+                    f"{endpoint_name}. Wait for it, and try again.",
                 )
             pending.add(deployed_model_id)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vertexkit._core.names import ResourceName
-from vertexkit.emulator.deployments import Deployments
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.field_masks import check_read_mask, masked, update_paths
 from vertexkit.emulator.filters import Filterable, parse_filter, parse_order_by
@@ -27,6 +26,7 @@ from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.routing import Routes
 from vertexkit.emulator.services.deploy_model import ModelDeployer
 from vertexkit.emulator.services.deployed_models import ENDPOINTS, DeployedModels
+from vertexkit.emulator.services.deployments import Deployments
 from vertexkit.emulator.services.traffic import check_split
 from vertexkit.emulator.serving import ServingEngine
 from vertexkit.emulator.store import ORDERABLE, PageRequest, Store, check_etag

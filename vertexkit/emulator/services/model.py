@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 
 from vertexkit._core.names import ResourceName
-from vertexkit.emulator.artifacts import check_artifact, check_schemata
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.field_masks import check_read_mask, masked, update_paths
 from vertexkit.emulator.filters import Filterable, parse_filter, parse_order_by
@@ -24,6 +23,7 @@ from vertexkit.emulator.messages import (
     UploadModelResponse,
 )
 from vertexkit.emulator.operations import Operations
+from vertexkit.emulator.services.artifacts import check_artifact, check_schemata
 from vertexkit.emulator.services.model_registry import (
     DEFAULT_ALIAS,
     MODEL_FIELDS,
@@ -84,6 +84,8 @@ class ModelService:
             _check_alias(alias, "model.version_aliases")
         if not uploaded.container_spec.image_uri:
             raise invalid_field("model.container_spec.image_uri", "Required field is not set.")
+        if uploaded.HasField("encryption_spec"):
+            raise ApiError(Code.UNIMPLEMENTED, "The local Vertex AI does not support model.encryption_spec.")
         if request.parent_model:
             of = canonical_name(request.parent_model, "models")
             if of.version is not None or of.parent != parent:
@@ -282,7 +284,6 @@ _GIVEN = frozenset(
         "default_checkpoint_id",
         "description",
         "display_name",
-        "encryption_spec",
         "explanation_spec",
         "labels",
         "metadata",

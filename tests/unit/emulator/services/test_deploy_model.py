@@ -142,11 +142,41 @@ def test_while_a_model_comes_up_neither_it_nor_the_endpoint_can_be_deleted(verte
     with pytest.raises(ApiError, match=endpoint) as error:
         vertex.models.DeleteModel(raw(types.DeleteModelRequest(name=model.partition("@")[0])))
     assert error.value.code is Code.FAILED_PRECONDITION
-    with pytest.raises(ApiError, match="7") as error:
+    with pytest.raises(ApiError, match="another operation in progress") as error:
         vertex.start_deploy(endpoint, model, id="7")
-    assert error.value.code is Code.ALREADY_EXISTS
+    assert error.value.code is Code.ABORTED
     vertex.serving.proceed.set()
     assert not vertex.finished(operation).HasField("error")
+
+
+@pytest.mark.parametrize("deployed_id", ["0", "12345678901", "a", "-1"])
+def test_an_impossible_deployed_model_id_is_refused(vertex: Vertex, deployed_id: str) -> None:
+    with pytest.raises(ApiError, match="not 1 to 10 digits") as error:
+        vertex.start_deploy(vertex.create_endpoint(), vertex.upload(), id=deployed_id)
+    assert error.value.code is Code.INVALID_ARGUMENT
+
+
+def test_a_deployed_model_id_is_given_once(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    assert vertex.deploy(endpoint, model, id="12").id == "12"
+    with pytest.raises(ApiError, match="already exists") as error:
+        vertex.start_deploy(endpoint, model, id="12")
+    assert error.value.code is Code.ALREADY_EXISTS
+    vertex.undeploy(endpoint, "12")
+    assert vertex.deploy(endpoint, model, id="12").id == "12"
+
+
+def test_a_deploy_whose_split_has_become_wrong_meanwhile_leaves_nothing(vertex: Vertex) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    old = vertex.deploy(endpoint, model)
+    slow = vertex.upload(content=b"slow")
+    operation = vertex.start_deploy(endpoint, slow, split={"0": 50, old.id: 50})
+    vertex.undeploy(endpoint, old.id)
+    vertex.serving.proceed.set()
+    ended = vertex.finished(operation)
+    assert f"[{old.id}] do not exist" in ended.error.message
+    assert not vertex.endpoint(endpoint).deployed_models
+    assert not vertex.serving.specs
 
 
 def test_two_models_are_deployed_on_one_endpoint_at_once(vertex: Vertex) -> None:
@@ -224,7 +254,7 @@ def test_an_accelerator_is_accepted_served_on_cpu_and_said_so(
 def test_replicas_that_the_machine_cannot_hold_are_left_out_and_said_so(
     vertex: Vertex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vertexkit.emulator.deployments._available_bytes", lambda: 3 * 600 * 2**20)
+    monkeypatch.setattr("vertexkit.emulator.services.deployments._available_bytes", lambda: 3 * 600 * 2**20)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     endpoint = vertex.create_endpoint()
     vertex.deploy(endpoint, vertex.upload(), replicas=5)
@@ -288,7 +318,7 @@ def mutate(vertex: Vertex, endpoint: str, deployed_id: str, paths: list[str], **
 
 
 def test_a_deployed_model_is_really_resized(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vertexkit.emulator.deployments._available_bytes", lambda: 2**40)
+    monkeypatch.setattr("vertexkit.emulator.services.deployments._available_bytes", lambda: 2**40)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     endpoint = vertex.create_endpoint()
     deployed = vertex.deploy(endpoint, vertex.upload())

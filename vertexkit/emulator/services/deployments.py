@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from vertexkit._core.names import ResourceName
-from vertexkit.emulator.artifacts import artifact_folder
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.gcs.errors import StorageError
 from vertexkit.emulator.gcs.store import ObjectStore
-from vertexkit.emulator.machine_resources import replicas_wanted
 from vertexkit.emulator.messages import AcceleratorType, Raw
+from vertexkit.emulator.services.artifacts import artifact_folder
+from vertexkit.emulator.services.machine_resources import replicas_wanted
 from vertexkit.emulator.serving import DeploymentSpec, ServingEngine, ServingFailed
 from vertexkit.emulator.validation import canonical_name
 from vertexkit.images import ServingImage, parse_serving_image
@@ -135,16 +135,21 @@ class Deployments:
         """Serve with as many replicas as the deployed model now asks for.
 
         Raises:
-            ApiError: FAILED_PRECONDITION, a new replica did not come up.
+            ApiError: FAILED_PRECONDITION, a new replica did not come up, or nothing was served.
         """
         wanted = replicas_wanted(deployment.deployed_model)
-        # What already runs has its memory: only more than that has to fit.
-        running = len(self._serving.status(deployment.key).replicas)
-        replicas = min(wanted, max(running, running + _replicas_that_fit() - 1))
         try:
+            # What already runs has its memory: only more than that has to fit.
+            running = len(self._serving.status(deployment.key).replicas)
+            replicas = min(wanted, running + _replicas_that_fit())
             self._serving.resize(deployment.key, replicas)
         except ServingFailed as error:
             raise ApiError(Code.FAILED_PRECONDITION, _words(error)) from error
+        except KeyError as error:
+            raise ApiError(
+                Code.FAILED_PRECONDITION,
+                f"DeployedModel {deployment.deployed_model.id} does not run. Undeploy it, and deploy it again.",
+            ) from error
         return Served(replicas, " ".join(_notes(deployment, wanted, replicas)))
 
     def take_down(self, key: str) -> None:

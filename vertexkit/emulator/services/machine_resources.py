@@ -12,7 +12,7 @@ _FIELD = "deployed_model.dedicated_resources"
 
 
 def check_resources(deployed_model: Raw, model_name: str) -> None:
-    """Refuse resources that a deployed model cannot have, and fill in the defaults of the others.
+    """Refuse resources that a deployed model cannot have, and fill in defaults.
 
     Args:
         deployed_model: The deployed model of the request; changed in place.
