@@ -20,6 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no word of the GPU that most machines have not
+
 import numpy as np
 
 import vertexkit as vk
@@ -47,7 +49,7 @@ def main() -> None:
         with step("Connect"):
             # temporary: the resources it creates are deleted at its end, also after an error or Ctrl-C.
             session = vk.connect(options.project, options.location, options.bucket, temporary=True)
-            say(session)
+            say(f"project {session.project}, {session.location}, at {session.target.rest_url}")
 
         with session, ExitStack() as undo:
             with step("Create a bucket, upload the folder"):

@@ -5,7 +5,7 @@ Every function here is pure: it is told what it needs to know (where a bucket is
 of what they are about to do; :func:`check` puts all of them together for ``session.check``.
 
 Machine types, regions, images and names have their rules in ``machines.py``, ``regions.py``,
-``images.py`` and ``identifiers.py``.
+``images.py``, ``artifacts.py`` and ``identifiers.py``; the size of requests is ``codec.py``'s, which makes them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from vertexkit.artifacts import check_artifact
 from vertexkit.errors import Finding, PreflightFailed
@@ -30,23 +29,15 @@ from vertexkit.regions import check_bucket_location, check_region
 from vertexkit.types import Machine
 
 __all__ = [
-    "MAX_REQUEST_BYTES",
     "PreflightWarning",
     "check",
     "check_deploy",
     "check_endpoint",
     "check_replicas",
-    "check_request_size",
     "check_traffic",
     "check_upload",
     "require",
 ]
-
-MAX_REQUEST_BYTES: Final = 1_500_000
-"""Largest prediction request, and response, of a shared endpoint: 1.5 MB.
-
-Source: https://cloud.google.com/vertex-ai/docs/predictions/get-online-predictions
-"""
 
 
 class PreflightWarning(UserWarning):
@@ -209,22 +200,6 @@ def check_traffic(percent: object, argument: str = "traffic") -> list[Finding]:
     return []
 
 
-def check_request_size(
-    size: int, argument: str = "instances", limit: int = MAX_REQUEST_BYTES
-) -> list[Finding]:
-    """Whether a prediction request of ``size`` bytes fits."""
-    if size <= limit:
-        return []
-    return [
-        Finding(
-            argument,
-            f"{size:,} bytes",
-            f"Vertex AI takes at most {limit:,} bytes a request on a shared endpoint.",
-            "Send fewer instances at once, or smaller ones (uint8 rather than float32, encoded images).",
-        )
-    ]
-
-
 def check(
     *,
     location: str,
@@ -237,7 +212,6 @@ def check(
     replicas: int | tuple[int, int] | None = None,
     traffic: int | None = None,
     labels: Mapping[str, str] | None = None,
-    request_bytes: int | None = None,
 ) -> list[Finding]:
     """Everything that is given, checked together; what is not given is not checked.
 
@@ -252,7 +226,6 @@ def check(
         replicas: Least and greatest number of replicas, or one number for both.
         traffic: Percentage of the endpoint's requests.
         labels: Labels to give to what is created.
-        request_bytes: Size of a prediction request.
 
     Returns:
         What is wrong and what would do; nothing when nothing is wrong.
@@ -274,7 +247,4 @@ def check(
         findings += check_replicas(replicas)
     if traffic is not None:
         findings += check_traffic(traffic)
-    findings += check_labels(labels or {})
-    if request_bytes is not None:
-        findings += check_request_size(request_bytes)
-    return findings
+    return findings + check_labels(labels or {})

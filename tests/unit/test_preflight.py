@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 
 from vertexkit.errors import Finding, InvalidArgument, PreflightFailed
 from vertexkit.preflight import (
-    MAX_REQUEST_BYTES,
     PreflightWarning,
     check,
     check_deploy,
     check_endpoint,
     check_replicas,
-    check_request_size,
     check_traffic,
     check_upload,
     require,
@@ -138,12 +136,6 @@ def test_a_share_of_traffic_is_a_whole_number_of_percent(percent: object) -> Non
     assert (check_traffic(percent) == []) == fine
 
 
-def test_a_request_may_be_as_large_as_the_limit_and_no_larger() -> None:
-    assert check_request_size(MAX_REQUEST_BYTES) == []
-    (found,) = check_request_size(MAX_REQUEST_BYTES + 1)
-    assert "1,500,000" in found.problem
-
-
 @pytest.mark.parametrize(
     ("wrong", "argument"),
     [
@@ -157,7 +149,6 @@ def test_a_request_may_be_as_large_as_the_limit_and_no_larger() -> None:
         ({"replicas": 0}, "replicas"),
         ({"traffic": -1}, "traffic"),
         ({"labels": {"A": ""}}, "labels['A']"),
-        ({"request_bytes": 2_000_000}, "instances"),
     ],
 )
 def test_check_looks_at_everything_that_it_is_given(wrong: dict[str, object], argument: str) -> None:
