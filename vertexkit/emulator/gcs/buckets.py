@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -17,9 +17,9 @@ from vertexkit.emulator.projects import project_number
 class Buckets:
     """The buckets of a store. The caller holds the store's lock."""
 
-    def __init__(self, rows: Callable[[], list[BucketInfo]], write: Callable[[BucketInfo], None]) -> None:
+    def __init__(self, rows: Iterable[BucketInfo], write: Callable[[BucketInfo], None]) -> None:
         # A bucket is asked for with every request, and changed rarely: the rows are kept in memory.
-        self._buckets = {bucket.name: bucket for bucket in rows()}
+        self._buckets = {bucket.name: bucket for bucket in rows}
         self._write = write
 
     def __contains__(self, name: str) -> bool:

@@ -115,9 +115,15 @@ def from_query(query: Mapping[str, str], *, source: bool = False) -> Conditions:
     return Conditions(
         generation_match=integer(query, f"{start}GenerationMatch"),
         generation_not_match=integer(query, f"{start}GenerationNotMatch"),
-        metageneration_match=integer(query, f"{start}MetagenerationMatch"),
-        metageneration_not_match=integer(query, f"{start}MetagenerationNotMatch"),
+        metageneration_match=_metageneration(query, start, "Match"),
+        metageneration_not_match=_metageneration(query, start, "NotMatch"),
     )
+
+
+def _metageneration(query: Mapping[str, str], start: str, end: str) -> int | None:
+    # Google's Python client writes ifMetaGenerationMatch when it uploads.
+    found = integer(query, f"{start}Metageneration{end}")
+    return integer(query, f"{start}MetaGeneration{end}") if found is None else found
 
 
 def from_headers(headers: Mapping[bytes, bytes], *, source: bool = False) -> Conditions:

@@ -9,13 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from vertexkit.emulator.gcs import errors
-from vertexkit.emulator.gcs.checksums import (
-    NOTHING_ANNOUNCED,
-    Announced,
-    combine_crc32c,
-    decode_crc32c,
-    encode_crc32c,
-)
+from vertexkit.emulator.gcs.checksums import combine_crc32c, decode_crc32c, encode_crc32c
 from vertexkit.emulator.gcs.conditions import UNCONDITIONAL, Conditions
 from vertexkit.emulator.gcs.records import ObjectInfo
 from vertexkit.emulator.gcs.staging import Staged
@@ -81,7 +75,6 @@ def compose(
     attributes: Attributes,
     *,
     conditions: Conditions = UNCONDITIONAL,
-    announced: Announced = NOTHING_ANNOUNCED,
     delete_sources: bool = False,
 ) -> ObjectInfo:
     """Put objects one after the other into one.
@@ -114,7 +107,7 @@ def compose(
         properties = {**(orjson.loads(attributes.properties) if attributes.properties else {})}
         properties["componentCount"] = components
         given = Attributes(attributes.content_type, orjson.dumps(properties).decode())
-        made = store.commit(bucket, name, staged, given, conditions=conditions, announced=announced)
+        made = store.commit(bucket, name, staged, given, conditions=conditions)
     finally:
         staged.discard()
     if delete_sources:

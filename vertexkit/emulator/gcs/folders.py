@@ -26,6 +26,11 @@ class Folders:
         """Let go of the folder."""
         os.close(self._root)
 
+    def create(self, name: str) -> None:
+        """Make a bucket's folder, where other processes can write, unless something is there already."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=self._root)
+
     @contextlib.contextmanager
     def opened(self, components: Sequence[str], *, create: bool = False) -> Iterator[int]:
         """Open a folder for the length of a ``with``.

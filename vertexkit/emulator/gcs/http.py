@@ -45,7 +45,11 @@ class Request:
         """A header as text; values that a repeated one has are joined by commas."""
         if name not in self.headers:
             return None
-        return ",".join(_text(value) for key, value in self.scope["headers"] if key == name)
+        return ",".join(header_text(value) for key, value in self.scope["headers"] if key == name)
+
+    def flag(self, name: str) -> bool:
+        """Whether a parameter of the query says yes."""
+        return self.query.get(name, "").lower() == "true"
 
     @property
     def content_length(self) -> int | None:
@@ -212,7 +216,7 @@ class StreamResponse(Response):
         os.close(self._fd)
 
 
-def _text(value: bytes) -> str:
+def header_text(value: bytes) -> str:
     """A header's value; the service takes UTF-8 in customer metadata."""
     try:
         return value.decode()

@@ -38,7 +38,7 @@ class JsonObjects:
     async def list(self, request: Request, bucket: str) -> Response:
         """List objects, and prefixes in place of those behind a delimiter."""
         query = request.query
-        if query.get("softDeleted") == "true":
+        if request.flag("softDeleted"):
             raise errors.unimplemented("soft delete (softDeleted)")
         if query.get("filter"):
             raise errors.unimplemented("filters over object contexts (filter)")
@@ -88,12 +88,10 @@ class JsonObjects:
         self, request: Request, bucket: str, name: str, change: Callable[[ObjectInfo], ObjectInfo]
     ) -> Response:
         refuse_predefined_acl(request)
-        info = self._store.get(bucket, name, generation=_generation(request))
-        await self._hashed(info)  # once it has a row, a file from outside has its checksum there
         info = self._store.update(
             bucket, name, change, generation=_generation(request), conditions=from_query(request.query)
         )
-        return json_response(resources.object_resource(info, request.base_url), request)
+        return json_response(resources.object_resource(await self._hashed(info), request.base_url), request)
 
     async def delete(self, request: Request, bucket: str, name: str) -> Response:
         """Delete an object."""
@@ -119,7 +117,6 @@ class JsonObjects:
             parts,
             resources.new_attributes(destination),
             conditions=from_query(request.query),
-            announced=resources.announced(destination),
             delete_sources=bool(body.get("deleteSourceObjects")),
         )
         return json_response(resources.object_resource(info, request.base_url), request)
@@ -242,7 +239,7 @@ def _list_query(request: Request) -> Query:
         start=start,
         end=query.get("endOffset", ""),
         limit=min(limit or MAX_RESULTS, MAX_RESULTS),
-        trailing=query.get("includeTrailingDelimiter") == "true",
+        trailing=request.flag("includeTrailingDelimiter"),
         accept=None if matching is None else lambda name: matching.fullmatch(name) is not None,
     )
 

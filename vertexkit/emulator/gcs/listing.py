@@ -24,7 +24,7 @@ from vertexkit.emulator.gcs.names import MAX_NAME_BYTES, path_components
 from vertexkit.emulator.gcs.records import ObjectInfo
 
 _KEPT_ENTRIES = 200_000
-_SETTLED_NS = 50_000_000
+SETTLED_NS = 50_000_000
 """A folder changed less than this before it was read may change again at the same modification time."""
 
 
@@ -126,7 +126,7 @@ class Lister:
                 elif entry.is_dir(follow_symlinks=False):
                     names.append(f"{entry.name}/")
         names.sort()
-        if abs(read_at - status.st_mtime_ns) > _SETTLED_NS:
+        if abs(read_at - status.st_mtime_ns) > SETTLED_NS:
             self._keep(path, _Entries(status.st_ino, status.st_mtime_ns, names))
         return names
 
@@ -217,6 +217,6 @@ def decode_token(token: str) -> str:
         StorageError: 400; it is not one of ours.
     """
     try:
-        return base64.urlsafe_b64decode(token).decode()
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except ValueError:
         raise errors.invalid(f"Invalid page token: {token!r}.") from None

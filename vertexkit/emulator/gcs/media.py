@@ -34,9 +34,8 @@ def object_headers(info: ObjectInfo) -> Headers:
         (b"last-modified", http_date(info.updated_us).encode()),
     ]
     if info.crc32c is not None:
-        headers.append((b"x-goog-hash", f"crc32c={info.crc32c}".encode()))
-    if info.md5 is not None:
-        headers.append((b"x-goog-hash", f"md5={info.md5}".encode()))
+        md5 = "" if info.md5 is None else f",md5={info.md5}"
+        headers.append((b"x-goog-hash", f"crc32c={info.crc32c}{md5}".encode()))
     attributes = info.attributes
     headers.append((b"x-goog-storage-class", attributes.get("storageClass", "STANDARD").encode()))
     headers.append(

@@ -74,6 +74,7 @@ class RelatedUpload:
             self._end_of_line = b"\r\n"
         else:
             self._end_of_line = b"\n"
+        self._held = self._end_of_line + self._held
         headers = await self.content_headers()
         return Part(headers, await self._up_to(self._delimiter))
 
@@ -83,10 +84,7 @@ class RelatedUpload:
         Raises:
             StorageError: 400; it is not there.
         """
-        end = self._end_of_line
-        if not self._held.startswith(end):
-            self._held = end + self._held
-        return _headers(await self._up_to(end + end))
+        return _headers(await self._up_to(self._end_of_line * 2))
 
     @property
     def _delimiter(self) -> bytes:

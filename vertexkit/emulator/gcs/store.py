@@ -19,6 +19,7 @@ import os
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,9 @@ class ObjectStore:
         self.index = Index(data_dir / "gcs.sqlite")
         self.lock = threading.RLock()
         """Held around every use of the index."""
-        self._buckets = Buckets(self.index.buckets, self.index.put_bucket)
+        self._buckets = Buckets(self.index.buckets(), self.index.put_bucket)
+        for bucket in self.index.buckets():
+            self._folders.create(bucket.name)
         self._last_generation = 0
 
     def close(self) -> None:
@@ -102,7 +105,9 @@ class ObjectStore:
     ) -> BucketInfo:
         """Create a bucket. Raises StorageError: 400 or 409."""
         with self.lock:
-            return self._buckets.create(name, project, location, storage_class, attributes or {})
+            bucket = self._buckets.create(name, project, location, storage_class, attributes or {})
+            self._folders.create(name)
+            return bucket
 
     def update_bucket(
         self, name: str, change: Callable[[BucketInfo], BucketInfo], conditions: Conditions = UNCONDITIONAL
@@ -197,15 +202,17 @@ class ObjectStore:
             hasher = Hasher()
             while data := os.read(fd, _READ_BYTES):
                 hasher.update(data)
-            unchanged = identity_of(os.fstat(fd)) == info.identity
+            # A file changed this short a time ago may change again and keep its modification time.
+            settled = time.time_ns() - info.identity.mtime_ns > listing.SETTLED_NS
+            unchanged = settled and identity_of(os.fstat(fd)) == info.identity
         finally:
             os.close(fd)
         hashed = info._replace(crc32c=hasher.crc32c, known=True)
         if unchanged:
             with self.lock:
                 current = self.find(info.bucket, info.name)
-                if current is not None and not current.known and current.identity == info.identity:
-                    self.index.put_object(hashed)
+                if current is not None and current.crc32c is None and current.identity == info.identity:
+                    self.index.put_object(current._replace(crc32c=hashed.crc32c))
         return hashed
 
     def page(self, bucket: str, query: listing.Query) -> listing.Page:
@@ -218,10 +225,8 @@ class ObjectStore:
             return listing.merged(plain, self._odd_names(bucket, query.prefix, start))
 
         def listable(name: str) -> ObjectInfo | None:
-            info = self.find(bucket, name)
-            if info is None or info.known or names.name_problem(name) is None:
-                return info
-            return None
+            # A file from outside may have a name that the API cannot say.
+            return self.find(bucket, name) if names.name_problem(name) is None else None
 
         return listing.page(query, ordered, listable)
 

@@ -14,7 +14,7 @@ from vertexkit.emulator.gcs import errors, resources
 from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, parse_goog_hash
 from vertexkit.emulator.gcs.conditions import from_headers, http_etag, integer
 from vertexkit.emulator.gcs.copying import copy_object
-from vertexkit.emulator.gcs.http import Request, Response, percent_decoded
+from vertexkit.emulator.gcs.http import Request, Response, header_text, percent_decoded
 from vertexkit.emulator.gcs.intake import take_in
 from vertexkit.emulator.gcs.json_objects import MAX_RESULTS, serve
 from vertexkit.emulator.gcs.listing import Page, Query, decode_token, encode_token
@@ -173,7 +173,7 @@ def attributes_of(request: Request) -> Attributes:
         elif name in _FIELDS:
             resource[_FIELDS[name]] = value.decode("latin-1")
         elif name.startswith(_META):
-            metadata[name[len(_META) :].decode("latin-1")] = percent_decoded(value)
+            metadata[name[len(_META) :].decode("latin-1")] = header_text(value)
     if metadata:
         resource["metadata"] = metadata
     if not resource:

@@ -97,8 +97,8 @@ class XmlUploads:
         finally:
             staged.discard()
         self._unlink(replaced)
-        headers = [(b"etag", part.etag.encode()), (b"x-goog-hash", f"crc32c={crc32c}".encode())]
-        return Response(200, [*headers, (b"x-goog-hash", f"md5={md5}".encode())])
+        hashes = f"crc32c={crc32c},md5={md5}"
+        return Response(200, [(b"etag", part.etag.encode()), (b"x-goog-hash", hashes.encode())])
 
     async def complete(self, request: Request, bucket: str, name: str) -> Response:
         """Put the parts together into an object."""
