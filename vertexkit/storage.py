@@ -339,7 +339,9 @@ class Bucket:
 
         return self._api.read(checked_name(self._name, name, "name"))
 
-    def write(self, name: str, data: bytes | str, *, content_type: str | None = None) -> str:
+    def write(
+        self, name: str, data: bytes | bytearray | memoryview | str, *, content_type: str | None = None
+    ) -> str:
         """Write an object.
 
         Args:
