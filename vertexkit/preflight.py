@@ -5,7 +5,8 @@ Every function here is pure: it is told what it needs to know (where a bucket is
 of what they are about to do; :func:`check` puts all of them together for ``session.check``.
 
 Machine types, regions, images and names have their rules in ``machines.py``, ``regions.py``,
-``images.py``, ``artifacts.py`` and ``identifiers.py``; the size of requests is ``codec.py``'s, which makes them.
+``images.py``, ``artifacts.py`` and ``identifiers.py``. The size of requests is seen to by ``codec.py``,
+which makes them.
 """
 
 from __future__ import annotations
