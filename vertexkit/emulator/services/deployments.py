@@ -109,6 +109,8 @@ class Deployments:
         Raises:
             ApiError: FAILED_PRECONDITION with the model server's words; CANCELLED.
         """
+        if cancelled is not None and cancelled.is_set():
+            raise ApiError(Code.CANCELLED, "The operation was cancelled.")
         wanted = replicas_wanted(deployment.deployed_model)
         replicas = min(wanted, _replicas_that_fit())
         notes = _notes(deployment, wanted, replicas)
@@ -148,7 +150,7 @@ class Deployments:
         except KeyError as error:
             raise ApiError(
                 Code.FAILED_PRECONDITION,
-                f"DeployedModel {deployment.deployed_model.id} does not run. Undeploy it, and deploy it again.",
+                f"DeployedModel {deployment.deployed_model.id} does not run: undeploy it, and deploy again.",
             ) from error
         return Served(replicas, " ".join(_notes(deployment, wanted, replicas)))
 
