@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import vertexkit as vk
+from vertexkit.prediction import Predictor, http_sender
 
 MNIST = Path(__file__).resolve().parents[2] / "trainer_scripts" / "data" / "mnist_subset.npz"
 
@@ -23,6 +24,7 @@ MNIST = Path(__file__).resolve().parents[2] / "trainer_scripts" / "data" / "mnis
 class Deployed:
     """What the tests of this module share."""
 
+    rest: str
     session: vk.Session
     digits: vk.Endpoint
     echo: vk.Endpoint
@@ -43,7 +45,13 @@ def deployed(emulator: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for name in ("digits", "echo"):
             endpoints[name] = session.endpoints.create(name)
             endpoints[name].deploy(session.models.upload(name, folder / name), machine="n1-standard-2")
-        yield Deployed(session, **endpoints, images=data["x_test"], expected=np.load(folder / "expected.npy"))
+        yield Deployed(
+            emulator.rest,
+            session,
+            **endpoints,
+            images=data["x_test"],
+            expected=np.load(folder / "expected.npy"),
+        )
 
 
 def test_a_thousand_images_are_predicted_as_keras_does(deployed: Deployed) -> None:
@@ -123,13 +131,21 @@ def test_another_process_finds_the_signature_again(deployed: Deployed, emulator:
 
 
 def test_the_models_words_are_those_that_googles_client_shows(deployed: Deployed, aiplatform: Any) -> None:
-    with pytest.raises(vk.PredictionFailed) as ours:
-        deployed.digits.raw_predict({"instances": [[1, 2], [3]]})
+    refused = [[1, 2], [3]]
     with pytest.raises(Exception) as theirs:
-        aiplatform.Endpoint(deployed.digits.resource_name).predict([[1, 2], [3]])
-    words = theirs.value.message.partition("\\n")[0].split("endpoints")[0][-60:]
-    assert words.strip()
-    assert ours.value.resource == deployed.digits.resource_name
+        aiplatform.Endpoint(deployed.digits.resource_name).predict(refused)
+    unchecked = Predictor(
+        http_sender(deployed.session._context.clients), f"{deployed.rest}/v1/{deployed.digits.resource_name}"
+    )
+    with pytest.raises(vk.PredictionFailed) as ours:
+        unchecked.predict(refused)
+    with pytest.raises(vk.PredictionFailed) as raw:
+        deployed.digits.raw_predict({"instances": refused})
+    words = "Expecting tensor size: 2 but got: 1"
+    for error in (str(theirs.value), str(ours.value), str(raw.value)):
+        assert words in error
+    assert ours.value.instances == range(2)
+    assert raw.value.resource == deployed.digits.resource_name
 
 
 def test_a_raw_body_reaches_the_model_server_and_its_answer_comes_back(deployed: Deployed) -> None:
@@ -155,13 +171,9 @@ def test_many_threads_predict_on_one_endpoint(deployed: Deployed) -> None:
 
 
 def test_an_endpoint_that_is_not_there_is_named(deployed: Deployed) -> None:
-    from vertexkit._core.context import Context
-    from vertexkit.prediction import Predictor
-
-    context: Context = deployed.session._context
     name = deployed.digits.resource_name.rpartition("/")[0] + "/404"
     with pytest.raises(vk.NotFound) as caught:
-        Predictor.for_endpoint(context, name).predict([1])
+        Predictor.for_endpoint(deployed.session._context, name).predict([1])
     assert caught.value.resource == name
 
 

@@ -492,6 +492,18 @@ def test_a_session_posts_json_to_the_endpoint_and_does_not_follow_redirects() ->
     assert 0 < call.kwargs["timeout"] <= 5
 
 
+def test_a_dedicated_endpoint_is_asked_at_its_own_host_and_takes_more() -> None:
+    session, http = session_answering(200, b'{"predictions": [2]}')
+    asked = Predictor.for_endpoint(
+        session, ENDPOINT, dedicated_dns="2.us-central1-1.prediction.vertexai.goog"
+    )
+    asked.predict(["x" * 5_000_000])
+    [call] = http.post.call_args_list
+    assert call.args == (f"https://2.us-central1-1.prediction.vertexai.goog/v1/{ENDPOINT}:predict",)
+    with pytest.raises(InvalidArgument, match="1500000 bytes at most"):
+        Predictor.for_endpoint(session, ENDPOINT).predict(["x" * 5_000_000])
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
