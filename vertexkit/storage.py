@@ -335,9 +335,12 @@ class Bucket:
         Raises:
             NotFound: There is no such object.
         """
+        from vertexkit._transfer.jobs import attempted
         from vertexkit._transfer.object_names import checked_name
+        from vertexkit._transfer.patience import Patience
 
-        return self._api.read(checked_name(self._name, name, "name"))
+        name = checked_name(self._name, name, "name")
+        return attempted(lambda: self._api.read(name), Patience())
 
     def write(
         self, name: str, data: bytes | bytearray | memoryview | str, *, content_type: str | None = None
@@ -353,13 +356,16 @@ class Bucket:
             The object's ``gs://`` URI.
         """
         from vertexkit._transfer.file_upload import content_type_of
+        from vertexkit._transfer.jobs import attempted
         from vertexkit._transfer.object_names import checked_name
+        from vertexkit._transfer.patience import Patience
 
         if not isinstance(data, str | bytes | bytearray | memoryview):
             raise InvalidArgument("data", data, "is neither bytes nor text")
         name = checked_name(self._name, name, "name")
         content = data.encode() if isinstance(data, str) else bytes(data)
-        return self._api.insert(name, content, content_type or content_type_of(name)).uri
+        kind = content_type or content_type_of(name)
+        return attempted(lambda: self._api.insert(name, content, kind), Patience()).uri
 
     def exists(self, name: str | None = None) -> bool:
         """Whether there is an object of that name; without a name, whether there is the bucket."""

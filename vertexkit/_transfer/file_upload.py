@@ -106,9 +106,9 @@ class FileUpload(Job):
         self.is_damaged = isinstance(error, ChecksumMismatch)
         self._count.file_done()
 
-    def damaged(self, why: str) -> None:
-        """What arrived is not what was sent."""
-        self.failure, self.is_damaged, self.is_sent = why, True, False
+    def disproved(self, why: str, *, is_damaged: bool = False) -> None:
+        """What the service has is not what was sent, or cannot be known."""
+        self.failure, self.is_damaged, self.is_sent = why, is_damaged, False
 
     def reset(self) -> None:
         """Forget that it was damaged: it is sent again."""

@@ -14,10 +14,8 @@ from urllib.parse import quote
 
 from vertexkit._core.failures import from_http
 from vertexkit._core.names import GcsUri
-from vertexkit._core.retry import retrying
 from vertexkit._core.rpc import translated
 from vertexkit._transfer.checksums import crc32c, encoded
-from vertexkit._transfer.patience import is_passing
 from vertexkit._transfer.values import ObjectInfo
 from vertexkit.errors import ChecksumMismatch, InternalError, NotFound, Unavailable
 
@@ -26,14 +24,16 @@ if TYPE_CHECKING:
 
     from vertexkit._core.context import Context
 
-_DEADLINE = 60.0
 _TIMEOUT = (10.0, 60.0)  # to connect, and between two bytes
 _CRC32C = re.compile(r"crc32c=([^,\s]+)")
 _FIELDS = "name,size,crc32c,generation,contentEncoding"
 
 
 class ObjectsApi:
-    """Calls on the objects of one bucket. Thread-safe."""
+    """Calls on the objects of one bucket. Thread-safe.
+
+    Only `list` and `find` try again what has failed; for the others, that is `attempted`'s.
+    """
 
     def __init__(self, context: Context, bucket: str) -> None:
         self._clients = context.clients
@@ -102,7 +102,7 @@ class ObjectsApi:
     def stream(
         self, name: str, *, start: int, stop: int, generation: int, block: int = 1024 * 1024
     ) -> Iterator[bytes]:
-        """The rest of an object's bytes as they are stored; a failure is not tried again.
+        """The rest of an object's bytes as they are stored.
 
         Args:
             name: The object's name.
@@ -118,7 +118,7 @@ class ObjectsApi:
         headers = {"Accept-Encoding": "gzip"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        with self.send_once(
+        with self.send(
             "GET",
             self._object_url(name),
             params={"alt": "media", "generation": str(generation)},
@@ -159,13 +159,7 @@ class ObjectsApi:
             params["ifGenerationMatch"] = "0"
         headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
         reply = self.send(
-            "POST",
-            self._upload_url(),
-            params=params,
-            data=body,
-            headers=headers,
-            resource=name,
-            retry=overwrite,
+            "POST", self._upload_url(), params=params, data=body, headers=headers, resource=name
         )
         return self._info(decoded(reply, self.uri(name)))
 
@@ -196,39 +190,12 @@ class ObjectsApi:
         *,
         resource: str,
         params: Mapping[str, str] | None = None,
-        data: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        retry: bool = True,
-    ) -> requests.Response:
-        """Send a request, again if that may help, and give its reply.
-
-        Raises:
-            VertexkitError: It failed, and went on failing.
-        """
-
-        def attempt() -> requests.Response:
-            return self.send_once(verb, url, resource=resource, params=params, data=data, headers=headers)
-
-        policy = retrying(_DEADLINE, idempotent=retry)
-        if retry:
-            import tenacity
-
-            policy = policy.copy(retry=tenacity.retry_if_exception(is_passing))
-        return policy(attempt)
-
-    def send_once(
-        self,
-        verb: str,
-        url: str,
-        *,
-        resource: str,
-        params: Mapping[str, str] | None = None,
         data: Any = None,
         headers: Mapping[str, str] | None = None,
         good: tuple[int, ...] = (),
         stream: bool = False,
     ) -> requests.Response:
-        """Send a request once.
+        """Send a request, and give its reply.
 
         Args:
             verb: HTTP method.

@@ -87,11 +87,7 @@ class ResumableUpload:
                 if session.url is not None:
                     stored = self._go_on(session.url, content)
                 if stored is None:
-                    session.remember(
-                        self._api.start_resumable(
-                            self._name, content.size, self._content_type, overwrite=self._overwrite
-                        )
-                    )
+                    session.remember(attempted(lambda: self._start(content), self._patience))
                     assert session.url is not None
                     stored = self._go_on(session.url, content, offset=0)
                 session.forget()
@@ -101,6 +97,11 @@ class ResumableUpload:
             )
         self._verify(stored, content)
         return stored
+
+    def _start(self, content: _Content) -> str:
+        return self._api.start_resumable(
+            self._name, content.size, self._content_type, overwrite=self._overwrite
+        )
 
     def _go_on(self, url: str, content: _Content, *, offset: int | None = None) -> ObjectInfo | None:
         """Send what is missing, as often as it takes; None if the service knows no such session.
@@ -127,7 +128,7 @@ class ResumableUpload:
                 span = f"bytes {position}-{content.size - 1}/{content.size}"
                 body = _Body(content, position)
             try:
-                reply = self._api.send_once(
+                reply = self._api.send(
                     "PUT",
                     url,
                     resource=self._name,
@@ -153,7 +154,7 @@ class ResumableUpload:
         checksum = encoded(content.checksum(self._path))
         if stored.size == content.size and stored.crc32c == checksum:
             return
-        self._api.delete(self._name, stored.generation)
+        attempted(lambda: self._api.delete(self._name, stored.generation), self._patience)
         why = f"arrived with the crc32c {stored.crc32c}, and has {checksum}; the object is deleted"
         raise ChecksumMismatch("A file arrived damaged", {self._api.uri(self._name): why})
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from vertexkit._core.retry import retrying
 from vertexkit._transfer.checksums import crc32c, encoded
 from vertexkit._transfer.engine import Place
 from vertexkit._transfer.file_download import FileDownload
 from vertexkit._transfer.file_upload import LARGE_BYTES, Count, content_type_of, read_whole, words
-from vertexkit._transfer.jobs import run_all
+from vertexkit._transfer.jobs import attempted, run_all
 from vertexkit._transfer.local_tree import reason, shown
 from vertexkit._transfer.object_names import checked_name, name_in_bucket
 from vertexkit._transfer.objects_api import ObjectsApi
@@ -27,6 +28,8 @@ from vertexkit.errors import (
     VertexkitError,
 )
 from vertexkit.progress import tracked
+
+_DEADLINE = 60.0
 
 
 def upload_file(
@@ -94,11 +97,16 @@ def download_file(place: Place, name: str, path: Path) -> Path:
 def _upload_small(place: Place, path: Path, name: str, content_type: str, *, overwrite: bool) -> ObjectInfo:
     api = ObjectsApi(place.context, place.bucket)
     data = read_whole(path)
-    stored = api.insert(name, data, content_type, overwrite=overwrite)
+
+    def insert() -> ObjectInfo:
+        return api.insert(name, data, content_type, overwrite=overwrite)
+
+    # Sent again after a lost answer, it would find the object that it has made itself.
+    stored = attempted(insert, Patience()) if overwrite else retrying(_DEADLINE, idempotent=False)(insert)
     # The service has compared already; this is for one that ignores what it was asked to compare.
     has = encoded(crc32c(data))
     if (stored.size, stored.crc32c) != (len(data), has):
-        api.delete(name, stored.generation)
+        attempted(lambda: api.delete(name, stored.generation), Patience())
         why = f"it arrived with the crc32c {stored.crc32c}, and has {has}; the object is deleted"
         raise ChecksumMismatch("A file arrived damaged:", {shown(path): why})
     return stored

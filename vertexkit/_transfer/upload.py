@@ -9,13 +9,13 @@ from pathlib import Path
 from vertexkit._core.names import GcsUri
 from vertexkit._transfer.engine import Engine, Place
 from vertexkit._transfer.file_upload import Count, FileUpload, Route, words
-from vertexkit._transfer.jobs import run_all
+from vertexkit._transfer.jobs import attempted, run_all
 from vertexkit._transfer.local_tree import LocalTree, read_tree, reason, shown
 from vertexkit._transfer.lookup import look_up
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.upload_sessions import UploadSessions
-from vertexkit._transfer.values import UploadReport
+from vertexkit._transfer.values import ObjectInfo, UploadReport
 from vertexkit.errors import ChecksumMismatch, InvalidArgument, NotFound, TransferFailed, VertexkitError
 from vertexkit.progress import tracked
 
@@ -105,38 +105,41 @@ class FolderUpload:
         run_all(ordered, threads * self._route.engine.per_thread, self._patience)
 
     def _damaged(self, files: Sequence[FileUpload]) -> list[FileUpload]:
-        """Compare what was sent with what the service has, and delete what is not the same."""
+        """Compare what was sent with what the service has, and delete what is not the same.
+
+        Returns:
+            The files that should be sent again.
+        """
         sent = [file for file in files if file.is_sent and not file.is_verified]
-        stored = look_up(self._api, [file.name for file in sent], self._prefix)
-        damaged = []
+        try:
+            stored = look_up(self._api, [file.name for file in sent], self._prefix)
+        except VertexkitError as error:
+            for file in sent:
+                file.disproved(f"it was sent, and could not be checked: {words(error)}")
+                file.error = error
+            return []
         for file in sent:
             found = stored.get(file.name)
             if found is None:
-                file.damaged("the service took it, and does not have it")
+                file.disproved("the service took it, and does not have it", is_damaged=True)
             elif (found.size, found.crc32c) == (file.size, file.crc32c):
                 file.is_verified = True
             elif file.generation is not None and file.generation != found.generation:
-                file.damaged("somebody else wrote the object at the same time")
-                continue
+                file.disproved("somebody else wrote the object at the same time")
             else:
-                self._delete_damaged(file, found.generation)
-                file.damaged(
-                    f"it arrived with the crc32c {found.crc32c}, and has {file.crc32c}; the object is deleted"
-                )
-            if file.is_damaged:
-                damaged.append(file)
-        return damaged
+                what = f"it arrived with the crc32c {found.crc32c}, and has {file.crc32c}"
+                file.disproved(f"{what}; {self._delete_damaged(found)}", is_damaged=True)
+        return [file for file in sent if file.is_damaged]
 
-    def _delete_damaged(self, file: FileUpload, generation: int) -> None:
+    def _delete_damaged(self, found: ObjectInfo) -> str:
+        """Delete an object that is not what was sent; what came of it."""
         try:
-            self._api.delete(file.name, generation)
+            attempted(lambda: self._api.delete(found.name, found.generation), self._patience)
         except NotFound:
             pass
         except VertexkitError as error:
-            raise ChecksumMismatch(
-                "A file arrived damaged, and the object cannot be deleted:",
-                {self._api.uri(file.name): words(error)},
-            ) from error
+            return f"the object could not be deleted: {words(error)}"
+        return "the object is deleted"
 
     def _raise_failures(self, tree: LocalTree, files: Sequence[FileUpload], report: UploadReport) -> None:
         """Raise one error for all the files that did not arrive, if there are any."""
@@ -146,7 +149,8 @@ class FolderUpload:
             failures[shown(file.file.path)] = file.failure or "it was not sent"
         if not failures:
             return
-        kind = ChecksumMismatch if missing and all(file.is_damaged for file in missing) else TransferFailed
+        only_damage = not tree.failures and all(file.is_damaged for file in missing)
+        kind = ChecksumMismatch if only_damage else TransferFailed
         known = (file.error.remedy for file in missing if isinstance(file.error, VertexkitError))
         remedy = next(
             (text for text in known if text), "mend it and call again: only what is missing is sent"
