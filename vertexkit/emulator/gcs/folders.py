@@ -20,6 +20,7 @@ class Folders:
     """
 
     def __init__(self, root: Path) -> None:
+        self.path = str(root)
         self._root = os.open(root, _FOLDER)
 
     def close(self) -> None:
@@ -31,9 +32,8 @@ class Folders:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=self._root)
 
-    @contextlib.contextmanager
-    def opened(self, components: Sequence[str], *, create: bool = False) -> Iterator[int]:
-        """Open a folder for the length of a ``with``.
+    def open(self, components: Sequence[str], *, create: bool = False) -> int:
+        """Open a folder, for the caller to close.
 
         Args:
             components: Its path.
@@ -42,17 +42,24 @@ class Folders:
         Raises:
             OSError: It is not there, or a component of its path is not a folder.
         """
-        folder = os.dup(self._root) if not components else self._root
-        try:
-            for component in components:
+        folder = self._root
+        for component in components:
+            try:
                 inner = self._step(folder, component, create)
+            finally:
                 if folder != self._root:
                     os.close(folder)
-                folder = inner
+            folder = inner
+        return folder
+
+    @contextlib.contextmanager
+    def opened(self, components: Sequence[str]) -> Iterator[int]:
+        """Open a folder for the length of a ``with``. Raises OSError, as ``open`` does."""
+        folder = self.open(components)
+        try:
             yield folder
         finally:
-            if folder != self._root:
-                os.close(folder)
+            os.close(folder)
 
     @staticmethod
     def _step(folder: int, component: str, create: bool) -> int:
@@ -64,14 +71,6 @@ class Folders:
         with contextlib.suppress(FileExistsError):
             os.mkdir(component, 0o755, dir_fd=folder)
         return os.open(component, _FOLDER, dir_fd=folder)
-
-    def status(self, components: Sequence[str]) -> os.stat_result | None:
-        """The status of what is at a path, which may be a symbolic link; None for nothing."""
-        try:
-            with self.opened(components[:-1]) as folder:
-                return os.stat(components[-1], dir_fd=folder, follow_symlinks=False)
-        except OSError:
-            return None
 
     def open_file(self, components: Sequence[str]) -> int:
         """Open a file for reading.

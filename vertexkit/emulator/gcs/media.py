@@ -24,18 +24,24 @@ _PASSED_ON = {
 }
 
 
-def object_headers(info: ObjectInfo) -> Headers:
-    """The headers that tell of an object, but for those of its content's form."""
+def version_headers(info: ObjectInfo) -> Headers:
+    """The headers that tell which object it is."""
     headers: Headers = [
         (b"x-goog-generation", b"%d" % info.generation),
         (b"x-goog-metageneration", b"%d" % info.metageneration),
         (b"x-goog-stored-content-length", b"%d" % info.size),
         (b"etag", http_etag(info).encode()),
-        (b"last-modified", http_date(info.updated_us).encode()),
     ]
     if info.crc32c is not None:
         md5 = "" if info.md5 is None else f",md5={info.md5}"
         headers.append((b"x-goog-hash", f"crc32c={info.crc32c}{md5}".encode()))
+    return headers
+
+
+def object_headers(info: ObjectInfo) -> Headers:
+    """The headers that tell of an object, but for those of its content's form."""
+    headers = version_headers(info)
+    headers.append((b"last-modified", http_date(info.updated_us).encode()))
     attributes = info.attributes
     headers.append((b"x-goog-storage-class", attributes.get("storageClass", "STANDARD").encode()))
     headers.append(

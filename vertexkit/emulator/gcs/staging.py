@@ -19,10 +19,12 @@ _READ_BYTES = 1 << 20
 class Staged:
     """A temporary file that becomes an object by one rename, or vanishes."""
 
-    __slots__ = ("_crc32c", "_fd", "_hasher", "_md5", "path", "size")
+    __slots__ = ("_crc32c", "_fd", "_hasher", "_md5", "is_placed", "path", "size")
 
     def __init__(self, path: str, flags: int = os.O_CREAT | os.O_EXCL) -> None:
         self.path = path
+        self.is_placed = False
+        """Whether it has been renamed, and is no longer temporary."""
         self.size = 0
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
         self._hasher = Hasher()
@@ -91,7 +93,7 @@ class Staged:
     def discard(self) -> None:
         """Remove the file, if it has not become an object."""
         self._close()
-        with contextlib.suppress(FileNotFoundError):
+        if not self.is_placed:
             os.unlink(self.path)  # noqa: PTH108 (the path is a string, to spare the hot path a Path)
 
     def _close(self) -> None:

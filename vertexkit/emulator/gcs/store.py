@@ -12,12 +12,9 @@ before the rename the old file still has its row, behind it the new one has.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import mimetypes
 import os
 import shutil
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +25,7 @@ from vertexkit.emulator.gcs import errors, listing, names, times
 from vertexkit.emulator.gcs.buckets import Buckets
 from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, Hasher
 from vertexkit.emulator.gcs.conditions import UNCONDITIONAL, Conditions
+from vertexkit.emulator.gcs.files import ObjectFiles, Reached
 from vertexkit.emulator.gcs.folders import Folders
 from vertexkit.emulator.gcs.index import Index
 from vertexkit.emulator.gcs.records import BucketInfo, Identity, ObjectInfo, identity_of
@@ -36,9 +34,6 @@ from vertexkit.emulator.gcs.staging import Staged, StagingArea
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _READ_BYTES = 1 << 20
 _ODD_BATCH = 1000
-_NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
-"""Why a plain path can fail to hold a name: a file in place of a folder, the reverse, a link, its length."""
-
 Rows = Sequence[ObjectInfo]
 
 
@@ -57,13 +52,14 @@ class ObjectStore:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        self._root = data_dir / "gcs"
-        self._odd = data_dir / "gcs-odd"
+        root = data_dir / "gcs"
+        odd = data_dir / "gcs-odd"
         self.uploads_dir = data_dir / "gcs-uploads"
-        for folder in (self._root, self._odd, self.uploads_dir):
+        for folder in (root, odd, self.uploads_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._staging = StagingArea(self.uploads_dir / "staging")
-        self._folders = Folders(self._root)
+        self._folders = Folders(root)
+        self._files = ObjectFiles(self._folders, odd)
         self._lister = listing.Lister(self._folders)
         self.index = Index(data_dir / "gcs.sqlite")
         self.lock = threading.RLock()
@@ -131,22 +127,17 @@ class ObjectStore:
 
     def find(self, bucket: str, name: str) -> ObjectInfo | None:
         """The object of a name, or None."""
-        with self.lock:
-            return self._current(bucket, name, self.index.objects(bucket, name))
+        with self.lock, self._files.reach(bucket, name) as place:
+            return self._current(bucket, name, self.index.objects(bucket, name), place)
 
-    def _current(self, bucket: str, name: str, rows: Rows) -> ObjectInfo | None:
-        """The object of a name, of which ``rows`` are all the rows."""
-        components = names.path_components(name)
-        if components is not None:
-            status = self._folders.status([bucket, *components])
-            if status is not None and stat.S_ISREG(status.st_mode):
-                return _matching(rows, status) or _from_outside(bucket, name, status)
-        for row in rows:
-            if row.odd:
-                with contextlib.suppress(OSError):
-                    if identity_of(os.lstat(self._odd_path(bucket, name))) == row.identity:
-                        return row
-        return None
+    def _current(self, bucket: str, name: str, rows: Rows, place: Reached) -> ObjectInfo | None:
+        """The object of a name, of which ``rows`` are all the rows and ``place`` is the plain path."""
+        status = place.status()
+        if status is not None:
+            return _matching(rows, identity_of(status)) or _from_outside(bucket, name, status)
+        odd = [row for row in rows if row.odd]
+        identity = self._files.odd_identity(bucket, name) if odd else None
+        return None if identity is None else _matching(odd, identity)
 
     def get(
         self,
@@ -181,7 +172,7 @@ class ObjectStore:
         with self.lock:
             info = self.get(bucket, name, generation=generation, conditions=conditions)
             try:
-                fd = self._open(info)
+                fd = self._files.open(info)
             except OSError:
                 raise errors.no_such_object(bucket, name) from None
             status = os.fstat(fd)
@@ -195,7 +186,7 @@ class ObjectStore:
         if info.crc32c is not None:
             return info
         try:
-            fd = self._open(info)
+            fd = self._files.open(info)
         except OSError:
             return info
         try:
@@ -323,10 +314,10 @@ class ObjectStore:
         crc32c, md5 = staged.crc32c, staged.md5
         announced.verify(crc32c, md5)
         identity = staged.close()
-        with self.lock:
+        with self.lock, self._files.reach(bucket, name) as place:
             self._buckets.get(bucket)
             rows = self.index.objects(bucket, name)
-            current = self._current(bucket, name, rows)
+            current = self._current(bucket, name, rows, place)
             conditions.check(current)
             now = times.now_us()
             info = ObjectInfo(
@@ -342,34 +333,25 @@ class ObjectStore:
                 updated_us=now,
                 properties=attributes.properties,
                 identity=identity,
-                odd=False,
+                odd=not place.is_possible,
             )
-            return self._place(info, staged.path, rows)
+            info = self._place(info, staged.path, rows, place)
+            staged.is_placed = True
+            return info
 
-    def _place(self, info: ObjectInfo, path: str, rows: Rows) -> ObjectInfo:
+    def _place(self, info: ObjectInfo, path: str, rows: Rows, place: Reached) -> ObjectInfo:
         """Row, rename, and then away with ``rows``, those of the files that were there before."""
-        components = names.path_components(info.name)
-        if components is None or not self._place_plainly(info, path, components):
-            info = info._replace(odd=True)
-            self.index.put_object(info)
-            os.rename(path, self._odd_path(info.bucket, info.name))  # noqa: PTH104 (path is a string)
+        self.index.put_object(info)
+        if not place.place(path):
+            if not info.odd:
+                info = info._replace(odd=True)
+                self.index.put_object(info)
+            self._files.place_oddly(path, info.bucket, info.name)
         if rows:
             self.index.drop_others(info)
         if not info.odd and any(row.odd for row in rows):
-            self._odd_path(info.bucket, info.name).unlink(missing_ok=True)
+            self._files.remove_odd(info.bucket, info.name)
         return info
-
-    def _place_plainly(self, info: ObjectInfo, path: str, components: Sequence[str]) -> bool:
-        """Row and rename to the plain path; False if something that is there leaves no place for it."""
-        try:
-            with self._folders.opened([info.bucket, *components[:-1]], create=True) as folder:
-                self.index.put_object(info)
-                os.rename(path, components[-1], dst_dir_fd=folder)
-        except OSError as error:
-            if error.errno not in _NO_PLACE:
-                raise
-            return False
-        return True
 
     def update(
         self,
@@ -415,11 +397,11 @@ class ObjectStore:
     ) -> ObjectInfo:
         """Rename an object in one step. Raises StorageError: 400, 404 or 412."""
         names.checked_name(target)
-        with self.lock:
+        with self.lock, self._files.reach(bucket, target) as place:
             moving = self._existing(bucket, source, None)
             source_conditions.check(moving)
             rows = self.index.objects(bucket, target)
-            current = self._current(bucket, target, rows)
+            current = self._current(bucket, target, rows, place)
             conditions.check(current)
             if source == target:
                 raise errors.invalid("The source and destination object names must be different.")
@@ -430,19 +412,19 @@ class ObjectStore:
                 metageneration=1,
                 created_us=now,
                 updated_us=now,
-                odd=False,
+                odd=not place.is_possible,
                 known=True,
             )
-            moved = self._place(moved, str(self._path(moving)), rows)
+            moved = self._place(moved, self._files.path(moving), rows, place)
             self._remove(moving)
             return moved
 
     def _remove(self, info: ObjectInfo) -> None:
         """Remove the files of a name, the hidden one first, and then its rows."""
         if any(row.odd for row in self.index.objects(info.bucket, info.name)):
-            self._odd_path(info.bucket, info.name).unlink(missing_ok=True)
+            self._files.remove_odd(info.bucket, info.name)
         if not info.odd:
-            self._folders.remove_file([info.bucket, *info.name.split("/")])
+            self._files.remove_plain(info.bucket, info.name)
         self.index.drop_objects(info.bucket, info.name)
 
     def _existing(self, bucket: str, name: str, generation: int | None) -> ObjectInfo:
@@ -456,19 +438,6 @@ class ObjectStore:
         before = max(self._last_generation, current.generation if current is not None else 0)
         self._last_generation = max(now, before + 1)
         return self._last_generation
-
-    def _open(self, info: ObjectInfo) -> int:
-        if info.odd:
-            return os.open(self._odd_path(info.bucket, info.name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        return self._folders.open_file([info.bucket, *info.name.split("/")])
-
-    def _path(self, info: ObjectInfo) -> Path:
-        if info.odd:
-            return self._odd_path(info.bucket, info.name)
-        return self._root.joinpath(info.bucket, info.name)
-
-    def _odd_path(self, bucket: str, name: str) -> Path:
-        return self._odd / names.odd_file_name(bucket, name)
 
     def _odd_names(self, bucket: str, prefix: str, start: str) -> Iterator[str]:
         at = max(prefix, start)
@@ -484,11 +453,8 @@ class ObjectStore:
             at = batch[-1] + "\0"
 
 
-def _matching(rows: Rows, status: os.stat_result) -> ObjectInfo | None:
+def _matching(rows: Rows, identity: Identity) -> ObjectInfo | None:
     """The row of the file that is there."""
-    if not rows:
-        return None
-    identity: Identity = identity_of(status)
     for row in rows:
         if row.identity == identity:
             return row

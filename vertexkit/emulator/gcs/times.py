@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 
 def now_us() -> int:
@@ -14,13 +15,22 @@ def now_us() -> int:
 
 def rfc3339(moment_us: int) -> str:
     """``2026-01-31T12:00:00.123Z``."""
-    moment = datetime.fromtimestamp(moment_us / 1e6, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment_us // 1000 % 1000:03d}Z"
+    return f"{_to_the_second(moment_us // 1_000_000)}.{moment_us // 1000 % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _to_the_second(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def http_date(moment_us: int) -> str:
     """``Sat, 31 Jan 2026 12:00:00 GMT``."""
-    return formatdate(moment_us // 1_000_000, usegmt=True)
+    return _http_date(moment_us // 1_000_000)
+
+
+@lru_cache(maxsize=64)
+def _http_date(moment: int) -> str:
+    return formatdate(moment, usegmt=True)
 
 
 def parse_http_date(text: str) -> int | None:

@@ -18,9 +18,8 @@ from vertexkit.emulator.gcs.http import Request, Response, header_text, percent_
 from vertexkit.emulator.gcs.intake import take_in
 from vertexkit.emulator.gcs.json_objects import MAX_RESULTS, serve
 from vertexkit.emulator.gcs.listing import Page, Query, decode_token, encode_token
-from vertexkit.emulator.gcs.media import object_headers
+from vertexkit.emulator.gcs.media import version_headers
 from vertexkit.emulator.gcs.names import checked_name
-from vertexkit.emulator.gcs.records import ObjectInfo
 from vertexkit.emulator.gcs.store import Attributes, ObjectStore
 from vertexkit.emulator.gcs.times import rfc3339
 from vertexkit.emulator.gcs.xml import Node, xml_response
@@ -113,7 +112,7 @@ class XmlObjects:
             info = self._store.write(
                 bucket, name, data, attributes=attributes, conditions=conditions, announced=announced
             )
-            return Response(200, put_headers(info))
+            return Response(200, version_headers(info))
         self._store.bucket(bucket)
         staged = self._store.stage()
         try:
@@ -123,7 +122,7 @@ class XmlObjects:
             )
         finally:
             staged.discard()
-        return Response(200, put_headers(info))
+        return Response(200, version_headers(info))
 
     async def _copy(self, request: Request, bucket: str, name: str) -> Response:
         source = request.headers[b"x-goog-copy-source"].removeprefix(b"/")
@@ -143,7 +142,7 @@ class XmlObjects:
         made = xml_response(
             ("CopyObjectResult", [("LastModified", rfc3339(info.updated_us)), ("ETag", http_etag(info))])
         )
-        made.headers += put_headers(info)
+        made.headers += version_headers(info)
         return made
 
     async def delete(self, request: Request, bucket: str, name: str) -> Response:
@@ -192,11 +191,6 @@ def announced_by(request: Request) -> Announced:
     if md5 is None and hashes is None:
         return NOTHING_ANNOUNCED
     return Announced(md5=None if md5 is None else md5.decode("latin-1")).also(parse_goog_hash(hashes or ""))
-
-
-def put_headers(info: ObjectInfo) -> list[tuple[bytes, bytes]]:
-    """The headers that tell of an object just made."""
-    return [header for header in object_headers(info) if not header[0].startswith((_META, b"c"))]
 
 
 def _refuse(request: Request) -> None:

@@ -21,12 +21,13 @@ from vertexkit.emulator.gcs.checksums import Announced, combine_crc32c, decode_c
 from vertexkit.emulator.gcs.conditions import from_headers, http_etag, integer
 from vertexkit.emulator.gcs.http import Request, Response
 from vertexkit.emulator.gcs.intake import take_in
+from vertexkit.emulator.gcs.media import version_headers
 from vertexkit.emulator.gcs.names import checked_name
 from vertexkit.emulator.gcs.records import ObjectInfo
 from vertexkit.emulator.gcs.store import Attributes, ObjectStore
 from vertexkit.emulator.gcs.times import rfc3339
 from vertexkit.emulator.gcs.xml import Node, xml_response
-from vertexkit.emulator.gcs.xml_objects import announced_by, attributes_of, put_headers
+from vertexkit.emulator.gcs.xml_objects import announced_by, attributes_of
 
 _KIND = "multipart"
 _MAX_PARTS = 10_000
@@ -93,6 +94,7 @@ class XmlUploads:
                 self._upload(request, bucket, name)  # it may have ended while the part arrived
                 replaced = [old for old in self._parts(upload_id) if old.number == number]
                 os.rename(staged.path, self._folder / file)  # noqa: PTH104 (path is a string)
+                staged.is_placed = True
                 self._store.index.put_part(part)
         finally:
             staged.discard()
@@ -118,7 +120,7 @@ class XmlUploads:
                 ],
             )
         )
-        answer.headers += put_headers(info)
+        answer.headers += version_headers(info)
         return answer
 
     def _assembled(
