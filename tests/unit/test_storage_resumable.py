@@ -253,6 +253,37 @@ def test_a_session_that_the_service_has_forgotten_is_begun_anew(
     assert service.received == len(DATA)
 
 
+def test_a_session_that_can_no_longer_succeed_is_begun_anew_and_remembered(
+    api: ObjectsApi, service: Service, path: Path, folder: Path
+) -> None:
+    interrupted(api, path, folder, service, at=3 * MIB)
+    service.status_of_status = [400]
+    interrupted(api, path, folder, service, at=2 * MIB)
+    upload(api, path, folder)
+    assert len(service.sessions) == 2
+    assert service.received == len(DATA) - 2 * MIB
+
+
+def test_a_new_session_that_is_refused_is_an_error_and_not_remembered(
+    api: ObjectsApi, service: Service, path: Path, folder: Path
+) -> None:
+    service.breaks_at = [MIB]
+    service.status_of_status = [412]
+    with pytest.raises(errors.FailedPrecondition):
+        upload(api, path, folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_service_that_forgets_every_session_is_given_up(
+    api: ObjectsApi, service: Service, path: Path, folder: Path
+) -> None:
+    service.breaks_at = [MIB] * 10
+    service.status_of_status = [410] * 10
+    with pytest.raises(errors.Unavailable, match="forgets"):
+        upload(api, path, folder)
+    assert len(service.sessions) == 3
+
+
 @pytest.mark.parametrize("change", ["content", "service", "week", "damage"])
 def test_what_is_remembered_of_something_else_is_not_gone_on_from(
     api: ObjectsApi, service: Service, path: Path, folder: Path, change: str

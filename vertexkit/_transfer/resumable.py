@@ -18,14 +18,15 @@ from typing import BinaryIO
 from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
 from vertexkit._transfer.jobs import attempted
 from vertexkit._transfer.objects_api import ObjectsApi, decoded, info
-from vertexkit._transfer.patience import Patience
-from vertexkit._transfer.upload_sessions import UploadSessions
+from vertexkit._transfer.patience import Patience, is_passing
+from vertexkit._transfer.upload_sessions import Session, UploadSessions
 from vertexkit._transfer.values import ObjectInfo
-from vertexkit.errors import ChecksumMismatch, NotFound
+from vertexkit.errors import ChecksumMismatch, ServiceError, Unavailable
 
 _BLOCK = 1024 * 1024
 _RESUME = 308
 _GONE = (404, 410)
+_SESSIONS = 3
 _RANGE = re.compile(r"bytes=0-(\d+)")
 
 
@@ -42,6 +43,10 @@ class _LocalFailure(Exception):
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+class _SessionGone(Exception):
+    """The service has forgotten the session, or never knew it."""
 
 
 class ResumableUpload:
@@ -83,37 +88,41 @@ class ResumableUpload:
         with self._path.open("rb", buffering=0) as file:
             content = _Content(file, self._patience.check, self._tell)
             with sessions.open(self._api.uri(self._name), self._path, os.fstat(file.fileno())) as session:
-                stored = None
-                if session.url is not None:
-                    stored = self._go_on(session.url, content)
-                if stored is None:
-                    session.remember(attempted(lambda: self._start(content), self._patience))
-                    assert session.url is not None
-                    stored = self._go_on(session.url, content, offset=0)
-                session.forget()
-        if stored is None:
-            raise NotFound(
-                "the upload session ended before the file had arrived", resource=self._api.uri(self._name)
-            )
+                stored = self._stored(session, content)
         self._verify(stored, content)
         return stored
 
-    def _start(self, content: _Content) -> str:
-        return self._api.start_resumable(
-            self._name, content.size, self._content_type, overwrite=self._overwrite
+    def _stored(self, session: Session, content: _Content) -> ObjectInfo:
+        """Go on with the session while it lasts, then with new ones, until the service has the file."""
+        for _ in range(_SESSIONS):
+            is_new = session.url is None
+            if is_new:
+                session.remember(attempted(lambda: self._start(content), self._patience))
+            try:
+                stored = self._sent(session, content)
+            except _SessionGone:
+                session.forget()
+            except ServiceError as error:
+                if is_passing(error):
+                    raise
+                session.forget()
+                # What an earlier process has begun may be what is wrong.
+                if is_new:
+                    raise
+            else:
+                session.forget()
+                return stored
+        raise Unavailable(
+            "the service forgets its upload sessions before the file has arrived",
+            resource=self._api.uri(self._name),
         )
 
-    def _go_on(self, url: str, content: _Content, *, offset: int | None = None) -> ObjectInfo | None:
-        """Send what is missing, as often as it takes; None if the service knows no such session.
+    def _sent(self, session: Session, content: _Content) -> ObjectInfo:
+        """Send what is missing, as often as it takes."""
+        assert session.url is not None
+        url, position = session.url, session.position
 
-        Args:
-            url: The session's URL.
-            content: The file.
-            offset: How much the service has; None for asking it.
-        """
-        position = offset
-
-        def attempt() -> ObjectInfo | None:
+        def attempt() -> ObjectInfo:
             nonlocal position
             # After a failure, only the service knows how much has arrived.
             known, position = position, None
@@ -121,7 +130,13 @@ class ResumableUpload:
 
         return attempted(attempt, self._patience)
 
-    def _send(self, url: str, content: _Content, position: int | None) -> ObjectInfo | None:
+    def _start(self, content: _Content) -> str:
+        return self._api.start_resumable(
+            self._name, content.size, self._content_type, overwrite=self._overwrite
+        )
+
+    def _send(self, url: str, content: _Content, position: int | None) -> ObjectInfo:
+        """Send from ``position`` on; None for asking the service first."""
         while True:
             span, body = f"bytes */{content.size}", None
             if position is not None:
@@ -139,13 +154,14 @@ class ResumableUpload:
             except _LocalFailure as failure:
                 raise failure.error from None
             if reply.status_code in _GONE:
-                return None
+                raise _SessionGone
             if reply.status_code != _RESUME:
                 return info(self._api.bucket, decoded(reply, self._api.uri(self._name)))
             held = _RANGE.fullmatch(reply.headers.get("Range", ""))
             arrived = 0 if held is None else int(held[1]) + 1
-            if position is None or arrived > position:
-                self._patience.renew()
+            if position is not None and arrived <= position:
+                raise Unavailable("the service kept nothing of what was sent", resource=self._name)
+            self._patience.renew()
             position = arrived
 
     def _verify(self, stored: ObjectInfo, content: _Content) -> None:

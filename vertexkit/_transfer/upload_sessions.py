@@ -22,24 +22,27 @@ _KEPT_SECONDS = 7 * 24 * 3600
 class Session:
     """The session of one upload; its URL survives this process if there is a file to keep it in."""
 
-    def __init__(self, file: Path | None, descriptor: int | None, url: str | None) -> None:
+    def __init__(self, descriptor: int | None, url: str | None) -> None:
         self.url = url
-        self._file = file
+        self.position: int | None = None
+        """How much the service has of it; None if only the service knows."""
         self._descriptor = descriptor
 
     def remember(self, url: str) -> None:
         """Keep the URL of a new session."""
-        self.url = url
+        self.url, self.position = url, 0
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
                 os.pwrite(self._descriptor, json.dumps({"url": url, "started": time.time()}).encode(), 0)
 
     def forget(self) -> None:
-        """The upload has ended."""
-        if self._file is not None:
+        """The upload has ended, or cannot."""
+        self.url = None
+        if self._descriptor is not None:
+            # What is empty when it is closed is deleted; until then it stays, and locked.
             with contextlib.suppress(OSError):
-                self._file.unlink(missing_ok=True)
+                os.ftruncate(self._descriptor, 0)
 
 
 class UploadSessions:
@@ -79,13 +82,13 @@ class UploadSessions:
         descriptor = self._lock(file)
         try:
             if descriptor is None:
-                yield Session(None, None, None)
+                yield Session(None, None)
             else:
-                yield Session(file, descriptor, _read_url(descriptor))
+                yield Session(descriptor, _read_url(descriptor))
         finally:
             if descriptor is not None:
                 if os.fstat(descriptor).st_size == 0:
-                    # Nothing was begun.
+                    # Nothing was begun, or all is done.
                     file.unlink(missing_ok=True)
                 os.close(descriptor)
 
