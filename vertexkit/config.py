@@ -83,7 +83,7 @@ class Settings:
             return self.sources["emulator"]
         if self.project is not None:
             return self.sources["project"]
-        return "nothing named a project"
+        return "default, for no project is named"
 
 
 def resolve(

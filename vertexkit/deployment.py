@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.lookup import timestamp
-from vertexkit._core.operations import Operation
+from vertexkit._core.operations import Operation, intervals
 from vertexkit.errors import (
+    AlreadyExists,
+    Conflict,
     DeadlineExceeded,
     DeployFailed,
     NotFound,
@@ -41,7 +45,7 @@ _log = logging.getLogger("vertexkit")
 
 _UNDEPLOY_SECONDS = 900.0
 _RESIZE_SECONDS = 1800.0
-_CANCEL_SECONDS = 120.0
+_LOST_SECONDS = 3600.0
 # In a split, "0" stands for the model that the same request deploys.
 _NEW = "0"
 _LOG_FOLLOWS = "Last lines of the model server:"
@@ -131,18 +135,39 @@ class Deploying:
         Raises:
             VertexkitError: The service refused it, or could not be reached.
         """
-        clients, plan = self._context.clients, self._plan
-        future: Any = clients.call(
-            clients.endpoints.deploy_model,
-            _request(plan, self.id),
-            resource=plan.endpoint,
-            # The service answers a second request for the same id with an error.
-            retry=False,
-        )
         self.operation = Operation(
-            clients, future.operation, resource=plan.endpoint, finish=self._finished, failed=self._failed
+            self._context.clients,
+            self._sent(),
+            resource=self._plan.endpoint,
+            finish=self._finished,
+            failed=self._failed,
         )
         return self.operation
+
+    def _sent(self) -> Any:
+        """Send the request until the service has it, and knows that it has it.
+
+        Sent again under the same id, it cannot make two: while the first is on its way, the service
+        refuses the second, and says that there is one once that is up. Either means that the answer to
+        the first was lost, and its operation's name with it.
+        """
+        from google.longrunning.operations_pb2 import Operation as Proto
+
+        clients, endpoint = self._context.clients, self._plan.endpoint
+        request = _request(self._plan, self.id)
+        deadline = time.monotonic() + _LOST_SECONDS
+        for interval in intervals():
+            try:
+                future: Any = clients.call(clients.endpoints.deploy_model, request, resource=endpoint)
+            except AlreadyExists:
+                return Proto(name=f"{endpoint}/operations/lost", done=True)
+            except Conflict:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(interval)
+            else:
+                return future.operation
+        raise AssertionError("intervals() never ends")
 
     def abandon(self, cause: BaseException) -> None:
         """Stop it, and take off what it has made, because of ``cause``, which goes on afterwards.
@@ -157,9 +182,8 @@ class Deploying:
             f"{self._plan.endpoint}: undeploy it."
         )
         try:
-            if self.operation is not None and not self.operation.done:
-                self.operation.cancel()
-                self.operation.wait(_CANCEL_SECONDS)
+            if self.operation is not None:
+                self.operation.stop()
             taken_off = self._take_off()
         except VertexkitError as error:
             cause.add_note(f"{left} (Undoing it failed: {error})")
@@ -222,15 +246,11 @@ def undeploy(
     """
     from google.cloud.aiplatform_v1 import types
 
-    clients = context.clients
     request = types.UndeployModelRequest(
         endpoint=endpoint, deployed_model_id=deployed_model_id, traffic_split=dict(split or {})
     )
-    try:
-        future: Any = clients.call(clients.endpoints.undeploy_model, request, resource=endpoint)
-    except NotFound:
-        return
-    Operation(clients, future.operation, resource=endpoint, finish=lambda _: None).result(_UNDEPLOY_SECONDS)
+    with suppress(NotFound):
+        _done(context, context.clients.endpoints.undeploy_model, request, endpoint, _UNDEPLOY_SECONDS)
 
 
 def resize(context: Context, endpoint: str, deployed: DeployedModel, replicas: tuple[int, int]) -> None:
@@ -249,11 +269,30 @@ def resize(context: Context, endpoint: str, deployed: DeployedModel, replicas: t
             paths=["dedicated_resources.min_replica_count", "dedicated_resources.max_replica_count"]
         ),
     )
-    clients = context.clients
-    future: Any = clients.call(clients.endpoints.mutate_deployed_model, request, resource=endpoint)
-    operation = Operation(clients, future.operation, resource=endpoint, finish=lambda _: None)
     with status(f"Resizing {deployed.display_name}", context.progress):
-        operation.result(_RESIZE_SECONDS)
+        _done(context, context.clients.endpoints.mutate_deployed_model, request, endpoint, _RESIZE_SECONDS)
+
+
+def _done(
+    context: Context, method: Callable[..., Any], request: object, endpoint: str, seconds: float
+) -> None:
+    """Send a request, and wait until its work is done; again, should other work be in its way.
+
+    The other work may be our own: that of the same request, whose answer was lost.
+    """
+    deadline = time.monotonic() + seconds
+    for interval in intervals():
+        try:
+            future = context.clients.call(method, request, resource=endpoint)
+            operation: Operation[None] = Operation(
+                context.clients, future.operation, resource=endpoint, finish=lambda _: None
+            )
+            operation.result(max(deadline - time.monotonic(), 0.0))
+            return
+        except Conflict:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(interval)
 
 
 def _request(plan: Plan, new: str) -> DeployModelRequest:

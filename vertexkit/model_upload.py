@@ -15,7 +15,7 @@ from vertexkit._core.lookup import parent
 from vertexkit._core.operations import Operation
 from vertexkit.cleanup import Order, noting
 from vertexkit.errors import AlreadyExists
-from vertexkit.model import Model
+from vertexkit.model import Model, ModelVersion
 from vertexkit.progress import status
 from vertexkit.staging import Artifact, Staged, stage
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Upload", "upload"]
 
 _SECONDS = 1800.0
-_CANCEL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def upload(context: Context, artifact: Artifact, wanted: Upload) -> Model:
     new_id = f"m{secrets.token_hex(9)}"
     operation: Operation[Model] | None = None
     clients = context.clients
-    before = _default_version(context, wanted)
+    before = _versions(context, wanted.parent)
     try:
         with status(f"Uploading {wanted.name}: {staged.signature or staged.uri}", context.progress):
             future: Any = clients.call(
@@ -75,14 +74,14 @@ def upload(context: Context, artifact: Artifact, wanted: Upload) -> Model:
         # The id is ours alone: an earlier attempt got through, and its answer did not.
         model = _read(context, f"{parent(context)}/models/{new_id}")
     except BaseException as error:  # Ctrl-C too
-        noting(error, lambda: _undo(context, staged, new_id, operation, before))
+        if operation is not None:
+            noting(error, operation.stop)
+        noting(error, lambda: _undo(context, staged, wanted, new_id, before))
         raise
     if wanted.parent is None:
         context.created.add(model.resource_name, model.delete, order=Order.MODELS)
     elif wanted.parent not in context.created.names:  # else it goes with its model
-        context.created.add(
-            model.versioned_name, partial(_delete_version, context, model, before), order=Order.MODELS
-        )
+        context.created.add(model.versioned_name, partial(_delete_version, model, before), order=Order.MODELS)
     return model
 
 
@@ -122,28 +121,29 @@ def _read(context: Context, name: str) -> Model:
     return Model(context, context.clients.http_json("GET", name, resource=name))
 
 
-def _default_version(context: Context, wanted: Upload) -> str | None:
-    """The default version of the model that gets another one; None for a new model."""
-    return None if wanted.parent is None else _read(context, wanted.parent).version_id
+def _versions(context: Context, name: str | None) -> list[ModelVersion]:
+    """The versions that a model has; none of a model that is still to be made."""
+    return [] if name is None else Model(context, {"name": name}).versions()
 
 
-def _delete_version(context: Context, model: Model, before: str | None) -> None:
+def _delete_version(version: Model | ModelVersion, before: list[ModelVersion]) -> None:
     """Delete a version, giving the name ``default`` back first, without which it cannot be deleted."""
-    version = model.version(model.version_id)
-    if "default" in version.version_aliases and before is not None:
-        model.version(before).set_default()
-    version.delete()
+    model = Model(version._context, version._data)
+    mine = model.version(version.version_id)
+    if "default" in mine.version_aliases:
+        for other in before:
+            if "default" in other.version_aliases:
+                other.set_default()
+    mine.delete()
 
 
-def _undo(
-    context: Context, staged: Staged, new_id: str, operation: Operation[Model] | None, before: str | None
-) -> None:
-    if operation is not None and not operation.done:
-        operation.cancel()
-        operation.wait(_CANCEL_SECONDS)
-    if before is None:
+def _undo(context: Context, staged: Staged, wanted: Upload, new_id: str, before: list[ModelVersion]) -> None:
+    if wanted.parent is None:
         Model(context, {"name": f"{parent(context)}/models/{new_id}"}).delete()
-    elif operation is not None and operation.state == "SUCCEEDED":
-        _delete_version(context, operation.result(), before)
+    else:
+        # Whether it was made is seen by looking: the answer may have been lost.
+        for version in _versions(context, wanted.parent):
+            if version not in before and version.artifact_uri == staged.uri:
+                _delete_version(version, before)
     staged.undo()
     context.created.forget(staged.uri)

@@ -279,7 +279,7 @@ class Session:
     def __repr__(self) -> str:
         return (
             f"<Session {self.id}: {_place(self.target)}, project={self.project!r}, "
-            f"location={self.location!r}, because of {self.target.chosen_by}>"
+            f"location={self.location!r}, chosen by {self.target.chosen_by}>"
         )
 
 
@@ -346,7 +346,7 @@ def _announce(target: Target) -> None:
     """Say which target was chosen: in the log, and where somebody is watching."""
     line = (
         f"vertexkit: {_place(target)}, project {target.project}, {target.location} "
-        f"(because of {target.chosen_by})"
+        f"(chosen by {target.chosen_by})"
     )
     _log.info(line)
     if sys.stderr is not None and sys.stderr.isatty():

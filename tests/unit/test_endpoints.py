@@ -13,7 +13,7 @@ from google.api_core import exceptions as api
 from google.cloud import aiplatform_v1 as v1
 
 from vertexkit import errors
-from vertexkit._core import operations
+from vertexkit._core import operations, rpc
 from vertexkit.deployment import DeployedModel
 from vertexkit.endpoint import Endpoint
 from vertexkit.endpoints import Endpoints
@@ -435,9 +435,30 @@ class TestDeploying:
             endpoint.deploy(_model(doubles), timeout=0)
         assert data["deployedModels"] == []
 
-    def test_a_broken_connection_is_not_tried_twice_and_what_came_up_is_taken_off(
-        self, doubles: Doubles
+    def test_an_answer_lost_on_the_way_neither_fails_nor_deploys_twice(self, doubles: Doubles) -> None:
+        data = _data()
+        endpoint = _endpoint(doubles, data)
+        # The first request is taken and its answer lost; the model comes up while the second is refused.
+        answers = in_turn(
+            api.ServiceUnavailable("reset"), api.Aborted("in progress"), api.AlreadyExists("up")
+        )
+
+        def deploy(*, request: v1.DeployModelRequest, **_: Any) -> Any:
+            if not data["deployedModels"]:
+                data["deployedModels"] = [_deployed(request.deployed_model.id)]
+            return answers()
+
+        doubles.endpoints.deploy_model.side_effect = deploy
+        deployed = endpoint.deploy(_model(doubles))
+        requests = doubles.sent("endpoints", "deploy_model")
+        assert {request.deployed_model.id for request in requests} == {deployed.id}
+        assert len(requests) == 3
+        assert doubles.endpoints.undeploy_model.call_count == 0
+
+    def test_a_connection_that_stays_broken_ends_in_an_error_and_what_came_up_is_taken_off(
+        self, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(rpc, "_DEADLINE", 0.0)
         data = _data()
         endpoint = _endpoint(doubles, data)
 
@@ -447,10 +468,13 @@ class TestDeploying:
         _deploys(doubles, data, broken)
         with pytest.raises(errors.Unavailable):
             endpoint.deploy(_model(doubles))
-        assert doubles.endpoints.deploy_model.call_count == 1
+        assert doubles.endpoints.undeploy_model.call_count == 1
         assert data["deployedModels"] == []
 
-    def test_a_broken_connection_that_left_no_trace_is_warned_of(self, doubles: Doubles) -> None:
+    def test_a_broken_connection_that_left_no_trace_is_warned_of(
+        self, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rpc, "_DEADLINE", 0.0)
         endpoint = _endpoint(doubles, _data())
         doubles.endpoints.deploy_model.side_effect = api.ServiceUnavailable("connection reset by peer")
         with pytest.raises(errors.Unavailable) as raised:
@@ -648,6 +672,16 @@ class TestUndeploying:
         with pytest.raises(ZeroDivisionError) as raised, endpoint:
             raise ZeroDivisionError
         assert "Cleaning up failed too" in raised.value.__notes__[0]
+
+
+def test_undeploying_waits_for_other_work_on_the_same_model(doubles: Doubles) -> None:
+    data = _data({"1": 100}, _deployed("1"))
+    endpoint = _endpoint(doubles, data)
+    doubles.endpoints.undeploy_model.side_effect = in_turn(
+        api.Aborted("in progress"), failed(10, "in progress"), api.NotFound("it is gone")
+    )
+    endpoint.undeploy("1")
+    assert doubles.endpoints.undeploy_model.call_count == 3
 
 
 def test_resizing_changes_the_replicas_only(doubles: Doubles) -> None:

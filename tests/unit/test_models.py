@@ -278,14 +278,25 @@ class TestUploading:
         assert len(set(ids)) == 1
 
     def test_a_version_is_not_sent_twice_since_that_would_make_two(
-        self, doubles: Doubles, models: Models, artifact: Path
+        self, doubles: Doubles, models: Models, storage: Storage, artifact: Path
     ) -> None:
-        doubles.rest.answers[NAME] = _data()
-        doubles.models.upload_model.side_effect = api.ServiceUnavailable("connection reset")
+        versions = [_data("1")]
+        doubles.rest.answers[f"{NAME}:listVersions"] = lambda: {"models": versions}
+        doubles.rest.answers[f"{NAME}@1"] = doubles.rest.answers[f"{NAME}@2"] = _data("2")
+
+        def upload(*, request: v1.UploadModelRequest, **_: Any) -> Any:
+            # Carried out, and the answer lost.
+            versions.append(_data("2", artifactUri=request.model.artifact_uri))
+            raise api.ServiceUnavailable("connection reset")
+
+        doubles.models.upload_model.side_effect = upload
+        doubles.models.delete_model_version.return_value = done()
         with pytest.raises(errors.Unavailable):
             models.upload("mnist", artifact, parent=Model(doubles.context, _data()))
         assert doubles.models.upload_model.call_count == 1
         assert doubles.models.delete_model.call_count == 0
+        assert doubles.sent("models", "delete_model_version") == [{"name": f"{NAME}@2"}]
+        assert storage.objects["my-bucket"] == {}
 
     @pytest.mark.parametrize(
         "arguments",
@@ -341,7 +352,7 @@ class TestVersions:
     def test_another_version_is_made_of_the_model_and_becomes_the_default(
         self, doubles: Doubles, models: Models, artifact: Path
     ) -> None:
-        doubles.rest.answers[NAME] = _data()
+        doubles.rest.answers[f"{NAME}:listVersions"] = {"models": [_data()]}
         _accepts(doubles, "2")
         version = Model(doubles.context, _data()).upload_version(artifact, version_aliases=["candidate"])
         assert version == ModelVersion(doubles.context, _data("2"))
@@ -352,7 +363,7 @@ class TestVersions:
         assert request.model.container_spec.image_uri == IMAGE
 
     def test_it_may_leave_the_default_alone(self, doubles: Doubles, models: Models, artifact: Path) -> None:
-        doubles.rest.answers[NAME] = _data()
+        doubles.rest.answers[f"{NAME}:listVersions"] = {"models": [_data()]}
         _accepts(doubles, "2")
         Model(doubles.context, _data()).upload_version(artifact, default=False)
         [request] = doubles.sent("models", "upload_model")
@@ -363,7 +374,7 @@ class TestVersions:
     ) -> None:
         _accepts(doubles, "2")
         doubles.rest.answers[f"{PARENT}/models"] = {"models": [_data()]}
-        doubles.rest.answers[NAME] = _data()
+        doubles.rest.answers[f"{NAME}:listVersions"] = {"models": [_data()]}
         models.upload("mnist", artifact, new_version=True)
         doubles.rest.answers[f"{PARENT}/models"] = {}
         models.upload("mnist", artifact, new_version=True)
@@ -374,7 +385,8 @@ class TestVersions:
     def test_cleaning_up_a_version_gives_the_default_back(
         self, doubles: Doubles, models: Models, artifact: Path
     ) -> None:
-        doubles.rest.answers[NAME] = doubles.rest.answers[f"{NAME}@1"] = _data("1")
+        doubles.rest.answers[f"{NAME}:listVersions"] = {"models": [_data()]}
+        doubles.rest.answers[f"{NAME}@1"] = _data("1")
         _accepts(doubles, "2")
         doubles.models.delete_model_version.return_value = done()
         Model(doubles.context, _data()).upload_version(artifact)

@@ -29,6 +29,7 @@ _LONGEST_INTERVAL = 5.0
 _GROWTH = 1.4
 # Twenty minutes of deploying shall not be given up for a minute without a network.
 _POLL_DEADLINE = 300.0
+_STOP_SECONDS = 120.0
 _CANCELLED = 1
 
 
@@ -140,6 +141,16 @@ class Operation(Generic[T_co]):
             self._clients.call(
                 self._clients.endpoints.cancel_operation, {"name": self.name}, resource=self.name
             )
+
+    def stop(self) -> None:
+        """Cancel it, and wait until it is over, which is at once if it is over already.
+
+        Raises:
+            DeadlineExceeded: It goes on, after two minutes.
+        """
+        if not self.done:
+            self.cancel()
+            self.wait(_STOP_SECONDS)
 
     def _settled(self) -> tuple[T_co] | VertexkitError:
         if not self._proto.HasField("error"):
