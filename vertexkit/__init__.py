@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     from vertexkit.cleanup import CleanupReport
     from vertexkit.endpoints import DeployedModel, Endpoint
     from vertexkit.models import Model, ModelVersion
-    from vertexkit.prediction import PredictResponse
+    from vertexkit.prediction import PredictResponse, RawPrediction
+    from vertexkit.preflight import PreflightWarning
     from vertexkit.session import Session, connect
-    from vertexkit.storage import Bucket
+    from vertexkit.storage import Bucket, DownloadReport, ObjectInfo, UploadReport
     from vertexkit.traffic import TrafficSplit
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "DeadlineExceeded",
     "DeployFailed",
     "DeployedModel",
+    "DownloadReport",
     "EmulatorFailed",
     "Endpoint",
     "FailedPrecondition",
@@ -78,12 +80,15 @@ __all__ = [
     "Model",
     "ModelVersion",
     "NotFound",
+    "ObjectInfo",
     "Operation",
     "PermissionDenied",
     "PredictResponse",
     "PredictionFailed",
     "PreflightFailed",
+    "PreflightWarning",
     "QuotaExceeded",
+    "RawPrediction",
     "ServiceError",
     "Session",
     "Signature",
@@ -93,6 +98,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "UploadReport",
     "VertexkitError",
     "__version__",
     "connect",
@@ -105,6 +111,9 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "Bucket": "vertexkit.storage",
+        "DownloadReport": "vertexkit.storage",
+        "ObjectInfo": "vertexkit.storage",
+        "UploadReport": "vertexkit.storage",
         "CleanupReport": "vertexkit.cleanup",
         "DeployedModel": "vertexkit.endpoints",
         "Endpoint": "vertexkit.endpoints",
@@ -112,6 +121,8 @@ __getattr__, __dir__ = lazily(
         "ModelVersion": "vertexkit.models",
         "Operation": "vertexkit._core.operations",
         "PredictResponse": "vertexkit.prediction",
+        "PreflightWarning": "vertexkit.preflight",
+        "RawPrediction": "vertexkit.prediction",
         "Session": "vertexkit.session",
         "TrafficSplit": "vertexkit.traffic",
         "connect": "vertexkit.session",

@@ -55,17 +55,20 @@ class DeployedSignatures:
         with self._lock:
             if self._with_traffic is None or fresh:
                 self._refresh(time.monotonic() + timeout)
-            assert self._with_traffic is not None
-            return {key: self._known[key] for key in self._with_traffic}
+            return {key: self._known[key] for key in self._with_traffic or ()}
 
     def _refresh(self, deadline: float) -> None:
-        endpoint = self._get(self._endpoint, deadline) or {}
+        endpoint = self._get(self._endpoint, deadline)
+        if endpoint is None:
+            self._with_traffic = ()
+            return
         split = endpoint.get("trafficSplit", {})
         asked = [deployed for deployed in endpoint.get("deployedModels", []) if split.get(deployed["id"])]
         for deployed in asked:
             if deployed["id"] not in self._known:
                 self._known[deployed["id"]] = self._signature(deployed, deadline)
-        self._with_traffic = tuple(deployed["id"] for deployed in asked)
+        # An endpoint without traffic is asked again: the next thing to happen to it is a deployment.
+        self._with_traffic = tuple(deployed["id"] for deployed in asked) or None
 
     def _signature(self, deployed: Mapping[str, Any], deadline: float) -> Signature | None:
         name = str(deployed.get("model", ""))

@@ -20,6 +20,7 @@ from vertexkit._core.retry import may_try_again, retrying
 from vertexkit.errors import (
     BadRequest,
     DeadlineExceeded,
+    FailedPrecondition,
     InvalidArgument,
     PredictionFailed,
     VertexkitError,
@@ -123,6 +124,8 @@ class RawPrediction:
     """``X-Vertex-AI-Deployed-Model-Id``; empty if the service did not say."""
     model: str
     """``X-Vertex-AI-Model``; empty if the service did not say."""
+    model_version_id: str
+    """``X-Vertex-AI-Model-Version-Id``; empty if the service did not say."""
 
     def json(self) -> Any:
         """The body, read as JSON.
@@ -342,6 +345,7 @@ class Predictor:
             headers=dict(reply.headers),
             deployed_model_id=reply.headers.get("X-Vertex-AI-Deployed-Model-Id", ""),
             model=reply.headers.get("X-Vertex-AI-Model", ""),
+            model_version_id=reply.headers.get("X-Vertex-AI-Model-Version-Id", ""),
         )
 
     def _encode(
@@ -405,6 +409,12 @@ class Predictor:
                 f"the model refused the request{which}: {error.service_message}",
                 resource=self._resource,
                 instances=instances,
+            ) from error
+        except FailedPrecondition as error:
+            raise FailedPrecondition(
+                error.service_message,
+                resource=self._resource,
+                remedy="deploy() a model to the endpoint, or give one some traffic with promote()",
             ) from error
 
     def _decode(

@@ -76,8 +76,8 @@ def test_nothing_said_starts_a_local_one_for_the_session_and_stops_it(started: l
         assert session.location == "us-central1"
         assert session.target.rest_url == "http://127.0.0.1:2"
         assert session.target.anonymous
-        assert session.target.chosen_by == "nothing named a project"
-        assert "nothing named a project" in repr(session)
+        assert session.target.chosen_by == "default, for no project is named"
+        assert "default, for no project is named" in repr(session)
     [process] = started
     assert process.stop.call_count == 1
     session.close()

@@ -24,6 +24,7 @@ from vertexkit.deployed_signatures import DeployedSignatures
 from vertexkit.errors import (
     BadRequest,
     DeadlineExceeded,
+    FailedPrecondition,
     InternalError,
     InvalidArgument,
     NotFound,
@@ -251,7 +252,8 @@ def test_the_response_tells_which_model_answered_each_instance() -> None:
 
 def test_a_service_that_never_recovers_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VERTEXKIT_NO_BACKOFF")
-    with pytest.raises(Unavailable, match="down"):
+    # Whichever comes first: the last attempt's own failure, or the deadline while it waits for the next.
+    with pytest.raises((Unavailable, DeadlineExceeded)):
         predictor(Model(lambda instances, attempt: Unavailable("down"))).predict(ROWS, timeout=0.5)
 
 
@@ -402,6 +404,24 @@ def test_a_model_deployed_since_by_somebody_else_takes_what_the_old_one_did_not(
         asked.predict([[1, 2]])
 
 
+def test_instances_are_checked_against_what_was_deployed_after_a_prediction_was_tried() -> None:
+    service = Service({}, {})
+    model = Model()
+    asked = predictor(model, signatures=service.source())
+    asked.predict([[1]])
+    service.models["1"] = model_of("uint8", 2)
+    service.traffic = {"1": 100}
+    with pytest.raises(InvalidArgument, match=r"x: uint8\[\?, 2\]"):
+        asked.predict(np.zeros((1, 5), np.uint8))
+    assert len(model.attempts) == 1
+
+
+def test_predicting_where_nothing_is_deployed_says_what_would_do() -> None:
+    refusing = Model(lambda instances, attempt: FailedPrecondition("doesn't have traffic_split"))
+    with pytest.raises(FailedPrecondition, match=r"traffic_split[\s\S]*deploy\(\) a model"):
+        predictor(refusing).predict([[1]])
+
+
 def test_an_answer_of_a_model_deployed_since_is_read_by_its_own_signature() -> None:
     service = Service({"1": 100}, {"1": model_of("float32", 1)})
     model = Model()
@@ -437,6 +457,7 @@ def test_a_raw_body_goes_and_comes_as_it_is() -> None:
             "Content-Type": "application/x",
             "X-Vertex-AI-Deployed-Model-Id": "5",
             "X-Vertex-AI-Model": "projects/1/locations/us-central1/models/9",
+            "X-Vertex-AI-Model-Version-Id": "2",
         }
         return Answer(body, answered)
 
@@ -446,6 +467,7 @@ def test_a_raw_body_goes_and_comes_as_it_is() -> None:
     assert raw.content_type == "application/x"
     assert raw.deployed_model_id == "5"
     assert raw.model.endswith("/models/9")
+    assert raw.model_version_id == "2"
     assert sent["url"] == f"{URL}:rawPredict"
     assert sent["headers"] == {"X-Mine": "1", "Content-Type": "application/x"}
     assert asked.raw_predict({"inputs": np.array([1, 2])}).json() == {"inputs": [1, 2]}
