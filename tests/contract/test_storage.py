@@ -198,9 +198,9 @@ def test_a_file_that_vanishes_after_it_was_found_is_named(
 
     real = upload.look_up
 
-    def look_up(*arguments: Any) -> Any:
+    def look_up(*arguments: Any, **options: Any) -> Any:
         (folder / "goes").unlink(missing_ok=True)
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(upload, "look_up", look_up)
     with pytest.raises(errors.TransferFailed, match="No such file") as caught:

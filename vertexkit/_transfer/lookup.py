@@ -11,7 +11,9 @@ _OTHERS = 1000
 """So many objects that nobody asked for are read on the way; beyond, asking for each name is cheaper."""
 
 
-def look_up(api: ObjectsApi, names: Sequence[str], prefix: str) -> dict[str, ObjectInfo]:
+def look_up(
+    api: ObjectsApi, names: Sequence[str], prefix: str, *, timeout: float | None = None
+) -> dict[str, ObjectInfo]:
     """Those of the objects that exist, by name.
 
     One listing of what lies between the first and the last name tells of a thousand objects, but
@@ -21,13 +23,14 @@ def look_up(api: ObjectsApi, names: Sequence[str], prefix: str) -> dict[str, Obj
         api: The bucket.
         names: What to look for.
         prefix: What they all start with.
+        timeout: Seconds for each call; by default what is usual.
     """
     found: dict[str, ObjectInfo] = {}
     if not names:
         return found
     wanted, reached = set(names), ""
     # Code points sort as their UTF-8 does, which is the order of listings.
-    for seen, item in enumerate(api.list(prefix, first=min(names), last=max(names))):
+    for seen, item in enumerate(api.list(prefix, first=min(names), last=max(names), timeout=timeout)):
         if seen - len(found) >= _OTHERS:
             break
         reached = item.name

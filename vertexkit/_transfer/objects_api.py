@@ -44,13 +44,16 @@ class ObjectsApi:
         """``gs://bucket/name``."""
         return str(GcsUri(self.bucket, name))
 
-    def list(self, prefix: str = "", *, first: str = "", last: str = "") -> Iterator[ObjectInfo]:
+    def list(
+        self, prefix: str = "", *, first: str = "", last: str = "", timeout: float | None = None
+    ) -> Iterator[ObjectInfo]:
         """The objects whose names start with ``prefix``, in the order of their names in UTF-8.
 
         Args:
             prefix: What their names start with.
             first: The first name wanted.
             last: The last name wanted.
+            timeout: Seconds for each page, however often it is asked for; by default what is usual.
         """
         params: dict[str, str | int] = {"fields": f"items({_FIELDS}),nextPageToken", "maxResults": 1000}
         if prefix:
@@ -62,7 +65,9 @@ class ObjectsApi:
             params["endOffset"] = f"{last}\0"
         url = f"{self._base}/storage/v1/b/{quote(self.bucket, safe='')}/o"
         while True:
-            page = self._clients.http_json("GET", url, params=params, resource=f"gs://{self.bucket}")
+            page = self._clients.http_json(
+                "GET", url, params=params, timeout=timeout, resource=f"gs://{self.bucket}"
+            )
             yield from map(self._info, page.get("items", ()))
             if "nextPageToken" not in page:
                 return

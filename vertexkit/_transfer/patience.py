@@ -47,6 +47,11 @@ class Patience:
         self._failing_since = None
         self._given_up = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was lost, and nothing has succeeded since."""
+        return self._given_up
+
     def check(self) -> None:
         """Raise, if there is no sense in going on.
 

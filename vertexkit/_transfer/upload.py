@@ -19,6 +19,8 @@ from vertexkit._transfer.values import ObjectInfo, UploadReport
 from vertexkit.errors import ChecksumMismatch, InvalidArgument, NotFound, TransferFailed, VertexkitError
 from vertexkit.progress import tracked
 
+_LAST_LOOK = 5.0
+
 
 class FolderUpload:
     """The upload of one folder.
@@ -111,8 +113,10 @@ class FolderUpload:
             The files that should be sent again.
         """
         sent = [file for file in files if file.is_sent and not file.is_verified]
+        # A service that nobody waits for any more is not waited for here again.
+        timeout = _LAST_LOOK if self._patience.is_over else None
         try:
-            stored = look_up(self._api, [file.name for file in sent], self._prefix)
+            stored = look_up(self._api, [file.name for file in sent], self._prefix, timeout=timeout)
         except VertexkitError as error:
             for file in sent:
                 file.disproved(f"it was sent, and could not be checked: {words(error)}")
