@@ -18,12 +18,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.lookup import timestamp
+from vertexkit._core.names import is_resource_name
 from vertexkit._core.operations import Operation, intervals
 from vertexkit.errors import (
     AlreadyExists,
     Conflict,
     DeadlineExceeded,
     DeployFailed,
+    InvalidArgument,
     NotFound,
     QuotaExceeded,
     ServiceError,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
     from vertexkit._core.context import Context
 
-__all__ = ["DeployedModel", "Deploying", "Plan", "deploy", "read_deployed", "resize", "undeploy"]
+__all__ = ["DeployedModel", "Deploying", "Plan", "deploy", "read_deployed", "resize", "resumed", "undeploy"]
 
 _log = logging.getLogger("vertexkit")
 
@@ -193,13 +195,10 @@ class Deploying:
             cause.add_note(left)
 
     def _finished(self, _: object) -> DeployedModel:
-        for deployed in read_deployed(self._endpoint()):
-            if deployed.id == self.id:
-                return deployed
-        raise NotFound("it was undeployed as soon as it was up", resource=f"deployed model {self.id}")
+        return _one(self._endpoint(), self.id)
 
     def _failed(self, error: VertexkitError) -> VertexkitError:
-        ours = _failure(error, self._plan)
+        ours = _failure(error, self._plan.display_name, self._plan.endpoint)
         self.abandon(ours)
         return ours
 
@@ -214,6 +213,40 @@ class Deploying:
 
     def _endpoint(self) -> dict[str, Any]:
         return self._context.clients.http_json("GET", self._plan.endpoint, resource=self._plan.endpoint)
+
+
+def resumed(context: Context, name: str) -> Operation[DeployedModel]:
+    """Take up a deployment that another process has started.
+
+    Args:
+        context: The session's parts.
+        name: Name of its operation.
+
+    Raises:
+        InvalidArgument: It is the name of something else.
+        NotFound: There is no such operation (any more).
+    """
+    endpoint, found, _ = name.partition("/operations/")
+    if not found or not is_resource_name(endpoint):
+        raise InvalidArgument("name", name, "this is not the name of an endpoint's operation")
+    clients = context.clients
+    proto: Any = clients.call(clients.endpoints.get_operation, {"name": name}, resource=name)
+    if not proto.metadata.type_url.endswith(".DeployModelOperationMetadata"):
+        raise InvalidArgument("name", name, "this operation is not a deployment")
+
+    def finish(response: Any) -> DeployedModel:
+        from google.cloud.aiplatform_v1.types import DeployModelResponse
+
+        new = DeployModelResponse.deserialize(response.value).deployed_model.id
+        return _one(clients.http_json("GET", endpoint, resource=endpoint), new)
+
+    return Operation(
+        clients,
+        proto,
+        resource=endpoint,
+        finish=finish,
+        failed=lambda error: _failure(error, "the model", endpoint),
+    )
 
 
 def deploy(context: Context, plan: Plan, *, timeout: float) -> DeployedModel:
@@ -318,15 +351,22 @@ def _request(plan: Plan, new: str) -> DeployModelRequest:
     )
 
 
-def _failure(error: VertexkitError, plan: Plan) -> VertexkitError:
+def _one(endpoint: Mapping[str, Any], deployed_model_id: str) -> DeployedModel:
+    for deployed in read_deployed(endpoint):
+        if deployed.id == deployed_model_id:
+            return deployed
+    raise NotFound("it was undeployed as soon as it was up", resource=f"deployed model {deployed_model_id}")
+
+
+def _failure(error: VertexkitError, what: str, endpoint: str) -> VertexkitError:
     """The error to raise for an operation that ended in ``error``."""
     if isinstance(error, QuotaExceeded):
         return error  # says by itself which quota, and what to do
     words = error.service_message if isinstance(error, ServiceError) else str(error)
     message, _, log = words.partition(_LOG_FOLLOWS)
     return DeployFailed(
-        f"{plan.display_name} did not come up: {message.strip()}",
-        resource=plan.endpoint,
+        f"{what} did not come up: {message.strip()}",
+        resource=endpoint,
         remedy=error.remedy,
         log_tail=log.strip().splitlines(),
     )

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.lookup import find, listed, parent
 from vertexkit.cleanup import Order, noting
-from vertexkit.deployment import DeployedModel
+from vertexkit.deployment import DeployedModel, resumed
 from vertexkit.endpoint import Endpoint
 from vertexkit.errors import AlreadyExists, NotFound
 from vertexkit.preflight import check_endpoint, require
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
+    from vertexkit._core.operations import Operation
 
 __all__ = ["DeployedModel", "Endpoint", "Endpoints"]
 
@@ -100,6 +101,18 @@ class Endpoints:
             order_by=order_by,
         )
         return [Endpoint(self._context, data) for data in found]
+
+    def operation(self, name: str) -> Operation[DeployedModel]:
+        """Find a deployment that was started with ``wait=False``, by this or another process.
+
+        Args:
+            name: The operation's name, as ``endpoint.deploy(..., wait=False).name`` gave it.
+
+        Raises:
+            InvalidArgument: It is not the name of a deployment.
+            NotFound: There is no such operation (any more).
+        """
+        return resumed(self._context, name)
 
     def delete(self, name: str, *, force: bool = False) -> None:
         """Delete an endpoint; see `Endpoint.delete`."""

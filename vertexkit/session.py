@@ -94,7 +94,7 @@ def connect(
             progress=progress,
             emulator_process=process,
         )
-        _announce(target)
+        _announce(target, progress)
     except BaseException:
         if process is not None:
             process.stop()
@@ -342,12 +342,12 @@ def _place(target: Target) -> str:
     return f"local Vertex AI at {target.rest_url}" if target.anonymous else "Google Cloud"
 
 
-def _announce(target: Target) -> None:
+def _announce(target: Target, progress: bool | None) -> None:
     """Say which target was chosen: in the log, and where somebody is watching."""
     line = (
         f"vertexkit: {_place(target)}, project {target.project}, {target.location} "
         f"(chosen by {target.chosen_by})"
     )
     _log.info(line)
-    if sys.stderr is not None and sys.stderr.isatty():
+    if progress is not False and sys.stderr is not None and sys.stderr.isatty():
         print(line, file=sys.stderr)

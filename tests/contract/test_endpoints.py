@@ -160,12 +160,19 @@ def test_a_deployment_that_takes_too_long_is_undone(endpoint: vk.Endpoint, doubl
     assert endpoint.refresh().deployed == []
 
 
-def test_without_waiting_there_is_a_handle(endpoint: vk.Endpoint, doubling: vk.Model) -> None:
+def test_without_waiting_there_is_a_handle_that_another_process_finds_by_name(
+    session: vk.Session, endpoint: vk.Endpoint, doubling: vk.Model
+) -> None:
     operation = endpoint.deploy(doubling, wait=False)
     assert operation.state == "RUNNING"
-    deployed = operation.wait(120).result()
+    with vk.connect(session.project, emulator=session.target.rest_url) as other:
+        found = other.endpoints.operation(operation.name)
+        deployed = found.wait(120).result()
+        assert other.endpoints.get(endpoint.id).deployed == [deployed]
+        with pytest.raises(vk.InvalidArgument):
+            other.endpoints.operation(endpoint.resource_name)
     assert operation.state == "SUCCEEDED"
-    assert endpoint.refresh().deployed == [deployed]
+    assert operation.result() == deployed
 
 
 def test_a_cancelled_deployment_leaves_nothing(endpoint: vk.Endpoint, doubling: vk.Model) -> None:

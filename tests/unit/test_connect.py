@@ -151,7 +151,7 @@ def test_a_wrong_argument_is_refused_before_anything_starts(
 def test_a_session_that_cannot_be_made_stops_what_was_started_for_it(
     started: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session_module, "_announce", interrupted)

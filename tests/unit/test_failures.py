@@ -138,6 +138,16 @@ def test_a_missing_permission_is_named() -> None:
     assert "aiplatform.endpoints.deploy" in str(error.remedy)
 
 
+def test_an_unreachable_host_is_said_in_plain_words() -> None:
+    with pytest.raises(requests.ConnectionError) as raised:
+        requests.get("http://127.0.0.1:9/v1/projects?secret=1", timeout=5)
+    error = translate(raised.value)
+    assert type(error) is errors.Unavailable
+    assert str(error).startswith("http://127.0.0.1:9 cannot be reached: ")
+    assert str(error).endswith("Connection refused")
+    assert "HTTPConnection" not in str(error)
+
+
 def test_a_mistake_in_code_stays_what_it_is() -> None:
     assert not is_service_failure(TypeError("x"))
     with pytest.raises(TypeError, match="x"), translated("projects/p"):

@@ -307,7 +307,26 @@ def _message_of(exception: BaseException) -> str:
     words = details() if callable(details) else getattr(exception, "message", None)
     if isinstance(words, str) and words:
         return words
+    url = getattr(getattr(exception, "request", None), "url", None)
+    if url:
+        # requests and urllib3 wrap the reason several times, each with its own internals.
+        host = "/".join(str(url).split("/")[:3])
+        return f"{host} cannot be reached: {_reason(exception)}"
     return str(exception) or type(exception).__name__
+
+
+def _reason(exception: BaseException) -> str:
+    """The words of the innermost exception: ``[Errno 111] Connection refused``."""
+    inner: Any = exception
+    for _ in range(10):
+        deeper = getattr(inner, "reason", None) or next(
+            (arg for arg in reversed(inner.args) if isinstance(arg, BaseException)), None
+        )
+        if not isinstance(deeper, BaseException):
+            break
+        inner = deeper
+    # urllib3 puts itself before the words: "HTTPConnection(host=..., port=...): words".
+    return str(inner).rpartition("): ")[2] or type(inner).__name__
 
 
 def _error_info(exception: BaseException) -> tuple[str, Mapping[str, str]]:
