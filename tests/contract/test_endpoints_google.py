@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from google.api import httpbody_pb2
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 
@@ -112,13 +114,59 @@ def test_a_missing_gpu_is_served_on_cpu_and_said_so(aiplatform: Any, on_a_gpu: s
     assert endpoint.predict([[1, 2, 3]]).predictions == [[3.0, 6.0, 9.0]]
 
 
-def test_a_dedicated_endpoint_answers_raw_and_plain_predictions(aiplatform: Any, on_a_gpu: str) -> None:
+def test_a_dedicated_endpoint_answers_every_kind_of_prediction(aiplatform: Any, on_a_gpu: str) -> None:
     endpoint = aiplatform.Endpoint(on_a_gpu)
-    raw = endpoint.raw_predict(b'{"instances": [[1, 2, 3]]}', {"Content-Type": "application/json"})
+    (model,) = endpoint.list_models()
+    body, json_type = b'{"instances": [[1, 2, 3]]}', {"Content-Type": "application/json"}
+    raw = endpoint.raw_predict(body, json_type)
     assert raw.json() == {"predictions": [[3.0, 6.0, 9.0]]}
-    assert raw.headers["X-Vertex-AI-Deployed-Model-Id"] == endpoint.list_models()[0].id
-    plain = endpoint.predict([[1, 2, 3]], use_dedicated_endpoint=True)
-    assert plain.predictions == [[3.0, 6.0, 9.0]]
+    assert raw.headers["X-Vertex-AI-Endpoint-Id"] == endpoint.name
+    for answer in (
+        endpoint.predict([[1, 2, 3]], use_raw_predict=True),
+        endpoint.predict([[1, 2, 3]], use_dedicated_endpoint=True),
+    ):
+        assert answer.predictions == [[3.0, 6.0, 9.0]]
+        told = (answer.deployed_model_id, answer.model_resource_name, answer.model_version_id)
+        assert told == (model.id, model.model, "1")
+    lines = list(endpoint.stream_raw_predict(body, json_type))
+    assert json.loads(b"".join(lines)) == raw.json()
+
+
+def test_a_dedicated_endpoint_takes_ten_megabytes(aiplatform: Any, on_a_gpu: str) -> None:
+    endpoint = aiplatform.Endpoint(on_a_gpu)
+    many = [[0.125] * 3] * 100_000
+    assert len(json.dumps(many)) > 2_000_000
+    assert endpoint.predict(many).predictions == [[0.375] * 3] * 100_000
+    with pytest.raises(ValueError, match=r"exceeds 10\.000MB limit"):
+        endpoint.predict([["x" * 10_000_000]])
+
+
+@pytest.mark.parametrize("transport", ["grpc"])
+@pytest.mark.parametrize("name", ["RawPredict", "StreamRawPredict"])
+def test_over_grpc_initial_metadata_say_who_answered(aiplatform: Any, on_a_gpu: str, name: str) -> None:
+    from google.cloud import aiplatform_v1
+
+    endpoint = aiplatform.Endpoint(on_a_gpu)
+    (model,) = endpoint.list_models()
+    channel = endpoint._prediction_client.transport.grpc_channel
+    make = channel.unary_stream if name.startswith("Stream") else channel.unary_unary
+    stub = make(
+        f"/google.cloud.aiplatform.v1.PredictionService/{name}",
+        request_serializer=aiplatform_v1.RawPredictRequest.serialize,
+        response_deserializer=httpbody_pb2.HttpBody.FromString,
+    )
+    body = httpbody_pb2.HttpBody(data=b'{"instances": [[1, 2, 3]]}')
+    request = aiplatform_v1.RawPredictRequest(endpoint=on_a_gpu, http_body=body)
+    if name.startswith("Stream"):
+        call = stub(request, timeout=30)
+        (reply,) = call
+    else:
+        reply, call = stub.with_call(request, timeout=30)
+    assert json.loads(reply.data) == {"predictions": [[3.0, 6.0, 9.0]]}
+    metadata = dict(call.initial_metadata())
+    assert metadata["x-vertex-ai-deployed-model-id"] == model.id
+    assert metadata["x-vertex-ai-model"] == model.model
+    assert metadata["x-vertex-ai-model-version-id"] == "1"
 
 
 @pytest.mark.parametrize("transport", ["grpc"])

@@ -39,7 +39,7 @@ def deployed(aiplatform: Any, uploaded: str) -> Iterator[Any]:
 
 
 def test_a_deployed_model_predicts_over_either_transport_and_refuses_in_its_own_words(
-    deployed: Any, emulator: Any
+    aiplatform: Any, deployed: Any, emulator: Any
 ) -> None:
     from google.api_core import exceptions
 
@@ -52,6 +52,9 @@ def test_a_deployed_model_predicts_over_either_transport_and_refuses_in_its_own_
     plain = requests.post(emulator.rest + path, json=body).json()
     assert plain["predictions"] == [[2.0, 4.0, 6.0]]
     assert requests.post(f"https://{emulator.grpc}{path}", json=body, verify=emulator.ca).json() == plain
+
+    aiplatform.Model(model.model).update(display_name="twice")
+    assert requests.post(emulator.rest + path, json=body).json() == {**plain, "modelDisplayName": "twice"}
 
     with pytest.raises((exceptions.InvalidArgument, exceptions.BadRequest)):
         deployed.predict([["not a number"]])

@@ -30,7 +30,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         limit: Most bytes, packed or unpacked.
 
     Raises:
-        ApiError: INVALID_ARGUMENT if it is larger, or not what its encoding says.
+        ApiError: INVALID_ARGUMENT if it is larger, not what its encoding says, or in an encoding
+            other than gzip.
         ConnectionError: The client left before it was complete.
     """
     message = await receive()
@@ -48,8 +49,12 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         body = b"".join(parts)
     if len(body) > limit:
         raise too_large(limit)
-    if header(scope, b"content-encoding") == b"gzip":
+    encoding = (header(scope, b"content-encoding") or b"identity").strip().lower()
+    if encoding == b"gzip":
         return _gunzip(body, limit)
+    if encoding != b"identity":
+        named = encoding.decode("latin-1")
+        raise ApiError(Code.INVALID_ARGUMENT, f"Content-Encoding {named!r} is not supported: gzip is.")
     return body
 
 

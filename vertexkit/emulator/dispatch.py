@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from vertexkit.emulator.answers import Answer
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.methods import Method
 
@@ -20,7 +21,7 @@ class Dispatcher:
     Args:
         services: The objects that answer, by full service name. A handler is a method named as
             its RPC, takes the raw request and returns the raw response (an iterator of them when
-            the RPC streams).
+            the RPC streams), or an ``Answer`` that holds it.
     """
 
     def __init__(self, services: Mapping[str, object]) -> None:
@@ -30,18 +31,20 @@ class Dispatcher:
         """Whether a service answers this RPC."""
         return callable(getattr(self._services.get(method.service), method.name, None))
 
-    def call(self, method: Method, request: Message) -> Message:
+    def call(self, method: Method, request: Message) -> Answer[Message]:
         """Answer one unary RPC.
 
         Raises:
             ApiError: The service refused, failed, or there is none.
         """
-        response: Message = self._guarded(method, self._handler(method), request)
-        return response
+        return Answer.of(self._guarded(method, self._handler(method), request))
 
-    def stream(self, method: Method, request: Message | Iterator[Message]) -> Iterator[Message]:
+    def stream(self, method: Method, request: Message | Iterator[Message]) -> Answer[Iterator[Message]]:
         """Answer one RPC that streams its responses; raises as ``call`` does, also while iterating."""
-        responses = iter(self._guarded(method, self._handler(method), request))
+        answer = Answer.of(self._guarded(method, self._handler(method), request))
+        return Answer(self._responses(method, iter(answer.content)), answer.headers)
+
+    def _responses(self, method: Method, responses: Iterator[Message]) -> Iterator[Message]:
         while True:
             try:
                 yield self._guarded(method, next, responses)

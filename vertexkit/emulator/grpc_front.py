@@ -103,11 +103,12 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpc itsel
             fault = self._faults.for_method(method)
             try:
                 _before(fault)
-                response = self._dispatcher.call(method, request)
+                reply = self._dispatcher.call(method, request)
                 _after(fault)
             except ApiError as error:
                 _abort(context, error)
-            return response
+            _say(context, reply.headers)
+            return reply.content
 
         return answer
 
@@ -117,7 +118,9 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpc itsel
             fault = self._faults.for_method(method)
             try:
                 _before(fault)
-                yield from self._dispatcher.stream(method, request)
+                reply = self._dispatcher.stream(method, request)
+                _say(context, reply.headers)
+                yield from reply.content
                 _after(fault)
             except ApiError as error:
                 _abort(context, error)
@@ -130,6 +133,11 @@ def _refusing(error: ApiError) -> Any:
         _abort(context, error)
 
     return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _say(context: grpc.ServicerContext, headers: Mapping[str, str]) -> None:
+    if headers:
+        context.send_initial_metadata(tuple((name.lower(), value) for name, value in headers.items()))
 
 
 def _abort(context: grpc.ServicerContext, error: ApiError) -> NoReturn:

@@ -92,7 +92,9 @@ def assemble(place: Place) -> Parts:
     prediction = PredictionService(endpoints.routes, serving, place.loop)
     return Parts(
         services={
-            f"{AIPLATFORM}.ModelService": ModelService(store, operations, objects),
+            f"{AIPLATFORM}.ModelService": ModelService(
+                store, operations, objects, renamed=endpoints.routes.rename_model
+            ),
             f"{AIPLATFORM}.EndpointService": endpoints,
             f"{AIPLATFORM}.PredictionService": prediction,
             OPERATIONS: OperationsService(operations),

@@ -6,10 +6,11 @@ import asyncio
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import orjson
 
+from vertexkit.emulator.answers import Answer
 from vertexkit.emulator.asgi import JSON, Receive, Scope, Send, error_json, read_body, reply, reply_error
 from vertexkit.emulator.dispatch import Dispatcher, not_implemented, unexpected
 from vertexkit.emulator.errors import ApiError, Code
@@ -23,8 +24,11 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _THREADS = 32
 _PREDICT = re.compile(
-    rb"/v1/(projects/[^/%]+/locations/[^/%]+/endpoints/[^/%:]+):(?P<call>predict|rawPredict)"
+    rb"/v1/(projects/[^/%]+/locations/[^/%]+/endpoints/[^/%:]+):(?P<call>predict|rawPredict|streamRawPredict)"
 )
+
+PredictCall = Literal["predict", "rawPredict", "streamRawPredict"]
+"""How a URL says which RPC of PredictionService is meant."""
 
 
 class Reply(Protocol):
@@ -47,10 +51,10 @@ class Reply(Protocol):
 
 
 class HttpPredictor(Protocol):
-    """Answers ``:predict`` and ``:rawPredict`` without decoding what passes through."""
+    """Answers predictions without decoding what passes through."""
 
     async def predict_http(
-        self, endpoint_name: str, body: bytes, raw: bool, headers: Mapping[str, str]
+        self, endpoint_name: str, body: bytes, call: PredictCall, headers: Mapping[str, str]
     ) -> Reply:
         """Answer a prediction request with what the model server answered."""
         ...
@@ -81,6 +85,7 @@ class RestFront:
         self._predict_methods = {
             b"predict": methods[f"/{AIPLATFORM}.PredictionService/Predict"],
             b"rawPredict": methods[f"/{AIPLATFORM}.PredictionService/RawPredict"],
+            b"streamRawPredict": methods[f"/{AIPLATFORM}.PredictionService/StreamRawPredict"],
         }
         self._faults = faults
         self._info = info
@@ -105,8 +110,9 @@ class RestFront:
         if scope["method"] == "POST" and self._predictor is not None:
             predict = _PREDICT.fullmatch(raw_path)
             if predict is not None:
-                fault = self._faults.for_method(self._predict_methods[predict["call"]])
-                await self._perhaps(fault, _Predict(self._predictor, predict), scope, receive, send)
+                method = self._predict_methods[predict["call"]]
+                prediction = _Predict(self._predictor, method, predict)
+                await self._perhaps(self._faults.for_method(method), prediction, scope, receive, send)
                 return
         if raw_path.startswith(b"/emulator"):
             await self._answer_about_self(scope, receive, send)
@@ -153,9 +159,12 @@ class _Call:
         loop = asyncio.get_running_loop()
         query = scope["query_string"].decode("latin-1")
         status, content_type, answer = await loop.run_in_executor(self._threads, self._work, query, body)
-        await reply(send, status, answer, content_type=content_type)
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()
+        ]
+        await reply(send, status, answer.content, content_type=content_type, headers=headers)
 
-    def _work(self, query: str, body: bytes) -> tuple[int, str, bytes]:
+    def _work(self, query: str, body: bytes) -> tuple[int, str, Answer[bytes]]:
         """Decode, call and encode, in a thread, for large messages take a while."""
         method = self._match.method
         try:
@@ -164,33 +173,38 @@ class _Call:
                 raise not_implemented(method.full_name)
             request, wanted = decode(self._match, query, body)
             if method.server_streaming:
-                return 200, *encode_stream(list(self._dispatcher.stream(method, request)), wanted)
-            return 200, *encode(self._dispatcher.call(method, request), wanted)
+                stream = self._dispatcher.stream(method, request)
+                content_type, content = encode_stream(list(stream.content), wanted)
+                return 200, content_type, Answer(content, stream.headers)
+            one = self._dispatcher.call(method, request)
+            content_type, content = encode(one.content, wanted)
+            return 200, content_type, Answer(content, one.headers)
         except ApiError as error:
-            return error.code.http_status, JSON, error_json(error)
+            return error.code.http_status, JSON, Answer(error_json(error))
         except Exception as error:
             # A response that cannot be written, for one.
             broken = unexpected(method.full_name, error)
-            return broken.code.http_status, JSON, error_json(broken)
+            return broken.code.http_status, JSON, Answer(error_json(broken))
 
 
 class _Predict:
     """Answers a prediction, without a thread and without looking inside."""
 
-    def __init__(self, predictor: HttpPredictor, match: re.Match[bytes]) -> None:
+    def __init__(self, predictor: HttpPredictor, method: Method, match: re.Match[bytes]) -> None:
         self._predictor = predictor
+        self._method = method
         self._endpoint = match[1].decode()
-        self._raw = match["call"] == b"rawPredict"
+        self._call = cast(PredictCall, match["call"].decode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BODY_BYTES)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            answer = await self._predictor.predict_http(self._endpoint, body, self._raw, headers)
+            answer = await self._predictor.predict_http(self._endpoint, body, self._call, headers)
         except ApiError:
             raise
         except Exception as error:
-            raise unexpected(f"{AIPLATFORM}.PredictionService.Predict", error) from error
+            raise unexpected(self._method.full_name, error) from error
         given = {name.lower(): value for name, value in answer.headers.items()}
         content_type = given.pop("content-type", JSON)
         given.pop("content-length", None)

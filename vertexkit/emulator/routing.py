@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.validation import canonical_name
@@ -31,6 +31,8 @@ class Route:
     """Resource name of the model, without its version."""
     model_display_name: str
     model_version_id: str
+    dedicated: bool = False
+    """Whether its endpoint has a DNS name of its own, and with it room for larger requests."""
     starting: Future[None] | None = None
     """Done when the deployment is up again after a restart of the emulator, failed when it did not
     come up. None for one that is up."""
@@ -84,6 +86,22 @@ class Routes:
         with self._lock:
             self._turns[endpoint] = turns
 
+    def rename_model(self, model_name: str, display_name: str) -> None:
+        """Have predictions tell a model's new display name, wherever it is deployed.
+
+        Args:
+            model_name: Resource name of the model, without a version.
+            display_name: The new one.
+        """
+        with self._lock:
+            for turns in self._turns.values():
+                turns.order = tuple(
+                    replace(route, model_display_name=display_name)
+                    if route.model_name == model_name
+                    else route
+                    for route in turns.order
+                )
+
     def remove(self, endpoint: str) -> None:
         """Forget an endpoint."""
         with self._lock:
@@ -107,9 +125,10 @@ class Routes:
             turns = self._turns.get(canonical)
             if turns is None:
                 raise ApiError(Code.NOT_FOUND, f"Endpoint `{canonical}` not found.")
-        if not turns.order:
+        order = turns.order
+        if not order:
             raise ApiError(Code.FAILED_PRECONDITION, f"Endpoint {endpoint_name} doesn't have traffic_split.")
-        return turns.order[next(turns.next) % len(turns.order)]
+        return order[next(turns.next) % len(order)]
 
 
 def _smooth(weighted: Sequence[tuple[Route, int]]) -> Iterator[Route]:

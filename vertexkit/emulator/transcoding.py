@@ -81,10 +81,7 @@ def encode(response: Message, wanted: Wanted) -> tuple[str, bytes]:
 
 
 def encode_stream(responses: Sequence[Message], wanted: Wanted) -> tuple[str, bytes]:
-    """Content type and body of a stream of responses: a JSON array, or the bytes one after another."""
-    bodies = [response for response in responses if isinstance(response, HttpBody)]
-    if bodies:
-        return bodies[0].content_type, b"".join(body.data for body in bodies)
+    """Content type and body of a stream of responses: a JSON array."""
     values = [_as_dict(response, wanted) for response in responses]
     return JSON, orjson.dumps(values, option=orjson.OPT_INDENT_2)
 

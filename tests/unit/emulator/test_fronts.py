@@ -22,6 +22,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.cloud import aiplatform_v1
 from google.protobuf.message import Message
 
+from vertexkit.emulator.answers import Answer
 from vertexkit.emulator.asgi import read_body, reply
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.methods import AIPLATFORM, methods
@@ -74,16 +75,18 @@ class Predictions:
         if request.endpoint.endswith("/broken"):
             raise ZeroDivisionError("after three")
 
-    def StreamRawPredict(self, request: Any) -> Iterator[HttpBody]:
-        yield HttpBody(content_type="text/event-stream", data=b"data: 1\n\n")
-        yield HttpBody(content_type="text/event-stream", data=b"data: 2\n\n")
+    def RawPredict(self, request: Any) -> Answer[HttpBody]:
+        return Answer(HttpBody(data=b"1"), {"X-Made-By": "me"})
 
-    async def predict_http(self, endpoint_name: str, body: bytes, raw: bool, headers: Any) -> Any:
+    def StreamRawPredict(self, request: Any) -> Answer[Iterator[HttpBody]]:
+        return Answer(iter([HttpBody(data=b"1"), HttpBody(data=b"2")]), {"X-Made-By": "me"})
+
+    async def predict_http(self, endpoint_name: str, body: bytes, call: str, headers: Any) -> Any:
         if endpoint_name.endswith("/broken"):
             raise ZeroDivisionError("no model")
         if endpoint_name.endswith("/none"):
             raise ApiError(Code.NOT_FOUND, "no such endpoint")
-        given = {"Content-Type": "text/plain", "X-Raw": str(raw), "X-Got": headers.get("x-sent", "")}
+        given = {"Content-Type": "text/plain", "X-Call": call, "X-Got": headers.get("x-sent", "")}
         return SimpleNamespace(status=203, headers=given, body=endpoint_name.encode() + b" " + body)
 
 
@@ -219,6 +222,16 @@ def test_a_gzip_body_is_unpacked_and_a_bomb_is_not(info: EmulatorInfo) -> None:
         assert requests.patch(url, data=bad, headers=headers).status_code == 400
 
 
+def test_a_prediction_may_come_packed_and_only_with_gzip(info: EmulatorInfo) -> None:
+    url = f"{info.rest}/v1/{PARENT}/endpoints/7:predict"
+    packed = requests.post(url, data=gzip.compress(b"plain"), headers={"Content-Encoding": "GZIP"})
+    assert packed.text == f"{PARENT}/endpoints/7 plain"
+    bomb = gzip.compress(b" " * (65 * 1024 * 1024))
+    for encoding, body, words in (("gzip", bomb, "exceeds the limit"), ("br", b"?", "'br' is not supported")):
+        refused = requests.post(url, data=body, headers={"Content-Encoding": encoding})
+        assert (refused.status_code, words in refused.json()["error"]["message"]) == (400, True)
+
+
 def test_streams_come_as_messages_and_as_an_array(info: EmulatorInfo, channel: grpc.Channel) -> None:
     request = aiplatform_v1.StreamingPredictRequest.pb()(endpoint=f"{PARENT}/endpoints/1")
     parts = rpc(channel, "ServerStreamingPredict", request)
@@ -226,8 +239,25 @@ def test_streams_come_as_messages_and_as_an_array(info: EmulatorInfo, channel: g
     address = f"{info.rest}/v1/{PARENT}/endpoints/1"
     answer = requests.post(f"{address}:serverStreamingPredict", json={})
     assert [part["outputs"][0]["intVal"] for part in answer.json()] == [[0], [1], [2]]
-    raw = requests.post(f"{address}:streamRawPredict", json={})
-    assert (raw.headers["content-type"], raw.text) == ("text/event-stream", "data: 1\n\ndata: 2\n\n")
+
+
+@pytest.mark.parametrize(("name", "data"), [("RawPredict", b"1"), ("StreamRawPredict", b"12")])
+def test_headers_of_an_answer_are_initial_metadata(channel: grpc.Channel, name: str, data: bytes) -> None:
+    method = methods()[f"/{AIPLATFORM}.PredictionService/{name}"]
+    make = channel.unary_stream if method.server_streaming else channel.unary_unary
+    stub = make(
+        method.path,
+        request_serializer=method.request.SerializeToString,
+        response_deserializer=method.response.FromString,
+    )
+    if method.server_streaming:
+        call = stub(method.request(), timeout=30)
+        answered = b"".join(part.data for part in call)
+    else:
+        one, call = stub.with_call(method.request(), timeout=30)
+        answered = one.data
+    assert answered == data
+    assert ("x-made-by", "me") in [tuple(pair) for pair in call.initial_metadata()]
 
 
 def test_a_stream_that_breaks_ends_in_an_error(channel: grpc.Channel) -> None:
@@ -237,13 +267,13 @@ def test_a_stream_that_breaks_ends_in_an_error(channel: grpc.Channel) -> None:
         list(parts)
 
 
-@pytest.mark.parametrize("call", ["predict", "rawPredict"])
+@pytest.mark.parametrize("call", ["predict", "rawPredict", "streamRawPredict"])
 def test_a_prediction_passes_through_unread(info: EmulatorInfo, call: str) -> None:
     url = f"{info.rest}/v1/{PARENT}/endpoints/7:{call}"
     answer = requests.post(url, data=b"\x00not json", headers={"X-Sent": "me"})
     assert (answer.status_code, answer.content) == (203, f"{PARENT}/endpoints/7 ".encode() + b"\x00not json")
     assert answer.headers["content-type"] == "text/plain"
-    assert answer.headers["x-raw"] == str(call == "rawPredict")
+    assert answer.headers["x-call"] == call
     assert answer.headers["x-got"] == "me"
 
 

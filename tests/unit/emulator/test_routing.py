@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections import Counter
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ ENDPOINT = f"projects/{project_number('p')}/locations/us-central1/endpoints/1"
 
 
 def route(number: int, starting: Future[None] | None = None) -> Route:
-    return Route(f"key-{number}", str(number), "models/1", "mnist", "1", starting)
+    return Route(f"key-{number}", str(number), "models/1", "mnist", "1", starting=starting)
 
 
 @st.composite
@@ -92,6 +93,21 @@ def test_a_name_without_an_endpoint_is_refused(name: str, code: Code) -> None:
     with pytest.raises(ApiError) as error:
         routes.pick(name)
     assert error.value.code is code
+
+
+def test_a_renamed_model_is_told_by_its_new_name_and_takes_no_other_turns() -> None:
+    routes = Routes()
+    other = replace(route(2), model_name="models/2")
+    routes.set(ENDPOINT, [(route(1), 50), (other, 50)])
+    first = routes.pick(ENDPOINT)
+    routes.rename_model("models/1", "digits")
+    second = routes.pick(ENDPOINT)
+    assert {first.deployed_model_id, second.deployed_model_id} == {"1", "2"}
+    names = {
+        one.deployed_model_id: one.model_display_name
+        for one in (routes.pick(ENDPOINT), routes.pick(ENDPOINT))
+    }
+    assert names == {"1": "digits", "2": "mnist"}
 
 
 def test_a_removed_endpoint_is_not_found() -> None:

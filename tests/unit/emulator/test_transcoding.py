@@ -158,8 +158,6 @@ def test_an_http_body_is_answered_as_it_is() -> None:
     from google.api.httpbody_pb2 import HttpBody
 
     assert encode(HttpBody(content_type="image/png", data=b"\x89"), Wanted()) == ("image/png", b"\x89")
-    parts = [HttpBody(content_type="text/plain", data=part) for part in (b"a", b"b")]
-    assert encode_stream(parts, Wanted()) == ("text/plain", b"ab")
 
 
 def test_a_stream_is_answered_as_an_array() -> None:

@@ -122,6 +122,7 @@ class DeployedModels:
                 deployed.model,
                 model.display_name,
                 deployed.model_version_id,
+                endpoint.dedicated_endpoint_enabled,
                 None if start is None else start.up,
             )
             weighted.append((route, endpoint.traffic_split.get(deployed.id, 0)))

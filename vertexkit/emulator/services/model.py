@@ -6,6 +6,7 @@ See https://cloud.google.com/vertex-ai/docs/reference/rpc/google.cloud.aiplatfor
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from vertexkit._core.names import ResourceName
 from vertexkit.emulator.errors import ApiError, Code
@@ -66,13 +67,22 @@ class ModelService:
         store: Where models are kept.
         operations: Where long-running operations are kept.
         objects: The local Cloud Storage, which holds the artifacts.
+        renamed: Told a model's name and its new display name.
     """
 
-    def __init__(self, store: Store, operations: Operations, objects: ObjectStore) -> None:
+    def __init__(
+        self,
+        store: Store,
+        operations: Operations,
+        objects: ObjectStore,
+        *,
+        renamed: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._store = store
         self._operations = operations
         self._objects = objects
         self._registry = ModelRegistry(store)
+        self._renamed = renamed
 
     def UploadModel(self, request: Raw) -> Raw:
         """Upload a model, or a new version of one."""
@@ -192,6 +202,9 @@ class ModelService:
             if changed is version:
                 self._store.replace(VERSIONS, version)
             self._store.replace(MODELS, model)
+            if self._renamed is not None and "display_name" in paths:
+                # Within the transaction, so that two renamings are told in their order.
+                self._renamed(model.name, model.display_name)
             return self._registry.show(name)
 
     def MergeVersionAliases(self, request: Raw) -> Raw:

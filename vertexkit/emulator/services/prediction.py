@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal, Protocol
 
 import orjson
 from google.api import httpbody_pb2
 from google.cloud import aiplatform_v1
 
+from vertexkit.emulator.answers import Answer
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.routing import Route, Routes
 from vertexkit.emulator.serving import NoReplica, RequestTimeout, ServingReply
 
-_LIMIT_BYTES = 1_500_000
-"""Of one request and of one reply, on a shared public endpoint."""
+_LIMIT_BYTES, _DEDICATED_LIMIT_BYTES = 1_500_000, 10_000_000
+"""Of one request and of one reply, on a shared and on a dedicated public endpoint.
+
+Source: https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type
+"""
 _PREDICTIONS = b'{"predictions":'
 _OUTPUTS = b'{"outputs":'
 _NOT_PASSED_ON = frozenset(
@@ -27,6 +32,8 @@ _NOT_PASSED_ON = frozenset(
         "accept-encoding",
         "authorization",
         "connection",
+        # The front has undone it.
+        "content-encoding",
         "content-length",
         "cookie",
         "expect",
@@ -65,7 +72,7 @@ class Serving(Protocol):
 
 
 class PredictionService:
-    """Predict and RawPredict, over both transports.
+    """Predict, RawPredict and StreamRawPredict, over both transports.
 
     Args:
         routes: Which deployed model answers.
@@ -79,22 +86,29 @@ class PredictionService:
         self._loop = loop
 
     async def predict_http(
-        self, endpoint_name: str, body: bytes, raw: bool, headers: Mapping[str, str]
+        self,
+        endpoint_name: str,
+        body: bytes,
+        call: Literal["predict", "rawPredict", "streamRawPredict"],
+        headers: Mapping[str, str],
     ) -> ServingReply:
         """Answer a REST request, whose body passes through undecoded. From the event loop.
 
         Args:
             endpoint_name: Resource name of the endpoint.
             body: The body.
-            raw: Whether it is ``:rawPredict``, rather than ``:predict``.
+            call: Which RPC it is for.
             headers: The request's headers, of which a raw request's are passed on.
 
         Raises:
             ApiError: There is no such endpoint, nothing on it takes traffic, or the model refused.
         """
         route = self._routes.pick(endpoint_name)
-        if raw:
-            return await self._raw(route, body, headers)
+        if call == "streamRawPredict":
+            _check_streams(route)
+        if call != "predict":
+            reply = await self._raw(route, body, headers)
+            return replace(reply, headers={**reply.headers, **_signature(endpoint_name, route)})
         predictions = await self._predictions(route, body)
         # The one copy of the reply: predictions as the model server wrote them, and who made them.
         return ServingReply(200, {}, b"%b,%b" % (predictions[:-1], _signed(route)))
@@ -109,8 +123,8 @@ class PredictionService:
         # Here, because numpy is a tenth of what an idle emulator may weigh, and REST does without it.
         from vertexkit.emulator.services.prediction_values import from_values, to_value_bytes
 
-        _check_request_size(request.ByteSize())
         route = self._routes.pick(request.endpoint)
+        _check_request_size(route, request.ByteSize())
         parameters = request.parameters if request.HasField("parameters") else None
         body = from_values(request.instances, parameters)
         reply = self._wait(self._predictions(route, body, check_size=False))
@@ -124,23 +138,35 @@ class PredictionService:
             response.predictions.add().MergeFromString(to_value_bytes(prediction))
         return response
 
-    def RawPredict(self, request: Any) -> httpbody_pb2.HttpBody:
-        """Answer an arbitrary body over gRPC."""
+    def RawPredict(self, request: Any) -> Answer[httpbody_pb2.HttpBody]:
+        """Answer an arbitrary body over gRPC; initial metadata say who answered."""
+        return self._raw_answer(request, self._routes.pick(request.endpoint))
+
+    def StreamRawPredict(self, request: Any) -> Answer[Iterator[httpbody_pb2.HttpBody]]:
+        """Answer an arbitrary body over gRPC with a stream.
+
+        The prebuilt TensorFlow containers answer in one piece, so the stream holds one message.
+        """
         route = self._routes.pick(request.endpoint)
+        _check_streams(route)
+        answer = self._raw_answer(request, route)
+        return Answer(iter((answer.content,)), answer.headers)
+
+    def _raw_answer(self, request: Any, route: Route) -> Answer[httpbody_pb2.HttpBody]:
         content_type = request.http_body.content_type or "application/json"
         if not (content_type.isascii() and content_type.isprintable()):
             # It becomes a line of an HTTP request, and must not become two.
             raise ApiError(Code.INVALID_ARGUMENT, "http_body.content_type is not a media type.")
-        headers = {"content-type": content_type}
-        reply = self._wait(self._raw(route, request.http_body.data, headers))
+        reply = self._wait(self._raw(route, request.http_body.data, {"content-type": content_type}))
         if reply.status != 200:
             raise _refused(reply)
         answered = reply.headers.get("content-type", "application/json")
-        return httpbody_pb2.HttpBody(content_type=answered, data=reply.body)
+        body = httpbody_pb2.HttpBody(content_type=answered, data=reply.body)
+        return Answer(body, _signature(request.endpoint, route))
 
     async def _predictions(self, route: Route, body: bytes, *, check_size: bool = True) -> bytes:
         if check_size:
-            _check_request_size(len(body))
+            _check_request_size(route, len(body))
         reply = await self._ask(route, body)
         if reply.status != 200:
             raise _refused(reply)
@@ -156,16 +182,11 @@ class PredictionService:
         return reply.body
 
     async def _raw(self, route: Route, body: bytes, headers: Mapping[str, str]) -> ServingReply:
-        _check_request_size(len(body))
+        _check_request_size(route, len(body))
         passed = {name: value for name, value in headers.items() if name.lower() not in _NOT_PASSED_ON}
-        reply = await self._ask(route, body, raw=True, headers=passed)
+        reply: ServingReply = await self._ask(route, body, raw=True, headers=passed)
         _check_reply_size(route, len(reply.body))
-        signed = {
-            **reply.headers,
-            "X-Vertex-AI-Deployed-Model-Id": route.deployed_model_id,
-            "X-Vertex-AI-Model": route.model_name,
-        }
-        return ServingReply(reply.status, signed, reply.body)
+        return reply
 
     async def _ask(
         self, route: Route, body: bytes, *, raw: bool = False, headers: Mapping[str, str] | None = None
@@ -194,22 +215,53 @@ def _signed(route: Route) -> bytes:
     )[1:]
 
 
+def _signature(endpoint_name: str, route: Route) -> dict[str, str]:
+    """What a raw reply's headers say of who made it, for its body says nothing."""
+    return {
+        "X-Vertex-AI-Endpoint-Id": endpoint_name.rpartition("/")[2],
+        "X-Vertex-AI-Deployed-Model-Id": route.deployed_model_id,
+        "X-Vertex-AI-Model": route.model_name,
+        "X-Vertex-AI-Model-Version-Id": route.model_version_id,
+    }
+
+
 def _refused(reply: ServingReply) -> ApiError:
     """The model server's own words, as Vertex AI passes them on."""
     return ApiError(_CODES.get(reply.status, Code.INTERNAL), reply.body.decode(errors="replace"))
 
 
-def _check_request_size(size: int) -> None:
-    if size > _LIMIT_BYTES:
-        raise ApiError(Code.INVALID_ARGUMENT, f"The request size ({size} bytes) exceeds 1.500MB limit.")
+def _check_streams(route: Route) -> None:
+    """Refuse what shared endpoints do not do.
+
+    Source: https://cloud.google.com/vertex-ai/docs/predictions/using-dedicated-endpoints
+    """
+    if not route.dedicated:
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            "StreamRawPredict is only supported for dedicated endpoints: create the endpoint with "
+            "dedicated_endpoint_enabled.",
+        )
+
+
+def _limit(route: Route) -> int:
+    return _DEDICATED_LIMIT_BYTES if route.dedicated else _LIMIT_BYTES
+
+
+def _check_request_size(route: Route, size: int) -> None:
+    limit = _limit(route)
+    if size > limit:
+        raise ApiError(
+            Code.INVALID_ARGUMENT, f"The request size ({size} bytes) exceeds {limit / 1e6:.3f}MB limit."
+        )
 
 
 def _check_reply_size(route: Route, size: int) -> None:
-    if size > _LIMIT_BYTES:
+    limit = _limit(route)
+    if size > limit:
         raise ApiError(
             Code.INVALID_ARGUMENT,
             f"Failed to handle request. deployed_model_id: {route.deployed_model_id} with error: "
-            f"`Response size too large. Received at least {size} bytes; max is {_LIMIT_BYTES} bytes.`",
+            f"`Response size too large. Received at least {size} bytes; max is {limit} bytes.`",
         )
 
 

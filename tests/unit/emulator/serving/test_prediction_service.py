@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 from google.api import httpbody_pb2
@@ -17,6 +18,13 @@ from vertexkit.emulator.serving import NoReplica, RequestTimeout, ServingReply
 ENDPOINT = "projects/123456789012/locations/us-central1/endpoints/1"
 MODEL = "projects/123456789012/locations/us-central1/models/7"
 ROUTE = Route("key", "42", MODEL, 'mnist "é"', "3")
+DEDICATED = ENDPOINT.replace("endpoints/1", "endpoints/2")
+SIGNED = {
+    "X-Vertex-AI-Endpoint-Id": "1",
+    "X-Vertex-AI-Deployed-Model-Id": "42",
+    "X-Vertex-AI-Model": MODEL,
+    "X-Vertex-AI-Model-Version-Id": "3",
+}
 
 
 class FakeEngine:
@@ -54,11 +62,12 @@ def service(engine, loop):
     routes = Routes()
     routes.set(ENDPOINT, [(ROUTE, 100)])
     routes.set(ENDPOINT + "0", [])
+    routes.set(DEDICATED, [(replace(ROUTE, dedicated=True), 100)])
     return PredictionService(routes, engine, loop)
 
 
-def http(service, body=b'{"instances":[1]}', *, endpoint=ENDPOINT, raw=False, headers=None):
-    return asyncio.run(service.predict_http(endpoint, body, raw, headers or {}))
+def http(service, body=b'{"instances":[1]}', *, endpoint=ENDPOINT, call="predict", headers=None):
+    return asyncio.run(service.predict_http(endpoint, body, call, headers or {}))
 
 
 def grpc(service, *instances, endpoint=ENDPOINT, parameters=None):
@@ -70,9 +79,15 @@ def grpc(service, *instances, endpoint=ENDPOINT, parameters=None):
     return service.Predict(request)
 
 
-def raw_grpc(service, data=b"any", content_type="text/plain"):
+def raw_grpc(service, data=b"any", content_type="text/plain", *, endpoint=ENDPOINT):
     body = httpbody_pb2.HttpBody(data=data, content_type=content_type)
-    return service.RawPredict(aiplatform_v1.RawPredictRequest.pb()(endpoint=ENDPOINT, http_body=body))
+    return service.RawPredict(aiplatform_v1.RawPredictRequest.pb()(endpoint=endpoint, http_body=body))
+
+
+def stream_grpc(service, endpoint=DEDICATED):
+    body = httpbody_pb2.HttpBody(data=b"any", content_type="text/plain")
+    request = aiplatform_v1.StreamRawPredictRequest.pb()(endpoint=endpoint, http_body=body)
+    return service.StreamRawPredict(request)
 
 
 def test_the_body_passes_undecoded_and_the_reply_says_who_made_it(service, engine):
@@ -146,7 +161,7 @@ def test_other_statuses_of_the_model_server_keep_their_meaning(service, engine, 
     ("error", "code"),
     [(NoReplica("none"), Code.UNAVAILABLE), (RequestTimeout("late"), Code.DEADLINE_EXCEEDED)],
 )
-@pytest.mark.parametrize("call", [*CALLS.values(), lambda s: http(s, raw=True), raw_grpc])
+@pytest.mark.parametrize("call", [*CALLS.values(), lambda s: http(s, call="rawPredict"), raw_grpc])
 def test_without_an_answer_the_error_says_whether_to_try_again(service, engine, call, error, code):
     engine.reply = error
     with pytest.raises(ApiError, match=str(error)) as refused:
@@ -170,28 +185,42 @@ def test_an_endpoint_without_a_model_or_that_is_none_is_refused(service, engine,
     assert not engine.asked
 
 
-def test_a_request_up_to_the_limit_is_taken_and_one_byte_more_refused(service, engine):
-    for raw in (False, True):
-        assert http(service, b" " * 1_500_000, raw=raw).status == 200
-        with pytest.raises(
-            ApiError, match=r"The request size \(1500001 bytes\) exceeds 1\.500MB limit\."
-        ) as refused:
-            http(service, b" " * 1_500_001, raw=raw)
+LIMITS = pytest.mark.parametrize(
+    ("endpoint", "limit", "words"), [(ENDPOINT, 1_500_000, "1.500MB"), (DEDICATED, 10_000_000, "10.000MB")]
+)
+
+
+@LIMITS
+def test_a_request_up_to_the_limit_is_taken_and_one_byte_more_refused(
+    service, engine, endpoint, limit, words
+):
+    for call in ("predict", "rawPredict"):
+        assert http(service, b" " * limit, endpoint=endpoint, call=call).status == 200
+        with pytest.raises(ApiError) as refused:
+            http(service, b" " * (limit + 1), endpoint=endpoint, call=call)
         assert refused.value.code is Code.INVALID_ARGUMENT
+        assert refused.value.message == f"The request size ({limit + 1} bytes) exceeds {words} limit."
     assert len(engine.asked) == 2
 
 
-def test_over_grpc_the_size_of_the_message_counts(service, engine):
-    with pytest.raises(ApiError, match=r"The request size \(\d+ bytes\) exceeds"):
-        grpc(service, "a" * 1_500_000)
+@LIMITS
+def test_over_grpc_the_size_of_the_message_counts(service, engine, endpoint, limit, words):
+    with pytest.raises(ApiError, match=rf"The request size \(\d+ bytes\) exceeds {words}"):
+        grpc(service, "a" * limit, endpoint=endpoint)
     assert not engine.asked
 
 
-def test_a_reply_over_the_limit_is_refused(service, engine):
-    engine.reply = ServingReply(200, {}, b'{"predictions":["' + b"a" * 1_500_000 + b'"]}')
-    for call in (http, lambda s: grpc(s, 1), lambda s: http(s, raw=True), raw_grpc):
-        with pytest.raises(ApiError, match="Response size too large"):
-            call(service)
+@LIMITS
+def test_a_reply_over_the_limit_is_refused(service, engine, endpoint, limit, words):
+    engine.reply = ServingReply(200, {}, b'{"predictions":["' + b"a" * limit + b'"]}')
+    for call in (
+        lambda: http(service, endpoint=endpoint),
+        lambda: grpc(service, 1, endpoint=endpoint),
+        lambda: http(service, endpoint=endpoint, call="rawPredict"),
+        lambda: raw_grpc(service, endpoint=endpoint),
+    ):
+        with pytest.raises(ApiError, match=f"Response size too large.* max is {limit} bytes"):
+            call()
 
 
 def test_columnar_bodies_are_for_raw_predict_only(service, engine):
@@ -199,7 +228,7 @@ def test_columnar_bodies_are_for_raw_predict_only(service, engine):
     with pytest.raises(ApiError, match='Unknown name "inputs"') as refused:
         http(service, b'{"inputs":[1]}')
     assert refused.value.code is Code.INVALID_ARGUMENT
-    assert http(service, b'{"inputs":[1]}', raw=True).body == b'{"outputs":[1]}'
+    assert http(service, b'{"inputs":[1]}', call="rawPredict").body == b'{"outputs":[1]}'
 
 
 def test_a_reply_without_predictions_is_an_internal_error(service, engine):
@@ -214,26 +243,44 @@ def test_a_raw_request_passes_as_it_is_with_its_headers_but_no_credentials(servi
         "Content-Type": "text/csv",
         "X-Mine": "1",
         "Authorization": "Bearer secret",
+        "Content-Encoding": "gzip",
         "host": "localhost",
     }
-    reply = http(service, b"1,2", raw=True, headers=headers)
+    reply = http(service, b"1,2", call="rawPredict", headers=headers)
     assert engine.asked == [("key", b"1,2", True, {"Content-Type": "text/csv", "X-Mine": "1"})]
     assert reply.body == engine.reply.body
-    assert reply.headers["X-Vertex-AI-Deployed-Model-Id"] == "42"
-    assert reply.headers["X-Vertex-AI-Model"] == MODEL
+    assert SIGNED.items() <= reply.headers.items()
 
 
 def test_a_raw_reply_keeps_the_model_servers_status_over_rest(service, engine):
     engine.reply = ServingReply(400, {"content-type": "text/plain"}, b"no")
-    reply = http(service, raw=True)
+    reply = http(service, call="rawPredict")
     assert (reply.status, reply.body, reply.headers["content-type"]) == (400, b"no", "text/plain")
 
 
 def test_a_raw_request_over_grpc_passes_with_its_content_type(service, engine):
     engine.reply = ServingReply(200, {"content-type": "text/html"}, b"<p>")
-    response = raw_grpc(service)
+    answer = raw_grpc(service)
     assert engine.asked == [("key", b"any", True, {"content-type": "text/plain"})]
-    assert (response.content_type, response.data) == ("text/html", b"<p>")
+    assert (answer.content.content_type, answer.content.data) == ("text/html", b"<p>")
+    assert answer.headers == SIGNED
+
+
+def test_a_raw_answer_streams_in_one_piece_from_a_dedicated_endpoint(service, engine):
+    engine.reply = ServingReply(200, {"content-type": "text/html"}, b"<p>")
+    answer = stream_grpc(service)
+    (piece,) = answer.content
+    assert (piece.content_type, piece.data) == ("text/html", b"<p>")
+    assert answer.headers == {**SIGNED, "X-Vertex-AI-Endpoint-Id": "2"}
+    assert http(service, endpoint=DEDICATED, call="streamRawPredict").body == b"<p>"
+
+
+def test_a_shared_endpoint_does_not_stream(service, engine):
+    for call in (lambda: stream_grpc(service, ENDPOINT), lambda: http(service, call="streamRawPredict")):
+        with pytest.raises(ApiError, match="dedicated") as refused:
+            call()
+        assert refused.value.code is Code.FAILED_PRECONDITION
+    assert not engine.asked
 
 
 def test_a_raw_request_that_the_model_refuses_is_an_error_over_grpc(service, engine):
