@@ -41,7 +41,17 @@ if TYPE_CHECKING:
 
     from vertexkit._core.context import Context
 
-__all__ = ["DeployedModel", "Deploying", "Plan", "deploy", "read_deployed", "resize", "resumed", "undeploy"]
+__all__ = [
+    "DeployedModel",
+    "Deploying",
+    "Plan",
+    "begin",
+    "deploy",
+    "read_deployed",
+    "resize",
+    "resumed",
+    "undeploy",
+]
 
 _log = logging.getLogger("vertexkit")
 
@@ -213,6 +223,20 @@ class Deploying:
 
     def _endpoint(self) -> dict[str, Any]:
         return self._context.clients.http_json("GET", self._plan.endpoint, resource=self._plan.endpoint)
+
+
+def begin(context: Context, plan: Plan) -> Operation[DeployedModel]:
+    """Start a deployment that nobody waits for; undo it if it cannot even be started.
+
+    Raises:
+        VertexkitError: The service refused it, or could not be reached.
+    """
+    deploying = Deploying(context, plan)
+    try:
+        return deploying.start()
+    except BaseException as error:
+        deploying.abandon(error)
+        raise
 
 
 def resumed(context: Context, name: str) -> Operation[DeployedModel]:

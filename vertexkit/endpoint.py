@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vertexkit import rollout
 from vertexkit.cleanup import noting
-from vertexkit.deployment import DeployedModel, Deploying, Plan, deploy, resize, undeploy
+from vertexkit.deployment import DeployedModel, Plan, begin, deploy, resize, undeploy
 from vertexkit.endpoint_state import EndpointState
 from vertexkit.errors import FailedPrecondition, InvalidArgument, NotFound
 from vertexkit.preflight import check_deploy, check_replicas, check_traffic, require
@@ -140,9 +140,9 @@ class Endpoint(EndpointState):
         context = self._context
         changes = bool(plan.before and plan.percent)
         labels = rollout.remember(context, self.resource_name) if changes else None
-        if not wait:
-            return Deploying(context, plan).start()
         try:
+            if not wait:
+                return begin(context, plan)
             deployed = deploy(context, plan, timeout=timeout)
         except BaseException as error:
             if labels is not None:

@@ -39,6 +39,7 @@ class _Version(ModelState):
         traffic: int | None = None,
         name: str | None = None,
         service_account: str | None = None,
+        timeout: float = 3600.0,
     ) -> Endpoint:
         """Deploy it, and wait until it answers. From then on it costs money, until it is undeployed.
 
@@ -50,6 +51,7 @@ class _Version(ModelState):
             traffic: Its share of the requests, in percent.
             name: Display name on the endpoint.
             service_account: Account to run as.
+            timeout: Seconds to wait for it to answer.
 
         Returns:
             The endpoint.
@@ -79,6 +81,7 @@ class _Version(ModelState):
                 traffic=traffic,
                 name=name,
                 service_account=service_account,
+                timeout=timeout,
             )
         except BaseException as error:
             if endpoint is None:

@@ -481,6 +481,36 @@ class TestDeploying:
             endpoint.deploy(_model(doubles))
         assert "may still come up" in raised.value.__notes__[0]
 
+    def test_ctrl_c_while_the_request_is_on_its_way_leaves_nothing_without_waiting_either(
+        self, doubles: Doubles
+    ) -> None:
+        data = _data({"1": 100}, _deployed("1"))
+        endpoint = _endpoint(doubles, data)
+        _updates(doubles, data)
+
+        def interrupted() -> Any:
+            raise KeyboardInterrupt
+
+        _deploys(doubles, data, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            endpoint.deploy(_model(doubles, "2"), traffic=10, wait=False)
+        assert [one["id"] for one in data["deployedModels"]] == ["1"]
+        assert data["trafficSplit"] == {"1": 100}
+        assert data["labels"] == LABELS
+
+    def test_a_deployment_is_taken_up_again_by_its_name(self, doubles: Doubles, endpoints: Endpoints) -> None:
+        doubles.rest.answers[NAME] = _data({"1": 100}, _deployed("1"))
+        name = f"{NAME}/operations/5"
+        response = v1.DeployModelResponse(deployed_model=v1.DeployedModel(id="1"))
+        operation = done(response, name=name).operation
+        operation.metadata.Pack(v1.DeployModelOperationMetadata.pb()())
+        doubles.endpoints.get_operation.return_value = operation
+        assert endpoints.operation(name).result().id == "1"
+        operation.metadata.Pack(v1.UndeployModelOperationMetadata.pb()())
+        for other in (name, NAME, "operations/5"):
+            with pytest.raises(errors.InvalidArgument):
+                endpoints.operation(other)
+
     def test_what_cannot_be_undone_is_said(self, doubles: Doubles) -> None:
         data = _data()
         endpoint = _endpoint(doubles, data)
