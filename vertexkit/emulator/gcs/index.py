@@ -78,6 +78,13 @@ class Index:
         rows = self._db.execute("SELECT * FROM objects WHERE bucket=? AND name=?", (bucket, name))
         return [_object(row) for row in rows.fetchall()]
 
+    def objects_from(self, bucket: str, start: str, limit: int) -> list[ObjectInfo]:
+        """Up to ``limit`` rows of names from ``start`` on, in order."""
+        rows = self._db.execute(
+            "SELECT * FROM objects WHERE bucket=? AND name>=? ORDER BY name LIMIT ?", (bucket, start, limit)
+        )
+        return [_object(row) for row in rows.fetchall()]
+
     def odd_names(self, bucket: str, start: str, limit: int) -> list[str]:
         """Up to ``limit`` odd names from ``start`` on, in order."""
         rows = self._db.execute(
@@ -140,5 +147,4 @@ class Index:
 
 
 def _object(row: tuple[Any, ...]) -> ObjectInfo:
-    *values, inode, mtime_ns, odd = row
-    return ObjectInfo._make((*values, Identity(inode, row[4], mtime_ns), bool(odd), True))
+    return ObjectInfo._make((*row[:11], Identity(row[11], row[4], row[12]), bool(row[13]), True))

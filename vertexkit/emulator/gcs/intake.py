@@ -29,13 +29,13 @@ async def take_in(chunks: AsyncIterator[bytes], staged: Staged) -> None:
             if size >= _BLOCK:
                 if writing is not None:
                     await writing
-                writing = loop.run_in_executor(None, staged.write, b"".join(held))
+                writing = loop.run_in_executor(None, staged.write_all, held)
                 held, size = [], 0
     finally:
         # On a broken connection too: what arrived is kept, so that a resumed upload need not send it again.
         if writing is not None:
             await writing
         if size > _INLINE:
-            await loop.run_in_executor(None, staged.write, b"".join(held))
+            await loop.run_in_executor(None, staged.write_all, held)
         elif held:
-            staged.write(b"".join(held))
+            staged.write_all(held)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
+
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 
 class Identity(NamedTuple):
@@ -74,3 +78,37 @@ class BucketInfo(NamedTuple):
     def attributes(self) -> dict[str, Any]:
         """Every other writable field of the API's bucket resource."""
         return orjson.loads(self.properties) if self.properties else {}
+
+
+Rows = Sequence[ObjectInfo]
+"""Rows of objects."""
+
+
+def matching(rows: Rows, identity: Identity) -> ObjectInfo | None:
+    """The row of the file that is there."""
+    for row in rows:
+        if row.identity == identity:
+            return row
+    return None
+
+
+def from_outside(bucket: str, name: str, status: os.stat_result) -> ObjectInfo:
+    """The object that a file without a row is."""
+    # The change time too: a copy that keeps the old modification time is another generation.
+    generation = max(status.st_mtime_ns, status.st_ctime_ns) // 1000
+    return ObjectInfo(
+        bucket=bucket,
+        name=name,
+        generation=generation,
+        metageneration=1,
+        size=status.st_size,
+        crc32c=None,
+        md5=None,
+        content_type=mimetypes.guess_type(name)[0] or DEFAULT_CONTENT_TYPE,
+        created_us=generation,
+        updated_us=generation,
+        properties="",
+        identity=identity_of(status),
+        odd=False,
+        known=False,
+    )

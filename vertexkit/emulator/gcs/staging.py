@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from vertexkit.emulator.gcs.checksums import Hasher
@@ -51,6 +52,11 @@ class Staged:
             view = view[os.write(self._fd, view) :]
         self._hasher.update(data)
         self.size += len(data)
+
+    def write_all(self, pieces: Iterable[bytes]) -> None:
+        """Append pieces of bytes, one after the other."""
+        for piece in pieces:
+            self.write(piece)
 
     def append_file(self, source: int, size: int) -> None:
         """Append ``size`` bytes of an open file; the checksums are then the caller's to give.

@@ -12,12 +12,11 @@ before the rename the old file still has its row, behind it the new one has.
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,13 +27,20 @@ from vertexkit.emulator.gcs.conditions import UNCONDITIONAL, Conditions
 from vertexkit.emulator.gcs.files import ObjectFiles, Reached
 from vertexkit.emulator.gcs.folders import Folders
 from vertexkit.emulator.gcs.index import Index
-from vertexkit.emulator.gcs.records import BucketInfo, Identity, ObjectInfo, identity_of
+from vertexkit.emulator.gcs.lookup import OrderedLookup
+from vertexkit.emulator.gcs.records import (
+    DEFAULT_CONTENT_TYPE,
+    BucketInfo,
+    ObjectInfo,
+    Rows,
+    from_outside,
+    identity_of,
+    matching,
+)
 from vertexkit.emulator.gcs.staging import Staged, StagingArea
 
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _READ_BYTES = 1 << 20
 _ODD_BATCH = 1000
-Rows = Sequence[ObjectInfo]
 
 
 class Attributes(NamedTuple):
@@ -68,6 +74,7 @@ class ObjectStore:
         for bucket in self.index.buckets():
             self._folders.create(bucket.name)
         self._last_generation = 0
+        self._writes = 0
 
     def close(self) -> None:
         """Close the files. Nothing needs saving."""
@@ -134,10 +141,10 @@ class ObjectStore:
         """The object of a name, of which ``rows`` are all the rows and ``place`` is the plain path."""
         status = place.status()
         if status is not None:
-            return _matching(rows, identity_of(status)) or _from_outside(bucket, name, status)
+            return matching(rows, identity_of(status)) or from_outside(bucket, name, status)
         odd = [row for row in rows if row.odd]
         identity = self._files.odd_identity(bucket, name) if odd else None
-        return None if identity is None else _matching(odd, identity)
+        return None if identity is None else matching(odd, identity)
 
     def get(
         self,
@@ -178,7 +185,7 @@ class ObjectStore:
             status = os.fstat(fd)
             if identity_of(status) != info.identity:
                 # Replaced from outside in this instant: what the descriptor holds is what is served.
-                info = _from_outside(bucket, name, status)
+                info = from_outside(bucket, name, status)
             return info, fd
 
     def with_crc32c(self, info: ObjectInfo) -> ObjectInfo:
@@ -215,11 +222,22 @@ class ObjectStore:
             plain = self._lister.plain_names(bucket, query.prefix, start)
             return listing.merged(plain, self._odd_names(bucket, query.prefix, start))
 
-        def listable(name: str) -> ObjectInfo | None:
-            # A file from outside may have a name that the API cannot say.
-            return self.find(bucket, name) if names.name_problem(name) is None else None
+        def find(name: str) -> ObjectInfo | None:
+            if names.name_problem(name) is not None:
+                # A file from outside may have a name that the API cannot say.
+                return None
+            # Behind a delimiter the names are far apart, and reading ahead would be in vain.
+            return (None if query.delimiter else ahead.find(name)) or self.find(bucket, name)
 
-        return listing.page(query, ordered, listable)
+        with OrderedLookup(
+            bucket, self._folders, self._rows_from, lambda: self._writes, query.limit + 1
+        ) as ahead:
+            return listing.page(query, ordered, find)
+
+    def _rows_from(self, bucket: str, name: str, limit: int) -> tuple[int, Rows]:
+        """Rows of a bucket from a name on, and how many writes there had been."""
+        with self.lock:
+            return self._writes, self.index.objects_from(bucket, name, limit)
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """Every object whose name starts with ``prefix``, in order. Raises StorageError: 404."""
@@ -341,6 +359,7 @@ class ObjectStore:
 
     def _place(self, info: ObjectInfo, path: str, rows: Rows, place: Reached) -> ObjectInfo:
         """Row, rename, and then away with ``rows``, those of the files that were there before."""
+        self._writes += 1
         self.index.put_object(info)
         if not place.place(path):
             if not info.odd:
@@ -451,33 +470,3 @@ class ObjectStore:
             if len(batch) < _ODD_BATCH:
                 return
             at = batch[-1] + "\0"
-
-
-def _matching(rows: Rows, identity: Identity) -> ObjectInfo | None:
-    """The row of the file that is there."""
-    for row in rows:
-        if row.identity == identity:
-            return row
-    return None
-
-
-def _from_outside(bucket: str, name: str, status: os.stat_result) -> ObjectInfo:
-    """The object that a file without a row is."""
-    # The change time too: a copy that keeps the old modification time is another generation.
-    generation = max(status.st_mtime_ns, status.st_ctime_ns) // 1000
-    return ObjectInfo(
-        bucket=bucket,
-        name=name,
-        generation=generation,
-        metageneration=1,
-        size=status.st_size,
-        crc32c=None,
-        md5=None,
-        content_type=mimetypes.guess_type(name)[0] or DEFAULT_CONTENT_TYPE,
-        created_us=generation,
-        updated_us=generation,
-        properties="",
-        identity=identity_of(status),
-        odd=False,
-        known=False,
-    )
