@@ -138,11 +138,12 @@ class StorageApp:
             return await route.handler(request, **values)
         except StorageError as error:
             return encode(request, error)
-        except (ClientGone, OSError) as error:
-            if isinstance(error, ClientGone):
-                raise
+        except ClientGone:
+            raise
+        except Exception as error:
+            # A full disk, or a mistake of ours: the client is told, in the form that it understands.
             _log.exception("%s %s", request.method, request.scope["raw_path"])
-            failure = StorageError(500, "backendError", f"Internal error: {error.strerror}", "InternalError")
+            failure = StorageError(500, "backendError", f"Internal error: {error!r}", "InternalError")
             return encode(request, failure)
 
 

@@ -191,7 +191,7 @@ def _checked(resource: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     if isinstance(billing := resource.get("billing"), dict) and billing.get("requesterPays"):
         raise errors.unimplemented("requester pays (billing.requesterPays)")
     soft_delete = resource.get("softDeletePolicy")
-    if isinstance(soft_delete, dict) and int(soft_delete.get("retentionDurationSeconds") or 0):
+    if isinstance(soft_delete, dict) and soft_delete.get("retentionDurationSeconds") not in (None, 0, "0"):
         raise errors.unimplemented("soft delete (softDeletePolicy.retentionDurationSeconds)")
     storage_class = resource.get("storageClass")
     if storage_class is not None and storage_class not in STORAGE_CLASSES:

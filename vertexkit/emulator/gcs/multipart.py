@@ -134,6 +134,8 @@ class RelatedUpload:
 
 
 def _part(raw: bytes) -> Part:
+    if raw.startswith(b"\r\n"):
+        return Part({}, raw[2:])
     head, _, body = raw.partition(b"\r\n\r\n")
     return Part(_headers(head), body)
 
