@@ -17,7 +17,7 @@ from google.cloud import storage
 import vertexkit as vk
 from tests.conftest import RunningEmulator
 from vertexkit import errors
-from vertexkit._transfer.file_upload import LARGE_BYTES
+from vertexkit._transfer.jobs import LARGE_BYTES
 from vertexkit._transfer.obstore_engine import ObstoreEngine
 from vertexkit.session import Session
 from vertexkit.storage import Bucket
@@ -209,6 +209,31 @@ def test_a_file_that_vanishes_after_it_was_found_is_named(
     assert stored(google) == {"m/stays": b"1"}
 
 
+@pytest.mark.parametrize("size", [1, LARGE_BYTES])
+def test_a_file_that_may_not_be_read_is_named(
+    bucket: Bucket, google: storage.Bucket, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "m", {"open": b"1", "closed": b"2" * size})
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
+        # Root, whom tests may run as, may read every file.
+        if Path(os.fsdecode(path)).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *arguments, **options)
+
+    real, real_open = os.open, Path.open
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda path, *a, **k: refuse(path, 0) if path.name == "closed" else real_open(path, *a, **k),
+    )
+    with pytest.raises(errors.TransferFailed) as caught:
+        bucket.upload_dir(folder)
+    assert caught.value.failures == {str(folder / "closed"): "Permission denied"}
+    assert stored(google) == {"m/open": b"1"}
+
+
 @pytest.mark.parametrize("case", ["missing", "empty", "file", "no match"])
 def test_a_folder_with_nothing_to_send_is_refused(bucket: Bucket, tmp_path: Path, case: str) -> None:
     folder = tmp_path / "folder"
@@ -393,6 +418,22 @@ def test_an_object_that_is_also_a_folder_is_a_failure_and_nothing_is_lost_silent
         bucket.download_dir("p", tmp_path / "out", engine=engine)
     assert len(caught.value.failures) == 1
     assert len(contents(tmp_path / "out")) == 1
+
+
+def test_names_that_the_file_system_does_not_keep_apart_do_not_overwrite_each_other(
+    bucket: Bucket, tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vertexkit._transfer import download
+
+    for name in ("p/Weights", "p/weights", "p/other"):
+        bucket.write(name, name)
+    if download._keeps_case(tmp_path):
+        assert bucket.download_dir("p", tmp_path / "kept", engine=engine).downloaded == 3
+    monkeypatch.setattr(download, "_keeps_case", lambda root: False)
+    with pytest.raises(errors.TransferFailed, match="case only") as caught:
+        bucket.download_dir("p", tmp_path / "out", engine=engine)
+    assert set(caught.value.failures) == {f"{bucket.uri}/p/Weights", f"{bucket.uri}/p/weights"}
+    assert contents(tmp_path / "out") == {"other": b"p/other"}
 
 
 def test_the_marks_that_a_console_makes_for_folders_become_folders(

@@ -13,7 +13,7 @@ import vertexkit as vk
 from tests.conftest import RunningEmulator
 from vertexkit import errors
 from vertexkit._transfer import patience
-from vertexkit._transfer.file_upload import LARGE_BYTES
+from vertexkit._transfer.jobs import LARGE_BYTES
 from vertexkit.storage import Bucket
 
 Inject = Callable[..., Callable[[], list[int]]]

@@ -21,9 +21,10 @@ from vertexkit import errors
 from vertexkit._core.context import Context
 from vertexkit._core.rpc import Clients
 from vertexkit._core.target import Target
+from vertexkit._transfer.content import FileChanged
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience, Stopped
-from vertexkit._transfer.resumable import FileChanged, ResumableUpload
+from vertexkit._transfer.resumable import ResumableUpload
 from vertexkit._transfer.upload_sessions import UploadSessions
 from vertexkit.cleanup import Created
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vertexkit._transfer.file_upload import read_whole
+from vertexkit._transfer.content import read_whole
 from vertexkit._transfer.local_tree import read_tree
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vertexkit._core.names import GcsUri
+from vertexkit._transfer.count import Count
 from vertexkit._transfer.engine import Engine, Place
 from vertexkit._transfer.file_download import FileDownload
-from vertexkit._transfer.file_upload import Count
 from vertexkit._transfer.glob import matches
 from vertexkit._transfer.jobs import run_all
 from vertexkit._transfer.local_tree import reason, shown

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
+from vertexkit._transfer.count import Count
 from vertexkit._transfer.engine import Engine
-from vertexkit._transfer.file_upload import LARGE_BYTES, Count, words
-from vertexkit._transfer.jobs import Job, attempted
+from vertexkit._transfer.jobs import LARGE_BYTES, Job, attempted, words
 from vertexkit._transfer.local_tree import UNFINISHED_PREFIX, UNFINISHED_SUFFIX
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience

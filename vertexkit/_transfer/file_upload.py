@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import mimetypes
 import os
-import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
+from vertexkit._transfer.content import read_whole
+from vertexkit._transfer.count import Count
 from vertexkit._transfer.engine import Engine
-from vertexkit._transfer.jobs import Job, attempted
-from vertexkit._transfer.local_tree import LocalFile, reason
+from vertexkit._transfer.jobs import LARGE_BYTES, Job, attempted, words
+from vertexkit._transfer.local_tree import LocalFile
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
-from vertexkit._transfer.resumable import FileChanged, ResumableUpload
+from vertexkit._transfer.resumable import ResumableUpload
 from vertexkit._transfer.upload_sessions import UploadSessions
 from vertexkit._transfer.values import ObjectInfo
-from vertexkit.errors import ChecksumMismatch, ServiceError, TransferFailed, VertexkitError
-from vertexkit.progress import Tracker
-
-_READS = 3
+from vertexkit.errors import ChecksumMismatch, VertexkitError
 
 
 @dataclass(frozen=True)
@@ -31,32 +29,6 @@ class Route:
     api: ObjectsApi
     engine: Engine
     sessions: UploadSessions
-
-
-class Count:
-    """Counts the files of a transfer for its progress. Thread-safe."""
-
-    def __init__(self, tracker: Tracker, description: str, files: int) -> None:
-        self.tracker = tracker
-        self._description = description
-        self._files = files
-        self._done = 0
-        self._lock = threading.Lock()
-
-    def file_done(self, by: int = 1) -> None:
-        """One file has come to its end."""
-        with self._lock:
-            self._done += by
-            done = self._done
-        if self._files > 1:
-            self.tracker.describe(f"{self._description} ({done:,} of {self._files:,} files)")
-
-
-LARGE_BYTES = 2 * 1024 * 1024
-"""From this size on, a file goes block by block, and goes on where it was interrupted.
-
-Smaller ones go whole, which is quicker; when a transfer is interrupted, those on their way are waited for.
-"""
 
 
 class FileUpload(Job):
@@ -153,38 +125,6 @@ class FileUpload(Job):
     def _skip(self) -> None:
         self.is_skipped = self.is_verified = True
         self._count.tracker.advance(self.file.size)
-
-
-def read_whole(path: Path) -> bytes:
-    """The bytes of a file that held still while they were read.
-
-    Raises:
-        OSError: It cannot be read, or changed each time it was.
-    """
-    for _ in range(_READS):
-        # The file that is read must be the one whose time is compared, so everything is by descriptor.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            before = os.fstat(descriptor)
-            blocks = []
-            while block := os.read(descriptor, before.st_size + 1):
-                blocks.append(block)
-            after = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-        data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-        if len(data) == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
-            return data
-    raise FileChanged
-
-
-def words(error: VertexkitError | OSError) -> str:
-    """Why one file failed, in a line: what the service said, or the operating system."""
-    if isinstance(error, ServiceError):
-        return error.service_message.strip() or type(error).__name__
-    if isinstance(error, TransferFailed):
-        return "; ".join(error.failures.values())
-    return str(error) if isinstance(error, VertexkitError) else reason(error)
 
 
 def content_type_of(path: str | Path) -> str:

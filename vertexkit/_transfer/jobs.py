@@ -7,10 +7,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from vertexkit._transfer.local_tree import reason
 from vertexkit._transfer.patience import Patience, Stopped, is_passing
-from vertexkit.errors import VertexkitError
+from vertexkit.errors import ServiceError, TransferFailed, VertexkitError
 
 T = TypeVar("T")
+
+LARGE_BYTES = 2 * 1024 * 1024
+"""From this size on, a file goes block by block, and goes on where it was interrupted.
+
+Smaller ones go whole, which is quicker; when a transfer is interrupted, those on their way are waited for.
+"""
 
 
 class Job(ABC):
@@ -102,3 +109,12 @@ class _Workers:
             # A mistake in code: it is raised in the caller's thread.
             self.failure = error
             self._patience.stop.set()
+
+
+def words(error: VertexkitError | OSError) -> str:
+    """Why one file failed, in a line: what the service said, or the operating system."""
+    if isinstance(error, ServiceError):
+        return error.service_message.strip() or type(error).__name__
+    if isinstance(error, TransferFailed):
+        return "; ".join(error.failures.values())
+    return str(error) if isinstance(error, VertexkitError) else reason(error)

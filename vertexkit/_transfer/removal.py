@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from vertexkit._transfer.engine import Engine, Place, choose_engine
-from vertexkit._transfer.file_upload import words
-from vertexkit._transfer.jobs import Job, attempted, run_all
+from vertexkit._transfer.jobs import Job, attempted, run_all, words
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.values import ObjectInfo

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
-from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
+from vertexkit._transfer.checksums import encoded
+from vertexkit._transfer.content import Body, Content, LocalFailure
 from vertexkit._transfer.jobs import attempted
 from vertexkit._transfer.objects_api import ObjectsApi, decoded, info
 from vertexkit._transfer.patience import Patience, is_passing
@@ -23,26 +23,10 @@ from vertexkit._transfer.upload_sessions import Session, UploadSessions
 from vertexkit._transfer.values import ObjectInfo
 from vertexkit.errors import ChecksumMismatch, ServiceError, Unavailable
 
-_BLOCK = 1024 * 1024
 _RESUME = 308
 _GONE = (404, 410)
 _SESSIONS = 3
 _RANGE = re.compile(r"bytes=0-(\d+)")
-
-
-class FileChanged(OSError):
-    """The file changed while it was read."""
-
-    def __init__(self) -> None:
-        super().__init__("it changed while it was read")
-
-
-class _LocalFailure(Exception):
-    """Carries an OSError of the file out of an HTTP request, whose client would take it for the network's."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 class _SessionGone(Exception):
@@ -86,13 +70,13 @@ class ResumableUpload:
             VertexkitError: The service did not take it.
         """
         with self._path.open("rb", buffering=0) as file:
-            content = _Content(file, self._patience.check, self._tell)
+            content = Content(file, self._patience.check, self._tell)
             with sessions.open(self._api.uri(self._name), self._path, os.fstat(file.fileno())) as session:
                 stored = self._stored(session, content)
         self._verify(stored, content)
         return stored
 
-    def _stored(self, session: Session, content: _Content) -> ObjectInfo:
+    def _stored(self, session: Session, content: Content) -> ObjectInfo:
         """Go on with the session while it lasts, then with new ones, until the service has the file."""
         for _ in range(_SESSIONS):
             is_new = session.url is None
@@ -117,7 +101,7 @@ class ResumableUpload:
             resource=self._api.uri(self._name),
         )
 
-    def _sent(self, session: Session, content: _Content) -> ObjectInfo:
+    def _sent(self, session: Session, content: Content) -> ObjectInfo:
         """Send what is missing, as often as it takes."""
         assert session.url is not None
         url, position = session.url, session.position
@@ -130,18 +114,18 @@ class ResumableUpload:
 
         return attempted(attempt, self._patience)
 
-    def _start(self, content: _Content) -> str:
+    def _start(self, content: Content) -> str:
         return self._api.start_resumable(
             self._name, content.size, self._content_type, overwrite=self._overwrite
         )
 
-    def _send(self, url: str, content: _Content, position: int | None) -> ObjectInfo:
+    def _send(self, url: str, content: Content, position: int | None) -> ObjectInfo:
         """Send from ``position`` on; None for asking the service first."""
         while True:
             span, body = f"bytes */{content.size}", None
             if position is not None:
                 span = f"bytes {position}-{content.size - 1}/{content.size}"
-                body = _Body(content, position)
+                body = Body(content, position)
             try:
                 reply = self._api.send(
                     "PUT",
@@ -151,7 +135,7 @@ class ResumableUpload:
                     headers={"Content-Range": span},
                     good=(_RESUME, *_GONE),
                 )
-            except _LocalFailure as failure:
+            except LocalFailure as failure:
                 raise failure.error from None
             if reply.status_code in _GONE:
                 raise _SessionGone
@@ -164,7 +148,7 @@ class ResumableUpload:
             self._patience.renew()
             position = arrived
 
-    def _verify(self, stored: ObjectInfo, content: _Content) -> None:
+    def _verify(self, stored: ObjectInfo, content: Content) -> None:
         """Compare the service's checksum with the file's; delete what is not the file."""
         # When the service had everything already, not every byte passed through here.
         checksum = encoded(content.checksum(self._path))
@@ -179,83 +163,3 @@ class ResumableUpload:
         if done > self._told:
             self._progress(done - self._told)
             self._told = done
-
-
-class _Content:
-    """A file's bytes from some offset on, with the checksum of all that has been read in order."""
-
-    def __init__(self, file: BinaryIO, check: Callable[[], None], tell: Callable[[int], None]) -> None:
-        self._file = file
-        self._check = check
-        self._tell = tell
-        self._status = os.fstat(file.fileno())
-        self.size = self._status.st_size
-        self._checksum = 0
-        self._hashed = 0
-
-    def blocks(self, offset: int) -> Iterator[bytes]:
-        """Read from ``offset`` to the end.
-
-        Raises:
-            _LocalFailure: The file cannot be read, or changed.
-        """
-        try:
-            yield from self._blocks(offset)
-        except OSError as error:
-            raise _LocalFailure(error) from None
-
-    def _blocks(self, offset: int) -> Iterator[bytes]:
-        self._hash_up_to(offset)
-        self._file.seek(offset)
-        while offset < self.size:
-            self._check()
-            block = self._file.read(min(_BLOCK, self.size - offset))
-            if not block:
-                raise FileChanged
-            if offset + len(block) > self._hashed:
-                # What is sent again after a failure has been counted already.
-                self._checksum = crc32c(block[self._hashed - offset :], self._checksum)
-                self._hashed = offset + len(block)
-            offset += len(block)
-            if offset == self.size:
-                # Before the last block: without it, the service has no object, rather than a torn one.
-                self._check_unchanged()
-            self._tell(offset)
-            yield block
-
-    def checksum(self, path: Path) -> int:
-        """The CRC-32C of the whole file."""
-        if self._hashed < self.size:
-            return file_crc32c(path, check=self._check)
-        return self._checksum
-
-    def _hash_up_to(self, offset: int) -> None:
-        """Take in the bytes that an earlier process has sent."""
-        self._file.seek(self._hashed)
-        while self._hashed < offset:
-            self._check()
-            block = self._file.read(min(_BLOCK, offset - self._hashed))
-            if not block:
-                raise FileChanged
-            self._checksum = crc32c(block, self._checksum)
-            self._hashed += len(block)
-        self._tell(offset)
-
-    def _check_unchanged(self) -> None:
-        now = os.fstat(self._file.fileno())
-        if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
-            raise FileChanged
-
-
-class _Body:
-    """What ``requests`` streams: it has a length, and can be read again when a token has expired."""
-
-    def __init__(self, content: _Content, offset: int) -> None:
-        self._content = content
-        self._offset = offset
-
-    def __len__(self) -> int:
-        return self._content.size - self._offset
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._content.blocks(self._offset)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from vertexkit._core.retry import retrying
 from vertexkit._transfer.checksums import crc32c, encoded
+from vertexkit._transfer.content import read_whole
+from vertexkit._transfer.count import Count
 from vertexkit._transfer.engine import Place
 from vertexkit._transfer.file_download import FileDownload
-from vertexkit._transfer.file_upload import LARGE_BYTES, Count, content_type_of, read_whole, words
-from vertexkit._transfer.jobs import attempted, run_all
+from vertexkit._transfer.file_upload import content_type_of
+from vertexkit._transfer.jobs import LARGE_BYTES, attempted, run_all, words
 from vertexkit._transfer.local_tree import reason, shown
 from vertexkit._transfer.object_names import checked_name, name_in_bucket
 from vertexkit._transfer.objects_api import ObjectsApi

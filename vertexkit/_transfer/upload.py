@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vertexkit._core.names import GcsUri
+from vertexkit._transfer.count import Count
 from vertexkit._transfer.engine import Engine, Place
-from vertexkit._transfer.file_upload import Count, FileUpload, Route, words
-from vertexkit._transfer.jobs import attempted, run_all
+from vertexkit._transfer.file_upload import FileUpload, Route
+from vertexkit._transfer.jobs import attempted, run_all, words
 from vertexkit._transfer.local_tree import LocalTree, read_tree, reason, shown
 from vertexkit._transfer.lookup import look_up
 from vertexkit._transfer.objects_api import ObjectsApi
