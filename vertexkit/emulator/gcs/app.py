@@ -6,6 +6,7 @@ import logging
 import secrets
 
 from vertexkit.emulator.gcs import errors
+from vertexkit.emulator.gcs.acls import AccessControls
 from vertexkit.emulator.gcs.batch import Batch
 from vertexkit.emulator.gcs.errors import StorageError
 from vertexkit.emulator.gcs.http import ClientGone, Receive, Request, Response, Scope, Send
@@ -19,10 +20,12 @@ from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.gcs.xml import xml_error
 from vertexkit.emulator.gcs.xml_objects import XmlObjects
 from vertexkit.emulator.gcs.xml_uploads import XmlUploads
+from vertexkit.emulator.projects import project_number
 
 _log = logging.getLogger(__name__)
 _BUCKET = "/storage/v1/b/{bucket}"
 _OBJECT = "/storage/v1/b/{bucket}/o/{name}"
+_ANY = "GET POST PUT PATCH DELETE"
 
 
 def storage_app(store: ObjectStore) -> StorageApp:
@@ -46,6 +49,7 @@ class StorageApp:
     def _routes(self, store: ObjectStore) -> list[Route]:
         buckets, policies, objects = JsonBuckets(store), JsonPolicies(store), JsonObjects(store)
         uploads, xml, xml_uploads = JsonUploads(store), XmlObjects(store), XmlUploads(store)
+        acls = AccessControls(store)
         batch = Batch(self._answer)
 
         async def xml_get(request: Request, bucket: str, name: str) -> Response:
@@ -85,6 +89,13 @@ class StorageApp:
             Route("GET", _BUCKET + "/iam", policies.get, json_error),
             Route("PUT", _BUCKET + "/iam", policies.set, json_error),
             Route("GET", _BUCKET + "/iam/testPermissions", policies.test, json_error),
+            Route(_ANY, _BUCKET + "/acl", acls.refuse, json_error),
+            Route(_ANY, _BUCKET + "/acl/{entity}", acls.refuse, json_error),
+            Route(_ANY, _BUCKET + "/defaultObjectAcl", acls.refuse, json_error),
+            Route(_ANY, _BUCKET + "/defaultObjectAcl/{entity}", acls.refuse, json_error),
+            Route(_ANY, _OBJECT + "/acl", acls.refuse, json_error),
+            Route(_ANY, _OBJECT + "/acl/{entity}", acls.refuse, json_error),
+            Route("GET", "/storage/v1/projects/{project}/serviceAccount", _service_account, json_error),
             Route("GET", _BUCKET + "/o", objects.list, json_error),
             Route("GET", _OBJECT, objects.get, json_error),
             Route("PATCH", _OBJECT, objects.patch, json_error),
@@ -99,7 +110,7 @@ class StorageApp:
             Route("POST PUT", "/resumable/upload/storage/v1/b/{bucket}/o", uploads.insert, json_error),
             Route("DELETE", "/resumable/upload/storage/v1/b/{bucket}/o", uploads.cancel, json_error),
             Route("GET", "/download/storage/v1/b/{bucket}/o/{name}", objects.download, media_error),
-            Route("GET POST PUT PATCH DELETE", "/storage/v1/{rest...}", _unknown, json_error),
+            Route(_ANY, "/storage/v1/{rest...}", _unknown, json_error),
             Route("GET", "/{bucket}", xml_list, xml_error),
             Route("GET", "/{bucket}/", xml_list, xml_error),
             Route("HEAD", "/{bucket}", xml.head_bucket, xml_error),
@@ -154,6 +165,12 @@ async def _token(request: Request) -> Response:
         {"access_token": f"local-{secrets.token_urlsafe(24)}", "expires_in": 3600, "token_type": "Bearer"},
         request,
     )
+
+
+async def _service_account(request: Request, project: str) -> Response:
+    """The service agent of Cloud Storage in a project, which scripts give roles to."""
+    email = f"service-{project_number(project)}@gs-project-accounts.iam.gserviceaccount.com"
+    return json_response({"kind": "storage#serviceAccount", "email_address": email}, request)
 
 
 async def _unknown(request: Request, rest: str) -> Response:

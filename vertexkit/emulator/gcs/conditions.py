@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vertexkit.emulator.gcs import errors, times
 from vertexkit.emulator.gcs.records import BucketInfo, ObjectInfo
@@ -152,6 +152,30 @@ def from_headers(headers: Mapping[bytes, bytes], *, source: bool = False) -> Con
         etag_not_match=text.get(f"{plain}-none-match"),
         modified_since=text.get(f"{plain}-modified-since"),
         unmodified_since=text.get(f"{plain}-unmodified-since"),
+    )
+
+
+def from_read(query: Mapping[str, str], headers: Mapping[bytes, bytes]) -> Conditions:
+    """Read what a request of the JSON API for an object asks: parameters, and HTTP's own ``If-*`` headers.
+
+    Args:
+        query: The request's parameters.
+        headers: The request's headers, names in lower case.
+
+    Raises:
+        StorageError: 400; a parameter is not a number.
+    """
+    conditions = from_query(query)
+    standard = {name: value for name, value in headers.items() if name.startswith(b"if-")}
+    if not standard:
+        return conditions
+    given = from_headers(standard)
+    return replace(
+        conditions,
+        etag_match=given.etag_match,
+        etag_not_match=given.etag_not_match,
+        modified_since=given.modified_since,
+        unmodified_since=given.unmodified_since,
     )
 
 

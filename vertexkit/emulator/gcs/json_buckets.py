@@ -43,6 +43,12 @@ _REFUSED = {
     "retentionPolicy": "retention policies",
     "website": "static websites",
 }
+_REFUSED_PARAMETERS = {
+    "enableObjectRetention": "retention of objects",
+    "predefinedAcl": "access control lists",
+    "predefinedDefaultObjectAcl": "access control lists",
+}
+_PUBLIC_ACCESS = {"enforced", "inherited", "unspecified"}
 _REFUSED_IF_ENABLED = {
     "versioning": "object versioning",
     "hierarchicalNamespace": "hierarchical namespaces",
@@ -58,6 +64,7 @@ def bucket_resource(bucket: BucketInfo, base_url: str) -> dict[str, Any]:
     }
     attributes = bucket.attributes
     iam.update(attributes.pop("iamConfiguration", {}))
+    location_type = _location_type(bucket.location)
     return {
         "kind": "storage#bucket",
         "id": bucket.name,
@@ -66,7 +73,8 @@ def bucket_resource(bucket: BucketInfo, base_url: str) -> dict[str, Any]:
         "projectNumber": project_number(bucket.project),
         "metageneration": str(bucket.metageneration),
         "location": bucket.location,
-        "locationType": _location_type(bucket.location),
+        "locationType": location_type,
+        **({} if location_type == "region" else {"rpo": "DEFAULT"}),
         "storageClass": bucket.storage_class,
         "etag": version_tag(bucket.created_us, bucket.metageneration),
         "timeCreated": rfc3339(bucket.created_us),
@@ -92,6 +100,9 @@ class JsonBuckets:
             raise errors.required("project")
         if not isinstance(body.get("name"), str):
             raise errors.required("name")
+        for parameter, what in _REFUSED_PARAMETERS.items():
+            if request.query.get(parameter, "false") != "false":
+                raise errors.unimplemented(f"{what} ({parameter})")
         attributes, storage_class = _checked(body)
         location = body.get("location") or "US"
         if not isinstance(location, str) or not re.fullmatch(r"[A-Za-z0-9-]+", location):
@@ -193,6 +204,12 @@ def _checked(resource: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     soft_delete = resource.get("softDeletePolicy")
     if isinstance(soft_delete, dict) and soft_delete.get("retentionDurationSeconds") not in (None, 0, "0"):
         raise errors.unimplemented("soft delete (softDeletePolicy.retentionDurationSeconds)")
+    if resource.get("rpo") not in (None, "DEFAULT"):
+        raise errors.unimplemented("turbo replication (rpo)")
+    iam = resource.get("iamConfiguration")
+    public_access = iam.get("publicAccessPrevention") if isinstance(iam, dict) else None
+    if public_access is not None and public_access not in _PUBLIC_ACCESS:
+        raise errors.invalid(f"Invalid argument: publicAccessPrevention is {public_access!r}.")
     storage_class = resource.get("storageClass")
     if storage_class is not None and storage_class not in STORAGE_CLASSES:
         raise errors.invalid(f"Invalid storage class: {storage_class}.")

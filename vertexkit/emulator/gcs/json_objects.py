@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vertexkit.emulator.gcs import errors, fields, resources
-from vertexkit.emulator.gcs.conditions import from_query, integer
+from vertexkit.emulator.gcs.conditions import from_query, from_read, integer, version_tag
 from vertexkit.emulator.gcs.copying import ComposeSource, compose, copy_object
 from vertexkit.emulator.gcs.globs import compile_glob
 from vertexkit.emulator.gcs.http import Request, Response
@@ -62,7 +62,10 @@ class JsonObjects:
         if request.query.get("alt") == "media":
             return await self.download(request, bucket, name)
         info = self._store.get(
-            bucket, name, generation=_generation(request), conditions=from_query(request.query)
+            bucket,
+            name,
+            generation=_generation(request),
+            conditions=from_read(request.query, request.headers),
         )
         return json_response(resources.object_resource(await self._hashed(info), request.base_url), request)
 
@@ -70,9 +73,14 @@ class JsonObjects:
         """Get an object's content."""
         _refuse_encryption(request)
         info, fd = self._store.open(
-            bucket, name, generation=_generation(request), conditions=from_query(request.query)
+            bucket,
+            name,
+            generation=_generation(request),
+            conditions=from_read(request.query, request.headers),
         )
-        return await serve(self._store, request, info, fd)
+        return await serve(
+            self._store, request, info, fd, etag=version_tag(info.generation, info.metageneration)
+        )
 
     async def patch(self, request: Request, bucket: str, name: str) -> Response:
         """Change some of an object's metadata; null removes a field or a key."""
@@ -115,7 +123,7 @@ class JsonObjects:
             bucket,
             checked_name(name),
             parts,
-            resources.new_attributes(destination),
+            resources.new_attributes(destination, default_type=""),
             conditions=from_query(request.query),
             delete_sources=bool(body.get("deleteSourceObjects")),
         )
@@ -178,14 +186,23 @@ class JsonObjects:
         return await hashed(self._store, info)
 
 
-async def serve(store: ObjectStore, request: Request, info: ObjectInfo, fd: int) -> Response:
+async def serve(
+    store: ObjectStore, request: Request, info: ObjectInfo, fd: int, *, etag: str | None = None
+) -> Response:
     """The response with an object's content. It closes ``fd``, even if there is no response.
+
+    Args:
+        store: The store.
+        request: The request.
+        info: The object.
+        fd: Its content.
+        etag: The ``ETag`` header; None for that of the XML API.
 
     Raises:
         StorageError: 416.
     """
     try:
-        return media_response(request, await hashed(store, info), fd)
+        return media_response(request, await hashed(store, info), fd, etag)
     except BaseException:
         os.close(fd)
         raise

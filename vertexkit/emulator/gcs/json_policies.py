@@ -13,7 +13,9 @@ from urllib.parse import parse_qsl
 import orjson
 
 from vertexkit.emulator.gcs import errors
+from vertexkit.emulator.gcs.acls import has_uniform_access
 from vertexkit.emulator.gcs.conditions import UNCONDITIONAL
+from vertexkit.emulator.gcs.errors import StorageError
 from vertexkit.emulator.gcs.http import Request, Response
 from vertexkit.emulator.gcs.json_errors import json_response
 from vertexkit.emulator.gcs.records import BucketInfo
@@ -38,8 +40,22 @@ class JsonPolicies:
             isinstance(binding, dict) and isinstance(binding.get("role"), str) for binding in bindings
         ):
             raise errors.invalid("bindings is a list of objects with a role and members.")
+        conditional = any(binding.get("condition") for binding in bindings)
 
         def change(info: BucketInfo) -> BucketInfo:
+            if conditional and not has_uniform_access(info):
+                raise StorageError(
+                    412,
+                    "conditionNotMet",
+                    "To set a policy with conditions, enable uniform bucket-level access on the bucket: "
+                    "https://cloud.google.com/storage/docs/uniform-bucket-level-access",
+                    "PreconditionFailed",
+                )
+            if conditional and body.get("version", 1) < 3:
+                raise errors.invalid(
+                    f"Policies with conditions are of version 3: set the version, {body.get('version', 1)}, "
+                    "to at least 3."
+                )
             if body.get("etag") not in (None, "", _policy(info)["etag"]):
                 raise errors.precondition_failed("If-Match")
             return info._replace(

@@ -24,13 +24,13 @@ _PASSED_ON = {
 }
 
 
-def version_headers(info: ObjectInfo) -> Headers:
-    """The headers that tell which object it is."""
+def version_headers(info: ObjectInfo, etag: str | None = None) -> Headers:
+    """The headers that tell which object it is; ``etag`` in place of the XML API's."""
     headers: Headers = [
         (b"x-goog-generation", b"%d" % info.generation),
         (b"x-goog-metageneration", b"%d" % info.metageneration),
         (b"x-goog-stored-content-length", b"%d" % info.size),
-        (b"etag", http_etag(info).encode()),
+        (b"etag", (etag or http_etag(info)).encode()),
     ]
     if info.crc32c is not None:
         md5 = "" if info.md5 is None else f",md5={info.md5}"
@@ -38,9 +38,9 @@ def version_headers(info: ObjectInfo) -> Headers:
     return headers
 
 
-def object_headers(info: ObjectInfo) -> Headers:
+def object_headers(info: ObjectInfo, etag: str | None = None) -> Headers:
     """The headers that tell of an object, but for those of its content's form."""
-    headers = version_headers(info)
+    headers = version_headers(info, etag)
     headers.append((b"last-modified", http_date(info.updated_us).encode()))
     attributes = info.attributes
     headers.append((b"x-goog-storage-class", attributes.get("storageClass", "STANDARD").encode()))
@@ -61,14 +61,21 @@ def object_headers(info: ObjectInfo) -> Headers:
     return headers
 
 
-def media_response(request: Request, info: ObjectInfo, fd: int) -> Response:
+def media_response(request: Request, info: ObjectInfo, fd: int, etag: str | None = None) -> Response:
     """The content of an object as the request wants it. The response closes ``fd``.
+
+    Args:
+        request: The request.
+        info: The object.
+        fd: Its content.
+        etag: The ``ETag`` header; None for that of the XML API.
 
     Raises:
         StorageError: 416; the range starts behind the end.
     """
-    headers = object_headers(info)
-    headers.append((b"content-type", info.content_type.encode("latin-1", "replace")))
+    headers = object_headers(info, etag)
+    content_type = info.content_type or "application/octet-stream"
+    headers.append((b"content-type", content_type.encode("latin-1", "replace")))
     headers.append((b"accept-ranges", b"bytes"))
     encoding = info.attributes.get("contentEncoding", "")
     if encoding == "gzip" and not _takes_gzip(request) and os.pread(fd, 2, 0) == _GZIP_MAGIC:

@@ -53,7 +53,6 @@ def object_resource(info: ObjectInfo, base_url: str) -> dict[str, Any]:
         "bucket": info.bucket,
         "generation": str(info.generation),
         "metageneration": str(info.metageneration),
-        "contentType": info.content_type,
         "storageClass": "STANDARD",
         "size": str(info.size),
         "etag": version_tag(info.generation, info.metageneration),
@@ -62,6 +61,8 @@ def object_resource(info: ObjectInfo, base_url: str) -> dict[str, Any]:
         "timeStorageClassUpdated": created,
         "timeFinalized": created,
     }
+    if info.content_type:
+        resource["contentType"] = info.content_type
     if info.crc32c is not None:
         resource["crc32c"] = info.crc32c
     if info.md5 is not None:
@@ -71,12 +72,18 @@ def object_resource(info: ObjectInfo, base_url: str) -> dict[str, Any]:
     return resource
 
 
-def new_attributes(resource: Mapping[str, Any], content_type: str | None = None) -> Attributes:
+def new_attributes(
+    resource: Mapping[str, Any],
+    content_type: str | None = None,
+    *,
+    default_type: str = "application/octet-stream",
+) -> Attributes:
     """The metadata of a new object.
 
     Args:
         resource: The object resource that the client sent.
         content_type: The type that it gave beside it, which counts if the resource has none.
+        default_type: The type if it gave none; an empty one for an object without.
 
     Raises:
         StorageError: 400 or 501; a field is wrong, or not done here.
@@ -88,7 +95,7 @@ def new_attributes(resource: Mapping[str, Any], content_type: str | None = None)
         if not written["metadata"]:
             del written["metadata"]
     given = written.pop("contentType", None) or content_type
-    return pack(given or "application/octet-stream", written)
+    return pack(given or default_type, written)
 
 
 def pack(content_type: str, properties: Mapping[str, Any]) -> Attributes:
