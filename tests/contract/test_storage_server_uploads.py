@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 import requests
 from google.api_core import exceptions
 from google.cloud.storage import transfer_manager
-from storage_server import StorageServer, in_thread
+from storage_server import StorageServer, in_process, in_thread
+
+from vertexkit.emulator.gcs import uploads
 
 QUANTUM = 1 << 18
 
@@ -293,6 +296,55 @@ def test_an_upload_to_no_bucket_is_not_found(server: StorageServer) -> None:
         assert answer.status_code == 404
     answer = requests.put(f"{server.url}/no-such-bucket/a", data=b"x")
     assert (answer.status_code, b"NoSuchBucket" in answer.content) == (404, True)
+
+
+def test_more_uploads_are_open_than_files_may_be(
+    bucket: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_OPEN_SESSIONS", 2)
+    sessions = [start(url, f"open {number}") for number in range(6)]
+    content = os.urandom(2 * QUANTUM)
+    for session in sessions:
+        assert put(session, content[:QUANTUM], f"bytes 0-{QUANTUM - 1}/*").status_code == 308
+    for session in sessions:
+        answer = put(session, content[QUANTUM:], f"bytes {QUANTUM}-{2 * QUANTUM - 1}/{2 * QUANTUM}")
+        assert answer.json()["md5Hash"] == md5(content)
+    assert len(list(bucket.list_blobs())) == 6
+
+
+@pytest.mark.parametrize("target", ["no-such-bucket/a", "{bucket}/taken", "{bucket}/" + "x" * 1025])
+def test_a_large_upload_that_is_bound_to_fail_is_told_so(
+    bucket: Any, server: StorageServer, target: str
+) -> None:
+    bucket.blob("taken").upload_from_string(b"x")
+    answer = requests.put(
+        f"{server.url}/{target.format(bucket=bucket.name)}",
+        data=b"x" * 30_000_000,
+        headers={"x-goog-if-generation-match": "0"},
+    )
+    assert answer.status_code in {400, 404, 412}
+    assert bucket.blob("taken").download_as_bytes() == b"x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
+def test_memory_does_not_grow_with_an_object(tmp_path: Path) -> None:
+    size = 150 << 20
+
+    def peak() -> int:
+        assert alone.process is not None
+        status = Path(f"/proc/{alone.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+    with in_process(tmp_path) as alone:
+        alone.client().create_bucket("bucket").blob("small").upload_from_string(b"x" * 1_000_000)
+        before = peak()
+        pieces = (b"x" * (1 << 20) for _ in range(size >> 20))
+        requests.put(f"{alone.url}/bucket/large", data=pieces).raise_for_status()
+        with requests.get(f"{alone.url}/bucket/large", stream=True) as answer:
+            assert sum(map(len, answer.iter_content(1 << 20))) == size
+        session = start(f"{alone.url}/upload/storage/v1/b/bucket/o", "resumed")
+        requests.put(session, data=(b"x" * (1 << 20) for _ in range(size >> 20))).raise_for_status()
+        assert peak() - before < 60 << 20
 
 
 def test_many_files_go_up_and_come_down(bucket: Any, tmp_path: Path) -> None:

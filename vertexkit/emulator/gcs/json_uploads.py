@@ -86,6 +86,8 @@ class JsonUploads:
         announced: Announced,
     ) -> Response:
         conditions = from_query(request.query)
+        # Now, too: what is bound to fail should not take the whole body first.
+        conditions.check(self._store.find(*target))
         staged = self._store.stage()
         try:
             await take_in(chunks, staged)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ _KIND = "resumable"
 _KEPT_US = 7 * 24 * 3600 * 1_000_000
 """A session ends a week after its start, as the service's do."""
 _CANCELLED = "cancelled"
+_OPEN_SESSIONS = 128
+"""So many sessions keep their file open; of the others, what is on the disk is all that is needed."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class ResumableUploads:
         self._store = store
         self._folder = store.uploads_dir / _KIND
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._sessions: dict[str, Session] = {}
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._forget_old()
 
     def start(self, request: UploadRequest) -> Session:
@@ -82,7 +85,7 @@ class ResumableUploads:
         session_id = secrets.token_urlsafe(48)
         session = Session(session_id, request, Staged(str(self._folder / session_id)))
         self._write(session, outcome="")
-        self._sessions[session_id] = session
+        self._keep(session)
         return session
 
     def get(self, session_id: str) -> Session:
@@ -94,7 +97,8 @@ class ResumableUploads:
         session = self._sessions.get(session_id)
         if session is None:
             session = self._restored(session_id)
-            self._sessions[session_id] = session
+            self._keep(session)
+        self._sessions.move_to_end(session_id)
         return session
 
     async def take(self, session: Session, start: int, chunks: AsyncIterator[bytes]) -> None:
@@ -155,6 +159,15 @@ class ResumableUploads:
         self._end(session)
         self._write(session, outcome=_CANCELLED)
         self._sessions.pop(session.id, None)
+
+    def _keep(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        idle = [kept for kept in self._sessions.values() if not kept.lock.locked()]
+        for kept in idle[: max(0, len(self._sessions) - _OPEN_SESSIONS)]:
+            if kept is not session:
+                del self._sessions[kept.id]
+                if kept.staged is not None:
+                    kept.staged.close()
 
     def _end(self, session: Session) -> None:
         if session.staged is not None:

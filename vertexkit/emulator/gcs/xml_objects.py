@@ -113,7 +113,9 @@ class XmlObjects:
                 bucket, name, data, attributes=attributes, conditions=conditions, announced=announced
             )
             return Response(200, version_headers(info))
+        # What is bound to fail should not take the whole body first.
         self._store.bucket(bucket)
+        conditions.check(self._store.find(bucket, checked_name(name)))
         staged = self._store.stage()
         try:
             await take_in(request.chunks(), staged)
