@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import orjson
 import pytest
 
 from vertexkit.emulator.serving import DeploymentSpec, ServingEngine, ServingFailed
+from vertexkit.emulator.serving.model_server.fast_path import _digest
 
 HERE = Path(__file__).parent
 SUBSET = HERE.parents[1] / "trainer_scripts" / "data" / "mnist_subset.npz"
@@ -39,6 +41,7 @@ class Served:
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
         self.engine = ServingEngine(folder, self.loop)
+        self.scratch = folder / "scratch"
 
     def deploy(self, key, folder, *, replicas=1, signature_name=None, **env):
         spec = DeploymentSpec(key, folder, {**ROUTES, **env}, replicas, signature_name)
@@ -59,7 +62,14 @@ class Served:
         return json.loads(reply.body)["error"]
 
     def backend(self, key):
-        """The line of the log that says what serves, of every start."""
+        """The line of the log that says what serves, of every start; waits for the first."""
+        deadline = time.monotonic() + 120
+        while not (lines := self._backend(key)):
+            assert time.monotonic() < deadline, self.engine.status(key)
+            time.sleep(0.05)
+        return lines
+
+    def _backend(self, key):
         return [line for line in self.engine.status(key).log_tail if " serves signature " in line]
 
     def close(self):
@@ -116,6 +126,7 @@ def test_tensorflow_serves_alike_when_it_is_asked_for(served, models, images):
 
 def test_a_replica_that_is_started_again_finds_the_verdict_of_the_first(served, images):
     body = orjson.dumps({"instances": images[:1]}, option=orjson.OPT_SERIALIZE_NUMPY)
+    assert served.backend("mnist")
     before = served.predict("mnist", body)
     served_by = served.backend("mnist")[0].partition("INFO ")[2]
     os.kill(served.engine.status("mnist").replicas[0].pid, signal.SIGKILL)
@@ -125,8 +136,38 @@ def test_a_replica_that_is_started_again_finds_the_verdict_of_the_first(served, 
     assert len(served.backend("mnist")) >= 2
 
 
+def test_the_same_artifact_deployed_again_is_not_checked_again(served, models, images):
+    served_by = served.backend("mnist")[0].partition("INFO ")[2]
+    served.deploy("copy", models / "mnist")
+    try:
+        # Known before the first request, so that no answer differs in its last digit.
+        assert [line.partition("INFO ")[2] for line in served.engine.status("copy").log_tail] == [served_by]
+    finally:
+        served.engine.undeploy("copy")
+
+
+def test_a_model_is_served_before_its_fast_path_is_known(served, models, images):
+    body = orjson.dumps({"instances": images[:3]}, option=orjson.OPT_SERIALIZE_NUMPY)
+    name = "serving_default"
+    found_out = served.scratch / _digest(models / "mnist" / "0001", name)
+    found_out.mkdir()
+    with (found_out / "fast_path.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        served.deploy("early", models / "mnist", signature_name=name)
+        try:
+            by_tensorflow = served.predict("early", body)["predictions"]
+            assert not served.engine.status("early").log_tail
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert "LiteRT serves" in served.backend("early")[0]
+            by_litert = served.predict("early", body)["predictions"]
+        finally:
+            served.engine.undeploy("early")
+    np.testing.assert_allclose(by_litert, by_tensorflow, rtol=1e-5, atol=1e-6)
+
+
 def test_no_request_is_lost_when_the_only_replica_is_killed_under_load(served, images):
     body = orjson.dumps({"instances": images[:1]}, option=orjson.OPT_SERIALIZE_NUMPY)
+    assert served.backend("mnist")
     expected = served.post("mnist", body).body
     pid = served.engine.status("mnist").replicas[0].pid
     kill_at = 400

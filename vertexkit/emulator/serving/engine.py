@@ -68,6 +68,9 @@ class ServingEngine:
         self._deployments: dict[str, _Entry] = {}
         self._numbered = 0
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What model servers find out about an artifact, for all who serve it.
+        self._scratch = work_dir / "scratch"
+        self._scratch.mkdir(mode=0o700, exist_ok=True)
         self._own_sockets: Path | None = None
         self._sockets = work_dir
         if len(os.fsencode(work_dir)) > _SOCKET_FOLDER_BYTES:
@@ -121,6 +124,7 @@ class ServingEngine:
     async def aclose(self) -> None:
         """End every deployment, without waiting for requests in flight. From the loop."""
         await asyncio.gather(*(self._undeploy(key, 0.0) for key in list(self._deployments)))
+        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
         if self._own_sockets is not None:
             shutil.rmtree(self._own_sockets, ignore_errors=True)
 
@@ -212,14 +216,12 @@ class ServingEngine:
     def _replica_maker(
         self, spec: DeploymentSpec, name: str, folder: Path
     ) -> Callable[[int, Callable[[], None]], Replica]:
-        scratch = folder / "scratch"
-        scratch.mkdir(mode=0o700)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIP_")}
         env = {**inherited, **spec.env, "AIP_STORAGE_URI": str(spec.artifact_dir), "PYTHONUNBUFFERED": "1"}
 
         def make(index: int, changed: Callable[[], None]) -> Replica:
             socket = self._sockets / f"{name}-{index}.sock"
-            command = [*self._model_server, "--socket", str(socket), "--scratch", str(scratch)]
+            command = [*self._model_server, "--socket", str(socket), "--scratch", str(self._scratch)]
             if spec.signature_name is not None:
                 command += ["--signature-name", spec.signature_name]
             plan = ReplicaPlan(

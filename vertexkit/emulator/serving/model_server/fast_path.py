@@ -1,13 +1,14 @@
-"""How a model gets its fast path: converted and checked in a process of its own, while it loads.
+"""How a model gets its fast path: converted and checked in a process of its own, while TensorFlow serves.
 
 The converter, and a converted model on unusual inputs, can take their process down with them; the
-replica must not be it. What was found out is kept in the replicas' common scratch folder, so that a
-replica that is started again, or the next one, need not find it out again.
+replica must not be it. What was found out is kept in a folder that all replicas share, by what the
+artifact holds: whoever serves the same one later, or again, need not find it out again.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -23,13 +24,16 @@ from vertexkit.emulator.serving.model_server.errors import LoadError
 from vertexkit.emulator.serving.model_server.litert_backend import LiteRTBackend
 from vertexkit.emulator.serving.model_server.purity import find_impure_operation
 from vertexkit.emulator.serving.model_server.signature import Signature
-from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend, import_tensorflow
+from vertexkit.emulator.serving.model_server.tensorflow_core import prepare_tensorflow
+from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend
 
 _logger = logging.getLogger("model_server")
 
 _SWITCH = "VERTEXKIT_SERVING_BACKEND"
 _LARGEST_BYTES = 200 * 1024 * 1024
-_SECONDS = 30.0
+_SECONDS = 120.0
+# Requests that are being answered come first.
+_NICENESS = 10
 _MODEL, _VERDICT, _LOCK = "model.tflite", "fast_path.json", "fast_path.lock"
 
 
@@ -38,7 +42,7 @@ class FastPathSearch:
 
     Args:
         folder: The SavedModel.
-        scratch: The folder that the replicas of the model share.
+        scratch: The folder that all replicas share.
         signature_name: The signature to convert; None for the model's default.
     """
 
@@ -47,15 +51,24 @@ class FastPathSearch:
         self._deadline = time.monotonic() + _SECONDS
         self._process: BaseProcess | None = None
         self._reason = _why_not_even_try(folder)
-        if self._reason is None and not (scratch / _VERDICT).exists():
+        if self._reason is not None:
+            return
+        self._scratch = scratch / _digest(folder, signature_name)
+        self._scratch.mkdir(mode=0o700, exist_ok=True)
+        if not (self._scratch / _VERDICT).exists():
             # A fork of this process, which has imported TensorFlow and not yet used it, costs nothing;
             # elsewhere than on Linux, forking a process with threads is not safe.
             context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
             process: BaseProcess = context.Process(
-                target=_search, args=(folder, scratch, signature_name), daemon=True
+                target=_search, args=(folder, self._scratch, signature_name), daemon=True
             )
             process.start()
             self._process = process
+
+    @property
+    def settled(self) -> bool:
+        """Whether the result is there without waiting."""
+        return self._process is None
 
     def result(self, signature: Signature) -> tuple[LiteRTBackend | None, str]:
         """Wait for the end of the search.
@@ -100,10 +113,21 @@ def _why_not_even_try(folder: Path) -> str | None:
     return None
 
 
+def _digest(folder: Path, signature_name: str | None) -> str:
+    """A name for what a folder holds and which signature of it is meant."""
+    digest = hashlib.sha256(repr(signature_name).encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(b"%b\0%b\n" % (os.fsencode(path.relative_to(folder)), content.encode()))
+    return digest.hexdigest()[:32]
+
+
 def _search(folder: Path, scratch: Path, signature_name: str | None) -> None:
     """Convert, check, and write down what came of it. In a process of its own."""
+    os.nice(_NICENESS)
     with (scratch / _LOCK).open("w") as lock:
-        # Replicas start at once; one of them does the work, and the others wait for what it finds.
+        # Replicas start together; one of them does the work, and the others wait for what it finds.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (scratch / _VERDICT).exists():
             return
@@ -118,7 +142,9 @@ def _search(folder: Path, scratch: Path, signature_name: str | None) -> None:
 
 def _convert_and_check(folder: Path, scratch: Path, signature_name: str | None) -> str | None:
     """Leave a converted model in ``scratch``, or say why there is none."""
-    tf = import_tensorflow()
+    prepare_tensorflow()
+    from tensorflow.lite.python.lite import TFLiteConverterV2
+
     try:
         tensorflow = TensorFlowBackend(folder)
         signature = tensorflow.signatures[signature_name or tensorflow.default_signature]
@@ -132,7 +158,7 @@ def _convert_and_check(folder: Path, scratch: Path, signature_name: str | None) 
     if problem is not None:
         return problem
     try:
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[signature.name])
+        converter = TFLiteConverterV2.from_saved_model(str(folder), signature_keys=[signature.name])
         content = converter.convert()
         litert = LiteRTBackend(content, signature)
     except Exception as error:

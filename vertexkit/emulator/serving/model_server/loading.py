@@ -1,39 +1,56 @@
-"""Loading a model: TensorFlow always, the fast path where it has been checked equal."""
+"""Loading a model: TensorFlow always, the fast path as soon as it has been checked equal."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 from vertexkit.emulator.serving.model_server.errors import LoadError
 from vertexkit.emulator.serving.model_server.fast_path import FastPathSearch
 from vertexkit.emulator.serving.model_server.model import ServedModel
 from vertexkit.emulator.serving.model_server.saved_model import find_saved_model
-from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend, import_tensorflow
+from vertexkit.emulator.serving.model_server.tensorflow_core import prepare_tensorflow
+from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend
 
 _logger = logging.getLogger("model_server")
 
 
 def load(storage: Path, scratch: Path, signature_name: str | None) -> ServedModel:
-    """Load the model in ``storage``, and say in one line of the log what serves it and why.
+    """Load the model in ``storage``; one line of the log says what serves it and why, once that is known.
+
+    Until then TensorFlow does: a deploy need not wait for what only makes it faster.
 
     Args:
         storage: The folder with the SavedModel.
-        scratch: A folder that the replicas of one model share, for what they work out about it.
+        scratch: A folder that all replicas share, for what they work out about models.
         signature_name: The signature that serves requests which name none, or None for the default.
 
     Raises:
         LoadError: The model cannot be served.
     """
     folder = find_saved_model(storage)
-    import_tensorflow()
+    prepare_tensorflow()
+    # Imported before the search forks, so that its process need not do it again.
+    import tensorflow.python.saved_model.loader_impl
+
     search = FastPathSearch(folder, scratch, signature_name)
     tensorflow = TensorFlowBackend(folder)
     name = signature_name or tensorflow.default_signature
     if name not in tensorflow.signatures:
         names = ", ".join(sorted(tensorflow.signatures))
         raise LoadError(f'Serving signature name: "{name}" not found in signature def; it has: {names}')
-    fast, reason = search.result(tensorflow.signatures[name])
-    backend = "TensorFlow" if fast is None else "LiteRT"
-    _logger.info("%s serves signature %s of %s: %s", backend, name, folder.name, reason)
-    return ServedModel(tensorflow, signature_name=name, fast=fast)
+    model = ServedModel(tensorflow, signature_name=name)
+
+    def settle() -> None:
+        fast, reason = search.result(tensorflow.signatures[name])
+        if fast is not None:
+            model.use(fast)
+        backend = "TensorFlow" if fast is None else "LiteRT"
+        _logger.info("%s serves signature %s of %s: %s", backend, name, folder.name, reason)
+
+    if search.settled:
+        settle()
+    else:
+        threading.Thread(target=settle, name="fast-path", daemon=True).start()
+    return model

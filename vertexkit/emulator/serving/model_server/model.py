@@ -35,22 +35,22 @@ class ServedModel:
     Args:
         tensorflow: The backend that answers everything.
         signature_name: The signature that serves requests which name none; None for the model's own default.
-        fast: The fast path, checked equal to TensorFlow, or None.
     """
 
-    def __init__(
-        self,
-        tensorflow: TensorFlowBackend,
-        *,
-        signature_name: str | None = None,
-        fast: FastPath | None = None,
-    ) -> None:
+    def __init__(self, tensorflow: TensorFlowBackend, *, signature_name: str | None = None) -> None:
         self._tensorflow = tensorflow
         self._signatures = tensorflow.signatures
         self._fed_with_values = {
             name: signature.fed_with_values() for name, signature in self._signatures.items()
         }
         self._default = signature_name or tensorflow.default_signature
+        self._fast: FastPath | None = None
+
+    def use(self, fast: FastPath) -> None:
+        """Let a fast path, checked equal to TensorFlow, answer the requests that begin from now on.
+
+        Safe to call from any thread.
+        """
         self._fast = fast
 
     def decode(self, body: bytes, *, values: bool = False) -> DecodedRequest:

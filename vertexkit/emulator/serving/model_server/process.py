@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="model_server")
     parser.add_argument("--socket", required=True, type=Path, help="the Unix socket to listen on")
-    parser.add_argument("--scratch", required=True, type=Path, help="a folder that replicas of a model share")
+    parser.add_argument("--scratch", required=True, type=Path, help="a folder that all replicas share")
     parser.add_argument("--signature-name", help="the signature that serves requests which name none")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from vertexkit.emulator.serving.model_server.errors import LoadError, RequestError
 from vertexkit.emulator.serving.model_server.signature import Signature, TensorSpec
+from vertexkit.emulator.serving.model_server.tensorflow_core import has_gpu, prepare_tensorflow
 
 Array = np.ndarray[Any, Any]
 
@@ -52,18 +52,24 @@ class TensorFlowBackend:
     name = "tensorflow"
 
     def __init__(self, folder: Path) -> None:
-        tf = self._tf = import_tensorflow()
-        config = tf.compat.v1.ConfigProto(
+        prepare_tensorflow()
+        from tensorflow.core.protobuf.config_pb2 import ConfigProto
+        from tensorflow.python.client.session import Session
+        from tensorflow.python.framework import errors, ops
+        from tensorflow.python.saved_model import loader_impl
+
+        self._op_error = errors.OpError
+        config = ConfigProto(
             intra_op_parallelism_threads=_THREADS,
             inter_op_parallelism_threads=_THREADS,
             # Without this, TensorFlow looks for CUDA even where no device is visible, and complains.
             device_count={} if has_gpu() else {"GPU": 0},
         )
         config.gpu_options.allow_growth = True
-        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        self._session = Session(graph=ops.Graph(), config=config)
         try:
             with self._session.graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(self._session, [_SERVE_TAG], str(folder))
+                meta_graph = loader_impl.load(self._session, [_SERVE_TAG], str(folder))
         except Exception as error:
             # A SavedModel can be broken in as many ways as there are operations in it.
             raise LoadError(f"Loading servable failed: {_words(error)}") from error
@@ -75,7 +81,7 @@ class TensorFlowBackend:
         if not self._definitions:
             raise LoadError("The SavedModel has no signature to serve")
         self.signatures: Mapping[str, Signature] = {
-            name: _signature(tf, name, definition) for name, definition in self._definitions.items()
+            name: _signature(name, definition) for name, definition in self._definitions.items()
         }
         self.default_signature = (
             DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else min(self.signatures)
@@ -100,7 +106,7 @@ class TensorFlowBackend:
         call = self._callables.get(signature.name) or self._prepare(signature)
         try:
             results = call(*(inputs[name] for name in signature.inputs))
-        except self._tf.errors.OpError as error:
+        except self._op_error as error:
             status = _HTTP_STATUS.get(error.error_code, 500)
             raise RequestError(_words(error), status) from error
         except (TypeError, ValueError) as error:
@@ -122,29 +128,13 @@ class TensorFlowBackend:
         return self._callables[signature.name]
 
 
-def has_gpu() -> bool:
-    """Whether this machine has a GPU that TensorFlow could use."""
-    return Path("/proc/driver/nvidia/version").exists()
+def _signature(name: str, definition: Any) -> Signature:
+    return Signature(name, _specs(definition.inputs), _specs(definition.outputs))
 
 
-def import_tensorflow() -> Any:
-    """Import TensorFlow for serving: quietly, and without Keras, which takes a third of the time."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow imports Keras 3 at once and tf_keras only when it is used; a SavedModel needs neither.
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    if not has_gpu():
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    import tensorflow as tf
+def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    from tensorflow.python.framework import dtypes
 
-    tf.get_logger().setLevel("ERROR")
-    return tf
-
-
-def _signature(tf: Any, name: str, definition: Any) -> Signature:
-    return Signature(name, _specs(tf, definition.inputs), _specs(tf, definition.outputs))
-
-
-def _specs(tf: Any, infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
     specs = {}
     for name in sorted(infos):
         info = infos[name]
@@ -152,7 +142,7 @@ def _specs(tf: Any, infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
         if not info.tensor_shape.unknown_rank:
             shape = tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim)
         # DT_FLOAT is "float" in TensorFlow Serving's messages, where as_dtype().name says "float32".
-        dtype = tf.as_dtype(info.dtype)
+        dtype = dtypes.as_dtype(info.dtype)
         specs[name] = TensorSpec(name, _SERVING_NAMES.get(dtype.name, dtype.name), shape)
     return specs
 
