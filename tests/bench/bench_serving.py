@@ -30,6 +30,8 @@ def run() -> list[Row]:
             _written(Path(folder) / str(number), request.body)
             for number, request in enumerate([*encode(images()[:1]), *encode(images())])
         ]
+        # Until the fast path has been checked, which a deploy does not wait for.
+        _load(port, path, [single] * _CLIENTS, _CONNECTIONS)
         one = _load(port, path, [single] * _CLIENTS, _CONNECTIONS)
         with_model, without = in_turn(
             lambda: _load(port, path, batches, 1), lambda: _load(other_port, PREDICT_ROUTE, batches, 1), 3

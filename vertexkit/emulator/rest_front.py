@@ -198,7 +198,10 @@ class _Predict:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, MAX_BODY_BYTES)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {}
+        if self._call != "predict":
+            # Nothing of a plain prediction's is passed on, and it is the one that has to be quick.
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             answer = await self._predictor.predict_http(self._endpoint, body, self._call, headers)
         except ApiError:

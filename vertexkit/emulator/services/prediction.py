@@ -98,7 +98,7 @@ class PredictionService:
             endpoint_name: Resource name of the endpoint.
             body: The body.
             call: Which RPC it is for.
-            headers: The request's headers, of which a raw request's are passed on.
+            headers: A raw request's headers, of which most are passed on; not needed of others.
 
         Raises:
             ApiError: There is no such endpoint, nothing on it takes traffic, or the model refused.

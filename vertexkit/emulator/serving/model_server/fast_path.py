@@ -33,7 +33,7 @@ _SWITCH = "VERTEXKIT_SERVING_BACKEND"
 _LARGEST_BYTES = 200 * 1024 * 1024
 _SECONDS = 120.0
 # Requests that are being answered come first.
-_NICENESS = 10
+_NICENESS = 5
 _MODEL, _VERDICT, _LOCK = "model.tflite", "fast_path.json", "fast_path.lock"
 
 
