@@ -112,6 +112,7 @@ def test_no_setting_of_a_new_bucket_is_passed_over_in_silence(client: Any, serve
 
     assert create(location="NAM4", rpo="DEFAULT").json()["rpo"] == "DEFAULT"
     assert "rpo" not in create(location="us-central1").json()
+    assert create(parameters={"enableObjectRetention": "False"}).status_code == 200
     for refused in (
         {"location": "NAM4", "rpo": "ASYNC_TURBO"},
         {"parameters": {"enableObjectRetention": "true"}},
@@ -121,3 +122,26 @@ def test_no_setting_of_a_new_bucket_is_passed_over_in_silence(client: Any, serve
         assert create(**refused).status_code == 501, refused
     wrong = create(iamConfiguration={"publicAccessPrevention": "sometimes"})
     assert (wrong.status_code, "publicAccessPrevention" in wrong.text) == (400, True)
+
+
+def test_an_upload_as_googles_command_line_writes_it_is_taken(bucket: Any, server: StorageServer) -> None:
+    """Its boundary stands in single quotes, its lines end with a bare line feed."""
+    body = (
+        b'--==1==\nContent-Type: application/json\nMIME-Version: 1.0\n\n{"name": "f"}\n'
+        b"--==1==\nContent-Type: text/plain\nContent-Transfer-Encoding: binary\n\none\ntwo\n--==1==--"
+    )
+    made = requests.post(
+        f"{server.url}/upload/storage/v1/b/{bucket.name}/o",
+        params={"uploadType": "multipart"},
+        data=body,
+        headers={"Content-Type": "multipart/related; boundary='==1=='"},
+    )
+    assert made.status_code == 200, made.text
+    assert bucket.blob("f").download_as_bytes() == b"one\ntwo"
+
+
+def test_there_are_no_managed_folders_and_none_can_be_made(bucket: Any, server: StorageServer) -> None:
+    url = f"{server.url}/storage/v1/b/{bucket.name}/managedFolders"
+    assert requests.get(url).json() == {"kind": "storage#managedFolders"}
+    refused = requests.post(url, json={"name": "folder"})
+    assert (refused.status_code, "managedFolders" in refused.text) == (501, True)

@@ -85,6 +85,7 @@ class StorageApp:
             Route("PATCH", _BUCKET, buckets.patch, json_error),
             Route("PUT", _BUCKET, buckets.update, json_error),
             Route("DELETE", _BUCKET, buckets.delete, json_error),
+            Route("GET", _BUCKET + "/managedFolders", buckets.managed_folders, json_error),
             Route("GET", _BUCKET + "/storageLayout", buckets.storage_layout, json_error),
             Route("GET", _BUCKET + "/iam", policies.get, json_error),
             Route("PUT", _BUCKET + "/iam", policies.set, json_error),

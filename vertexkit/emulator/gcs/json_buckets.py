@@ -101,7 +101,8 @@ class JsonBuckets:
         if not isinstance(body.get("name"), str):
             raise errors.required("name")
         for parameter, what in _REFUSED_PARAMETERS.items():
-            if request.query.get(parameter, "false") != "false":
+            # Google's command line writes every parameter that it knows, and False with a capital.
+            if request.query.get(parameter, "false").lower() != "false":
                 raise errors.unimplemented(f"{what} ({parameter})")
         attributes, storage_class = _checked(body)
         location = body.get("location") or "US"
@@ -171,6 +172,11 @@ class JsonBuckets:
         """Delete an empty bucket."""
         self._store.delete_bucket(bucket, from_query(request.query))
         return Response(204)
+
+    async def managed_folders(self, request: Request, bucket: str) -> Response:
+        """List the managed folders of a bucket: as none can be made here, there are none."""
+        self._store.bucket(bucket)
+        return json_response({"kind": "storage#managedFolders"}, request)
 
     async def storage_layout(self, request: Request, bucket: str) -> Response:
         """Tell where a bucket is, and that its names are flat."""

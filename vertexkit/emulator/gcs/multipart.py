@@ -35,6 +35,9 @@ def boundary_of(content_type: str | None, kind: str) -> bytes:
     # Some clients write multipart/mixed for uploads, and the service does not mind.
     if not boundary or not (content_type or "").lower().startswith("multipart/"):
         raise errors.invalid(f"The content type is not {kind} with a boundary: {content_type!r}.")
+    if len(boundary) > 2 and boundary[0] == boundary[-1] == "'":
+        # Google's command line writes its boundary so, and the service does not mind.
+        boundary = boundary[1:-1]
     return boundary.encode("latin-1")
 
 
