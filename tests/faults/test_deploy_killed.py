@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
@@ -28,8 +30,9 @@ def get(emulator: Any, name: str) -> Any:
     return answer.json()
 
 
-def test_a_deploy_cut_short_by_a_kill_ends_in_aborted_and_leaves_nothing(
-    launch_emulator: Launch, scaling_models: Mapping[int, Path], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_deploy_cut_short_ends_in_aborted_and_leaves_nothing(
+    launch_emulator: Launch, scaling_models: Mapping[int, Path], tmp_path: Path, number: signal.Signals
 ) -> None:
     data = tmp_path / "data"
     with launch_emulator("--data-dir", str(data)) as first:
@@ -49,7 +52,7 @@ def test_a_deploy_cut_short_by_a_kill_ends_in_aborted_and_leaves_nothing(
         deploying = post(first, f"/v1/{endpoint}:deployModel", {"deployedModel": deployed_model})
         assert not deploying.get("done")
         assert get(first, model)["deployedModels"]
-        first.process.kill()
+        assert first.stop(number) == (0 if number is signal.SIGTERM else -number)
     with launch_emulator("--data-dir", str(data)) as second:
         ended = get(second, deploying["name"])
         assert (ended["done"], ended["error"]["code"]) == (True, 10)

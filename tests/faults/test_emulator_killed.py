@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,27 @@ def test_no_model_server_outlives_an_emulator(
         assert eventually(lambda: not running(servers))
         with pytest.raises(requests.ConnectionError):
             requests.post(own.rest + predict, json={"instances": [[1, 2, 3]]})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_requests_in_flight_be_answered_and_ends_everything(
+    launch_emulator: Launch, scaling_models: Mapping[int, Path], number: signal.Signals
+) -> None:
+    with launch_emulator("--allow-faults") as own:
+        predict = deploy(own, scaling_models[2], replicas=2)
+        servers = below(own.pid)
+        faults = f"{own.rest}/emulator/faults"
+        assert requests.put(faults, json={"rules": [{"method": "*.Predict", "latency": 1}]}).ok
+        with ThreadPoolExecutor() as pool:
+            asking = [
+                pool.submit(requests.post, own.rest + predict, json={"instances": [[1, 2, 3]]})
+                for _ in range(4)
+            ]
+            assert eventually(lambda: requests.get(faults).json()["rules"][0]["struck"] == len(asking))
+            assert own.stop(number) == 0
+            answers = [one.result() for one in asking]
+        assert [answer.json()["predictions"] for answer in answers] == [[[2.0, 4.0, 6.0]]] * 4
+        assert not running(servers)
 
 
 def test_an_emulator_started_again_after_a_kill_serves_what_was_deployed(
