@@ -13,8 +13,9 @@ emulator      VERTEXKIT_EMULATOR (a URL, ``true`` or ``false``)                 
 key_file      VERTEXKIT_KEY_FILE                                                  key_file
 ============  ==================================================================  ====================
 
-What ``emulator`` says, wherever it is found, decides between local and cloud; when nothing says
-anything of it, a project means the cloud, and no project a local Vertex AI of the session's own.
+What ``emulator`` says, wherever it is found, decides between local and cloud. When nothing says
+anything of it, a project, a key file or credentials mean the cloud (whoever gives credentials wants
+them used), and none of them a local Vertex AI of the session's own.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Settings:
     emulator: str | bool | None
     """The ``rest`` address of a running one; True to start one; False for the cloud; None for unsaid."""
     key_file: Path | None
+    has_credentials: bool = False
+    """Whether ``connect()`` was given credentials."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each setting was found, in words."""
 
@@ -73,7 +76,7 @@ class Settings:
     def local(self) -> bool:
         """Whether the target is a local Vertex AI."""
         if self.emulator is None:
-            return self.project is None
+            return self._cloud_because is None
         return self.emulator is not False
 
     @property
@@ -81,9 +84,16 @@ class Settings:
         """What decided between local and cloud, in words for the user."""
         if self.emulator is not None:
             return self.sources["emulator"]
-        if self.project is not None:
-            return self.sources["project"]
-        return "default, for no project is named"
+        return self._cloud_because or "default, for nothing names a project or credentials"
+
+    @property
+    def _cloud_because(self) -> str | None:
+        """Where the first setting was found that only the cloud has a use for."""
+        named = (self.project is not None, "project"), (self.key_file is not None, "key_file")
+        found = next((self.sources[setting] for is_set, setting in named if is_set), None)
+        if found is None and self.has_credentials:
+            return "the argument credentials="
+        return found
 
 
 def resolve(
@@ -93,6 +103,7 @@ def resolve(
     bucket: str | None = None,
     emulator: str | bool | None = None,
     key_file: str | os.PathLike[str] | None = None,
+    has_credentials: bool = False,
     environ: Mapping[str, str] | None = None,
     start: Path | None = None,
 ) -> Settings:
@@ -104,6 +115,7 @@ def resolve(
         bucket: Name of the default bucket, with or without ``gs://``, or None.
         emulator: URL of a running local Vertex AI, True, False, or None.
         key_file: Path of a service-account key file, or None.
+        has_credentials: Whether there are credentials already, which need no looking up.
         environ: Environment variables; those of the process by default.
         start: Folder to look for ``pyproject.toml`` from, upward; the current one by default.
 
@@ -138,6 +150,7 @@ def resolve(
         bucket=_bucket(found.get("bucket"), sources),
         emulator=_emulator(found.get("emulator"), sources),
         key_file=_key_file(found.get("key_file"), sources, relative_to),
+        has_credentials=has_credentials,
         sources=sources,
     )
 

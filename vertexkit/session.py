@@ -49,17 +49,18 @@ def connect(
 
     Every setting that is not given is looked for in the environment, then in ``[tool.vertexkit]`` of
     the nearest ``pyproject.toml`` (see `vertexkit.config` for the names). When nothing names a project,
-    the session gets a local Vertex AI of its own, which ends with it.
+    a key file or credentials, the session gets a local Vertex AI of its own, which ends with it.
 
     Args:
-        project: Project id. In Google Cloud, it may also come with the credentials.
+        project: Project id; by default the one that the credentials name.
         location: Region; ``us-central1`` when nothing names one.
         bucket: Default bucket; ``{project}-vertexkit-{location}`` by default. Created when first needed.
         emulator: The ``rest`` address of a running local Vertex AI (``"http://127.0.0.1:PORT"``); True
             to start one; False for Google Cloud.
         credentials: google-auth credentials; by default those of ``key_file``, else application
-            default credentials. A local Vertex AI needs none.
-        key_file: Path of a service-account key file.
+            default credentials. Giving any means Google Cloud unless ``emulator`` says otherwise: a
+            local Vertex AI needs none.
+        key_file: Path of a service-account key file. Means Google Cloud, as ``credentials`` do.
         labels: Labels for everything that the session creates, beside its own (``vertexkit_session``).
         temporary: Whether to delete what the session created when it is closed.
         progress: True to show the progress of long work anywhere, False never, None when standard error
@@ -75,7 +76,12 @@ def connect(
         EmulatorFailed: The local Vertex AI did not start, or none answers at the address.
     """
     settings = config.resolve(
-        project=project, location=location, bucket=bucket, emulator=emulator, key_file=key_file
+        project=project,
+        location=location,
+        bucket=bucket,
+        emulator=emulator,
+        key_file=key_file,
+        has_credentials=credentials is not None,
     )
     config.refuse(check_labels(labels or {}))
     process = None
@@ -305,7 +311,7 @@ def _cloud(settings: config.Settings, credentials: Any) -> Target:
     if not project:
         raise ConfigurationError(
             "the credentials name no project",
-            remedy='connect(project="..."), or set VERTEXKIT_PROJECT',
+            remedy='connect(project="..."), or set VERTEXKIT_PROJECT; for a local Vertex AI, emulator=True',
         )
     return target(project, found if settings.key_file is None else None)
 

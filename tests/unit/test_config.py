@@ -21,7 +21,7 @@ def test_nothing_at_all_means_local(tmp_path: Path) -> None:
     settings = resolve(environ={}, start=tmp_path)
     assert settings.local
     assert settings.project is None
-    assert settings.chosen_by == "default, for no project is named"
+    assert settings.chosen_by == "default, for nothing names a project or credentials"
 
 
 def test_a_project_means_the_cloud_and_says_who_named_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,8 @@ from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
 
 from vertexkit import config
@@ -70,14 +73,36 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return urls
 
 
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A service account's key, of no service account."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "key.json"
+    file.write_text(
+        json.dumps(
+            {
+                "type": "service_account",
+                "project_id": "key-project",
+                "private_key": pem.decode(),
+                "client_email": "somebody@key-project.iam.gserviceaccount.com",
+                "token_uri": "https://oauth2.googleapis.com/token",
+            }
+        )
+    )
+    return file
+
+
 def test_nothing_said_starts_a_local_one_for_the_session_and_stops_it(started: list[Any]) -> None:
     with connect() as session:
         assert session.project == "local-project"
         assert session.location == "us-central1"
         assert session.target.rest_url == "http://127.0.0.1:2"
         assert session.target.anonymous
-        assert session.target.chosen_by == "default, for no project is named"
-        assert "default, for no project is named" in repr(session)
+        assert session.target.chosen_by == "default, for nothing names a project or credentials"
+        assert "default, for nothing names a project or credentials" in repr(session)
     [process] = started
     assert process.stop.call_count == 1
     session.close()
@@ -127,6 +152,44 @@ def test_the_credentials_may_name_the_project() -> None:
         assert session.project == "their-project"
     with pytest.raises(ConfigurationError, match="name no project"):
         connect(emulator=False, credentials=AnonymousCredentials())
+
+
+def test_credentials_alone_mean_google_cloud(started: list[Any]) -> None:
+    credentials = SimpleNamespace(project_id="their-project")
+    with connect(credentials=credentials) as session:
+        assert session.project == "their-project"
+        assert not session.target.anonymous
+        assert session._context.clients.credentials() is credentials
+        assert session.target.chosen_by == "the argument credentials="
+    with pytest.raises(ConfigurationError, match="name no project"):
+        connect(credentials=AnonymousCredentials())
+    assert started == []
+
+
+@pytest.mark.parametrize("given", ["argument", "environment", "pyproject"])
+def test_a_key_file_alone_means_google_cloud_wherever_it_is_named(
+    started: list[Any], key_file: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if given == "environment":
+        monkeypatch.setenv("VERTEXKIT_KEY_FILE", str(key_file))
+    elif given == "pyproject":
+        Path("pyproject.toml").write_text(f'[tool.vertexkit]\nkey_file = "{key_file.name}"\n')
+    with connect(key_file=key_file if given == "argument" else None) as session:
+        assert session.project == "key-project"
+        assert not session.target.anonymous
+        credentials = session._context.clients.credentials()
+        assert credentials.service_account_email == "somebody@key-project.iam.gserviceaccount.com"
+    assert started == []
+
+
+def test_credentials_are_left_aside_where_the_emulator_is_asked_for(
+    started: list[Any], described: list[str], key_file: Path
+) -> None:
+    with connect(emulator=True, key_file=key_file) as session:
+        assert session.target.anonymous
+    assert len(started) == 1
+    with connect(emulator="http://127.0.0.1:2", credentials=AnonymousCredentials()) as session:
+        assert session.target.anonymous
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,15 @@ def test_without_a_target_it_says_what_to_do_and_starts_nothing(
         assert words in shown.err
 
 
+def test_a_key_file_is_connected_with_and_needs_no_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key_file = tmp_path / "key.json"
+    key_file.write_text("{}")
+    assert main(["models", "list", "--key-file", str(key_file)]) == 1
+    assert f"cannot read credentials from {key_file}" in capsys.readouterr().err
+
+
 def test_an_error_is_one_message_with_the_remedy_and_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
