@@ -156,7 +156,9 @@ def test_an_update_from_a_stale_read_is_aborted(aiplatform: Any, artifact: str, 
     assert models.get_model(name=name).description == "theirs"
 
 
-def test_operations_can_be_asked_for_again(aiplatform: Any, artifact: str, models: Any, parent: str) -> None:
+def test_operations_can_be_asked_for_again(
+    emulator: Any, aiplatform: Any, artifact: str, models: Any, parent: str
+) -> None:
     model = {"display_name": "m", "artifact_uri": artifact, "container_spec": {"image_uri": IMAGE}}
     uploading = models.upload_model(parent=parent, model=model)
     assert uploading.done()
@@ -166,6 +168,8 @@ def test_operations_can_be_asked_for_again(aiplatform: Any, artifact: str, model
     assert models.get_operation({"name": name}).done
     listed = models.list_operations({"name": name.partition("/operations/")[0]})
     assert [operation.name for operation in listed.operations] == [name]
+    # Google's command line polls the operations of v1 under v1beta1.
+    assert requests.get(f"{emulator.rest}/v1beta1/{name}").json()["done"]
     models.delete_operation({"name": name})
     assert not models.list_operations({"name": name.partition("/operations/")[0]}).operations
 

@@ -29,6 +29,7 @@ _PREDICT = re.compile(
 
 PredictCall = Literal["predict", "rawPredict", "streamRawPredict"]
 """How a URL says which RPC of PredictionService is meant."""
+_BETA_OPERATION = re.compile(rb"/v1beta1/projects/.+/operations(/[^/]+)?")
 
 
 class Reply(Protocol):
@@ -117,7 +118,10 @@ class RestFront:
         if raw_path.startswith(b"/emulator"):
             await self._answer_about_self(scope, receive, send)
             return
-        if raw_path.startswith(b"/v1beta1/"):
+        if _BETA_OPERATION.fullmatch(raw_path):
+            # google.longrunning is of no version: Google's command line polls the operations of v1 here.
+            raw_path = raw_path.replace(b"/v1beta1/", b"/v1/", 1)
+        elif raw_path.startswith(b"/v1beta1/"):
             raise not_implemented(f"v1beta1 of the API, as in {scope['method']} {scope['path']},")
         match = self._router.find(scope["method"], raw_path.decode("latin-1"))
         if match is None:
