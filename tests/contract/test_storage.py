@@ -460,6 +460,38 @@ def test_what_is_stored_compressed_becomes_a_file_that_is_not(
     assert bucket.download_file("p/data.json", tmp_path / "one").read_bytes() == data
 
 
+@pytest.mark.parametrize("size", [10_000, LARGE_BYTES])
+def test_all_members_of_what_is_stored_compressed_are_expanded(
+    bucket: Bucket, google: storage.Bucket, tmp_path: Path, engine: Engine, size: int
+) -> None:
+    halves = os.urandom(size), os.urandom(size)
+    blob = google.blob("p/shard.jsonl")
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(b"".join(map(gzip.compress, halves)))
+    bucket.download_dir("p", tmp_path / "out", engine=engine)
+    assert contents(tmp_path / "out") == {"shard.jsonl": b"".join(halves)}
+    assert bucket.read("p/shard.jsonl") == b"".join(halves)
+
+
+@pytest.mark.parametrize("size", [10_000, LARGE_BYTES * 2])
+@pytest.mark.parametrize("damage", ["cut short", "something else"])
+def test_what_is_said_to_be_compressed_and_is_not_becomes_no_file(
+    bucket: Bucket, google: storage.Bucket, tmp_path: Path, engine: Engine, size: int, damage: str
+) -> None:
+    data = os.urandom(size)
+    blob = google.blob("p/torn.json")
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(gzip.compress(data)[:-100] if damage == "cut short" else data)
+    with pytest.raises(errors.TransferFailed, match="gzip"):
+        bucket.download_dir("p", tmp_path / "out", engine=engine)
+    with pytest.raises(errors.TransferFailed, match="gzip"):
+        bucket.download_file("p/torn.json", tmp_path / "one")
+    with pytest.raises(errors.TransferFailed, match="gzip"):
+        bucket.read("p/torn.json")
+    assert not (tmp_path / "out" / "torn.json").exists()
+    assert not (tmp_path / "one").exists()
+
+
 def test_a_damaged_download_is_not_left_there(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

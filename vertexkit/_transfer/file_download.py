@@ -6,13 +6,13 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from vertexkit._transfer.checksums import crc32c, encoded, file_crc32c
 from vertexkit._transfer.count import Count
 from vertexkit._transfer.engine import Engine
+from vertexkit._transfer.gzipped import expanded
 from vertexkit._transfer.jobs import LARGE_BYTES, Job, attempted, words
 from vertexkit._transfer.local_tree import UNFINISHED_PREFIX, UNFINISHED_SUFFIX
 from vertexkit._transfer.objects_api import ObjectsApi
@@ -117,17 +117,15 @@ class FileDownload(Job):
 
     def _expand(self) -> None:
         """Replace the part by what it holds compressed, as the service itself would have sent it."""
-        expanded = self._part.with_name(f"{self._part.stem}-expanded{UNFINISHED_SUFFIX}")
-        inflate = zlib.decompressobj(wbits=31)
+        target = self._part.with_name(f"{self._part.stem}-expanded{UNFINISHED_SUFFIX}")
         try:
-            with self._part.open("rb") as source, expanded.open("wb") as target:
-                while block := source.read(_BLOCK):
-                    target.write(inflate.decompress(block))
-                target.write(inflate.flush())
-        except zlib.error as error:
-            expanded.unlink(missing_ok=True)
-            raise OSError(f"it is said to be gzip, and is not: {error}") from None
-        expanded.replace(self._part)
+            with self._part.open("rb") as source, target.open("wb") as file:
+                for block in expanded(source):
+                    file.write(block)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        target.replace(self._part)
 
     @contextlib.contextmanager
     def _open_part(self) -> Iterator[int]:

@@ -5,6 +5,7 @@ Reference: https://cloud.google.com/storage/docs/json_api/v1/objects
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import secrets
@@ -16,8 +17,9 @@ from vertexkit._core.failures import from_http
 from vertexkit._core.names import GcsUri
 from vertexkit._core.rpc import translated
 from vertexkit._transfer.checksums import crc32c, encoded
+from vertexkit._transfer.gzipped import expanded
 from vertexkit._transfer.values import ObjectInfo
-from vertexkit.errors import ChecksumMismatch, InternalError, NotFound, Unavailable
+from vertexkit.errors import ChecksumMismatch, InternalError, NotFound, TransferFailed, Unavailable
 
 if TYPE_CHECKING:
     import requests
@@ -86,23 +88,36 @@ class ObjectsApi:
         return self._info(found)
 
     def read(self, name: str) -> bytes:
-        """The bytes of an object, decompressed if it is stored as gzip, and checked.
+        """The bytes of an object, expanded if it is stored as gzip, and checked.
 
         Raises:
             ChecksumMismatch: They are not the object's.
+            TransferFailed: The object is said to be gzip, and is not.
         """
-        reply = self.send("GET", self._object_url(name), params={"alt": "media"}, resource=name)
-        content: bytes = reply.content
-        said = _CRC32C.search(reply.headers.get("x-goog-hash", ""))
-        # The checksum is of the stored bytes, which are not those that a decompressed object has.
-        stored = "gzip" not in (
-            reply.headers.get("content-encoding"),
-            reply.headers.get("x-goog-stored-content-encoding"),
-        )
-        if stored and said is not None and said[1] != (has := encoded(crc32c(content))):
+        # With gzip accepted, the service sends what it stores, which is what the checksum is of.
+        with self.send(
+            "GET",
+            self._object_url(name),
+            params={"alt": "media"},
+            headers={"Accept-Encoding": "gzip"},
+            resource=name,
+            stream=True,
+        ) as reply:
+            with translated(self.uri(name)):
+                content: bytes = reply.raw.read(decode_content=False)
+            headers = reply.headers
+        said = _CRC32C.search(headers.get("x-goog-hash", ""))
+        sent_as = headers.get("content-encoding", "identity")
+        is_as_stored = headers.get("x-goog-stored-content-encoding", sent_as) == sent_as
+        if is_as_stored and said is not None and said[1] != (has := encoded(crc32c(content))):
             why = f"it arrived with the crc32c {has}, and has {said[1]}"
             raise ChecksumMismatch("An object arrived damaged:", {self.uri(name): why})
-        return content
+        if sent_as != "gzip":
+            return content
+        try:
+            return b"".join(expanded(io.BytesIO(content)))
+        except OSError as error:
+            raise TransferFailed("An object cannot be read:", {self.uri(name): str(error)}) from error
 
     def stream(
         self, name: str, *, start: int, stop: int, generation: int, block: int = 1024 * 1024
