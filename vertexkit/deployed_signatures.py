@@ -1,22 +1,34 @@
 """Which signatures the models of an endpoint have: those that its traffic goes to, as uploaded.
 
-Read over REST, for this is on the way of every first prediction.
+Read over REST, for this is on the way of every first prediction. Predicting needs none of it: what
+cannot be read is left unchecked, and asked for again later.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from vertexkit.errors import NotFound, PermissionDenied
+from vertexkit.errors import ServiceError
 from vertexkit.types import Signature
 
 GetJson = Callable[..., dict[str, Any]]
 """``Clients.http_json``: ``(verb, path_or_url, *, timeout) -> dict``."""
-ReadSchemata = Callable[[Mapping[str, str]], Signature | None]
-"""Reads the signature that a model's ``predictSchemata`` stand for; None if they stand for none."""
+
+_ASK_AGAIN_AFTER = 30.0
+"""Seconds after a failure in which it is not asked again: an outage must not slow every prediction."""
+
+_log = logging.getLogger("vertexkit")
+
+
+class ReadSchemata(Protocol):
+    """Reads the signature that a model's ``predictSchemata`` stand for."""
+
+    def __call__(self, schemata: Mapping[str, str], *, timeout: float) -> Signature | None:
+        """The signature; None if they stand for none. Raises a ServiceError when it cannot be read."""
 
 
 class DeployedSignatures:
@@ -37,50 +49,81 @@ class DeployedSignatures:
         self._http_json = http_json
         self._read_schemata = read_schemata
         self._endpoint = endpoint
-        self._lock = threading.Lock()
+        # Held while reading, and only by who reads; what is known is replaced whole, and needs no lock.
+        self._reading = threading.Lock()
         self._known: dict[str, Signature | None] = {}
         self._with_traffic: tuple[str, ...] | None = None
+        self._ask_again: dict[str, float] = {}
 
     def current(self, *, timeout: float, fresh: bool = False) -> Mapping[str, Signature | None]:
         """The signatures by deployed-model id.
 
         Args:
-            timeout: Seconds for finding out where the traffic goes.
+            timeout: Seconds for all that has to be read; what is not known by then is left out.
             fresh: Whether to ask the endpoint again where its traffic goes.
 
         Returns:
             A signature for each deployed model that gets traffic, None for one that has none (it was
-            not uploaded by vertexkit, say) or that these credentials cannot see.
+            not uploaded by vertexkit, say) or whose cannot be read now.
         """
-        with self._lock:
-            if self._with_traffic is None or fresh:
-                self._refresh(time.monotonic() + timeout)
-            return {key: self._known[key] for key in self._with_traffic or ()}
+        if fresh or not self._is_complete():
+            deadline = time.monotonic() + timeout
+            # Who waits here wants what another thread is reading, and waits no longer than for its own.
+            if self._reading.acquire(timeout=max(timeout, 0)):
+                try:
+                    if fresh or not self._is_complete():
+                        self._refresh(deadline)
+                finally:
+                    self._reading.release()
+        return {key: self._known.get(key) for key in self._with_traffic or ()}
+
+    def _is_complete(self) -> bool:
+        """Whether all is known that can be known now."""
+        if self._with_traffic is None:
+            return not self._may_ask(self._endpoint)
+        return not any(key not in self._known and self._may_ask(key) for key in self._with_traffic)
+
+    def _may_ask(self, key: str) -> bool:
+        return time.monotonic() >= self._ask_again.get(key, 0.0)
 
     def _refresh(self, deadline: float) -> None:
-        endpoint = self._get(self._endpoint, deadline)
-        if endpoint is None:
-            self._with_traffic = ()
+        if not self._may_ask(self._endpoint):
+            return
+        try:
+            endpoint = self._get(self._endpoint, deadline)
+        except ServiceError as error:
+            self._failed(self._endpoint, error)
             return
         split = endpoint.get("trafficSplit", {})
         asked = [deployed for deployed in endpoint.get("deployedModels", []) if split.get(deployed["id"])]
         for deployed in asked:
-            if deployed["id"] not in self._known:
-                self._known[deployed["id"]] = self._signature(deployed, deadline)
+            key = deployed["id"]
+            if key in self._known or not self._may_ask(key):
+                continue
+            try:
+                self._known[key] = self._signature(deployed, deadline)
+            except ServiceError as error:
+                self._failed(key, error)
         # An endpoint without traffic is asked again: the next thing to happen to it is a deployment.
         self._with_traffic = tuple(deployed["id"] for deployed in asked) or None
+
+    def _failed(self, key: str, error: ServiceError) -> None:
+        self._ask_again[key] = time.monotonic() + _ASK_AGAIN_AFTER
+        _log.warning(
+            "predictions are not checked against the model's signature for now: it cannot be read: %s", error
+        )
 
     def _signature(self, deployed: Mapping[str, Any], deadline: float) -> Signature | None:
         name = str(deployed.get("model", ""))
         version = deployed.get("modelVersionId")
         if version and "@" not in name:
             name = f"{name}@{version}"
-        return self._read_schemata((self._get(name, deadline) or {}).get("predictSchemata", {}))
+        schemata = self._get(name, deadline).get("predictSchemata", {})
+        return self._read_schemata(schemata, timeout=_left(deadline))
 
-    def _get(self, name: str, deadline: float) -> dict[str, Any] | None:
-        """JSON of a resource; None where there is none to be seen."""
-        try:
-            return self._http_json("GET", name, timeout=max(deadline - time.monotonic(), 0.001))
-        except (NotFound, PermissionDenied):
-            # Predicting needs none of this: the service decides whether these credentials may.
-            return None
+    def _get(self, name: str, deadline: float) -> dict[str, Any]:
+        return self._http_json("GET", name, timeout=_left(deadline))
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.001)

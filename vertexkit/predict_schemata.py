@@ -6,12 +6,14 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/PredictSchemata
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from vertexkit._core.names import GcsUri, is_gcs_uri, parse_gcs_uri
-from vertexkit.errors import InternalError, NotFound, PermissionDenied
+from vertexkit._core.names import GcsUri, parse_gcs_uri
+from vertexkit._core.retry import retrying
+from vertexkit.errors import NotFound, PermissionDenied
 from vertexkit.signature import from_schemata, to_schemata
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from vertexkit.types import Signature
 
 __all__ = ["read_schemata", "schemata_folder", "write_schemata"]
+
+_TIMEOUT = 60.0
 
 
 def schemata_folder(artifact: str) -> str:
@@ -50,28 +54,39 @@ def write_schemata(bucket: Bucket, artifact: str, signature: Signature) -> dict[
     }
 
 
-def read_schemata(context: Context, schemata: Mapping[str, str]) -> Signature | None:
+def read_schemata(
+    context: Context, schemata: Mapping[str, str], *, timeout: float = _TIMEOUT
+) -> Signature | None:
     """Read a signature back.
 
     Args:
         context: The session's parts.
         schemata: ``predictSchemata`` of a model, as REST gives it.
+        timeout: Seconds for both schemata together, with all attempts.
 
     Returns:
         The signature; None if there is none that these credentials can see.
+
+    Raises:
+        ServiceError: Cloud Storage cannot be asked now.
     """
-    uris = (schemata.get("instanceSchemaUri", ""), schemata.get("predictionSchemaUri", ""))
-    if not all(map(is_gcs_uri, uris)):
-        return None
+    deadline = time.monotonic() + timeout
     try:
-        instance, prediction = (
-            context.clients.http_json("GET", _media_url(context, parse_gcs_uri(uri)), resource=uri)
-            for uri in uris
-        )
-    except (NotFound, PermissionDenied, InternalError, ValueError):
+        uris = [parse_gcs_uri(schemata.get(f"{of}SchemaUri", "")) for of in ("instance", "prediction")]
+        instance, prediction = (json.loads(_read(context, uri, deadline)) for uri in uris)
+    except (NotFound, PermissionDenied, ValueError):
         # Gone, somebody else's, in YAML by somebody else (which says nothing of tensors), or no URI at all.
         return None
     return from_schemata(instance, prediction)
+
+
+def _read(context: Context, uri: GcsUri, deadline: float) -> bytes:
+    def attempt() -> bytes:
+        left = max(deadline - time.monotonic(), 0.001)
+        reply = context.clients.send("GET", _media_url(context, uri), timeout=left, resource=str(uri))
+        return reply.content
+
+    return retrying(max(deadline - time.monotonic(), 0.0))(attempt)
 
 
 def _media_url(context: Context, uri: GcsUri) -> str:

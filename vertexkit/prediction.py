@@ -23,7 +23,6 @@ from vertexkit.errors import (
     FailedPrecondition,
     InvalidArgument,
     PredictionFailed,
-    VertexkitError,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +51,11 @@ https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type
 CONCURRENT_REQUESTS = 8
 """Requests of one call under way at a time. More only queue: a replica serves few at once."""
 DEFAULT_TIMEOUT = 60.0
+_SHARE_FOR_SIGNATURES, _LONGEST_FOR_SIGNATURES = 1 / 3, 10.0
+"""Of a call's time, and in seconds: how long finding out the signatures may take.
+
+A prediction goes without them rather than not at all.
+"""
 
 
 class HttpReply(Protocol):
@@ -77,7 +81,10 @@ class SignatureSource(Protocol):
     """Knows the signatures of the deployed models that an endpoint sends traffic to."""
 
     def current(self, *, timeout: float, fresh: bool = False) -> Mapping[str, Signature | None]:
-        """Signature by deployed-model id; None for a model without one; ``fresh`` asks again."""
+        """Signature by deployed-model id; ``fresh`` asks again.
+
+        None for a model without one. What cannot be read is left out, or None; nothing is raised for it.
+        """
 
 
 @dataclass(frozen=True)
@@ -358,12 +365,9 @@ class Predictor:
         signatures = self._current_signatures(call)
         try:
             return encode_for_all(instances, signatures, limit=limit, parameters=parameters), signatures
-        except InvalidArgument as refusal:
+        except InvalidArgument:
             # Another process may have deployed another model since: refuse by what holds now only.
-            try:
-                fresh = self._current_signatures(call, fresh=True)
-            except VertexkitError:
-                raise refusal from None
+            fresh = self._current_signatures(call, fresh=True)
             if fresh == signatures:
                 raise
         return encode_for_all(instances, fresh, limit=limit, parameters=parameters), fresh
@@ -432,7 +436,8 @@ class Predictor:
     def _current_signatures(self, call: _Call, *, fresh: bool = False) -> Mapping[str, Signature | None]:
         if self._signatures is None:
             return {}
-        return self._signatures.current(timeout=max(call.remaining, 0.001), fresh=fresh)
+        patience = min(call.remaining * _SHARE_FOR_SIGNATURES, _LONGEST_FOR_SIGNATURES)
+        return self._signatures.current(timeout=max(patience, 0.001), fresh=fresh)
 
     def _too_late(self, timeout: float) -> DeadlineExceeded:
         return DeadlineExceeded(f"there was no answer within {timeout:g} seconds", resource=self._resource)

@@ -200,8 +200,15 @@ class TestUploading:
 
     def test_a_model_of_others_has_no_signature(self, doubles: Doubles) -> None:
         assert Model(doubles.context, _data()).signature is None
-        schemata = {"instanceSchemaUri": "gs://b/gone", "predictionSchemaUri": "gs://b/gone"}
-        assert Model(doubles.context, _data(predictSchemata=schemata)).signature is None
+        for uri in ("gs://bkt/gone", "gs://NOT a bucket/x", "gs://", "https://example.com/schema.yaml"):
+            schemata = {"instanceSchemaUri": uri, "predictionSchemaUri": uri}
+            assert Model(doubles.context, _data(predictSchemata=schemata)).signature is None
+
+    def test_an_outage_of_storage_is_told_from_a_model_without_a_signature(self, doubles: Doubles) -> None:
+        doubles.rest.answers["https://storage.test/storage/v1/b/bkt/o/i?alt=media"] = 500
+        schemata = {"instanceSchemaUri": "gs://bkt/i", "predictionSchemaUri": "gs://bkt/p"}
+        with pytest.raises(errors.InternalError):
+            _ = Model(doubles.context, _data(predictSchemata=schemata)).signature
 
     def test_a_refusal_takes_the_files_away_again(
         self, doubles: Doubles, models: Models, storage: Storage, artifact: Path

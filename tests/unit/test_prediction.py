@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import requests
 
+from vertexkit import deployed_signatures
 from vertexkit._core.context import Context
 from vertexkit._core.rpc import Clients
 from vertexkit._core.target import Target
@@ -325,6 +326,8 @@ class Service:
         self.models = dict(models)
         self.read: list[str] = []
         self.failure: VertexkitError | None = None
+        self.storage_failure: VertexkitError | None = None
+        self.storage_timeouts: list[float] = []
 
     def __call__(self, verb: str, name: str, *, timeout: float) -> dict[str, Any]:
         assert verb == "GET"
@@ -345,11 +348,15 @@ class Service:
             return {"name": name, "predictSchemata": {"instanceSchemaUri": f"gs://bkt/{key}"}}
         raise AssertionError(f"nobody asked for {name}")
 
-    def read_schemata(self, schemata: Mapping[str, str]) -> Signature | None:
+    def read_schemata(self, schemata: Mapping[str, str], *, timeout: float) -> Signature | None:
         uri = schemata.get("instanceSchemaUri")
         if uri is None:
             return None
+        assert timeout > 0
         self.read.append(uri)
+        self.storage_timeouts.append(timeout)
+        if self.storage_failure is not None:
+            raise self.storage_failure
         return self.models[uri.removeprefix("gs://bkt/")]
 
     def source(self) -> DeployedSignatures:
@@ -386,11 +393,70 @@ def test_a_model_without_signature_is_predicted_unchecked() -> None:
     assert predicted.dtype == np.float64
 
 
-@pytest.mark.parametrize("failure", [NotFound("gone"), PermissionDenied("no")])
+FAILURES = [
+    NotFound("gone"),
+    PermissionDenied("no"),
+    Unavailable("down"),
+    InternalError("oops"),
+    DeadlineExceeded("slow"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
 def test_what_cannot_be_read_of_a_model_does_not_keep_it_from_predicting(failure: VertexkitError) -> None:
     service = Service({"1": 100}, {"1": model_of("int64", 5)})
     service.failure = failure
     assert predictor(Model(), signatures=service.source()).predict([[1]]).tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_outage_of_storage_does_not_keep_a_model_from_predicting(failure: VertexkitError) -> None:
+    service = Service({"1": 100}, {"1": model_of("int64", 5)})
+    service.storage_failure = failure
+    assert predictor(Model(), signatures=service.source()).predict([[1]]).tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("place", ["failure", "storage_failure"])
+def test_a_signature_that_could_not_be_read_is_asked_for_again_but_not_every_time(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service({"1": 100}, {"1": model_of("uint8", 1)})
+    setattr(service, place, Unavailable("down"))
+    asked = predictor(Model(), signatures=service.source())
+    for _ in range(3):
+        assert asked.predict([[1]]).dtype == np.float64
+    assert len(service.read) == len(set(service.read))
+    setattr(service, place, None)
+    now = time.monotonic
+    monkeypatch.setattr(deployed_signatures.time, "monotonic", lambda: now() + 60)
+    assert asked.predict([[1]]).dtype == np.uint8
+
+
+def test_reading_signatures_takes_a_part_of_the_time_that_the_call_has() -> None:
+    service = Service({"1": 100}, {"1": model_of("int64", 1)})
+    predictor(Model(), signatures=service.source()).predict([[1]], timeout=3)
+    assert 0 < service.storage_timeouts[0] <= 1
+
+
+def test_who_waits_for_a_signature_that_another_thread_reads_waits_no_longer_than_its_own_part() -> None:
+    service = Service({"1": 100}, {"1": model_of("int64", 1)})
+    hanging, let_go = threading.Event(), threading.Event()
+
+    def hang(schemata: Mapping[str, str], *, timeout: float) -> Signature | None:
+        hanging.set()
+        assert let_go.wait(60)
+        return None
+
+    asked = predictor(Model(), signatures=DeployedSignatures(service, hang, ENDPOINT))
+    first = threading.Thread(target=lambda: asked.predict([[1]]))
+    first.start()
+    try:
+        assert hanging.wait(60)
+        # Were the first thread waited for, this would run past its deadline.
+        assert asked.predict([[1]], timeout=1.5).tolist() == [[1]]
+    finally:
+        let_go.set()
+        first.join()
 
 
 def test_a_model_deployed_since_by_somebody_else_takes_what_the_old_one_did_not() -> None:
@@ -443,6 +509,7 @@ def test_a_refusal_stands_when_the_endpoint_cannot_be_asked_again() -> None:
     service.failure = Unavailable("down")
     with pytest.raises(InvalidArgument):
         asked.predict([[1]])
+    assert asked.predict([[1, 2]]).tolist() == [[1, 2]]
 
 
 # Raw prediction ----------------------------------------------------------------------------------
