@@ -52,7 +52,7 @@ clean: ## Remove what was built and cached; .venv stays
 
 # pip runs only when something is missing: a change of pyproject.toml is mostly one of a tool's settings.
 $(STAMP): pyproject.toml .ci/missing.py | $(BIN)/python
-	@$(BIN)/python .ci/missing.py || { \
+	@$(BIN)/python .ci/missing.py >/dev/null || { \
 	    echo "Installing into $(VENV): TensorFlow is large, so this takes some minutes."; \
 	    $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null; \
 	    $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \

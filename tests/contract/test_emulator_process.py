@@ -153,10 +153,23 @@ def test_a_data_dir_in_use_is_refused_and_one_left_is_taken_up(
         ca = first.ca
         first.process.kill()
     with launch_emulator("--data-dir", str(folder)) as second:
+        # Where it was, so that who has its addresses finds it again.
+        assert (second.grpc, second.rest, second.storage) == (first.grpc, first.rest, first.storage)
         assert second.ca == ca
         kept = requests.get(second.rest + path).json()["endpoints"]
         assert [endpoint["displayName"] for endpoint in kept] == ["kept"]
         assert requests.get(f"https://{second.grpc}/emulator", verify=ca).ok
+
+
+def test_a_data_dir_whose_ports_somebody_else_has_by_now_gets_others(
+    launch_emulator: Launch, tmp_path: Path
+) -> None:
+    with launch_emulator("--data-dir", str(tmp_path)) as first:
+        port = int(first.rest.rpartition(":")[2])
+    somebody = contextlib.closing(socket.create_server(("127.0.0.1", port)))
+    with somebody, launch_emulator("--data-dir", str(tmp_path)) as second:
+        assert second.rest != first.rest
+        assert requests.get(second.rest + "/emulator").ok
 
 
 def test_it_prints_one_line_for_people(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Callable, Generator
@@ -18,7 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from vertexkit import __version__
-from vertexkit.emulator import certificates
+from vertexkit.emulator import certificates, ports
 from vertexkit.emulator.asgi import Application
 from vertexkit.emulator.data_dir import DataDir
 from vertexkit.emulator.dispatch import Dispatcher
@@ -33,7 +32,6 @@ from vertexkit.emulator.rest_front import RestFront
 from vertexkit.emulator.tls_front import TlsFront
 from vertexkit.errors import EmulatorFailed
 
-_LOOPBACK = "127.0.0.1"
 _GRACE_SECONDS = 3
 """What calls in progress get when the server stops."""
 _KEEP_ALIVE_SECONDS = 600
@@ -74,17 +72,19 @@ class Server:
 
     async def _start(self) -> EmulatorInfo:
         options = self._options
-        # Ports first: to fail on one that is taken should cost nothing.
-        listeners = {
-            name: self._started.enter_context(contextlib.closing(_listen(name, port)))
-            for name, port in (
-                ("grpc", options.grpc_port),
-                ("rest", options.rest_port),
-                ("storage", options.storage_port),
-            )
-        }
+        # Before anything that takes time: to fail on a folder or port that is taken should cost nothing.
         data = self._started.enter_context(DataDir(options.data_dir))
-        info = _info(options, data.path, {name: port.getsockname()[1] for name, port in listeners.items()})
+        asked = {"grpc": options.grpc_port, "rest": options.rest_port, "storage": options.storage_port}
+        before = ports.remembered(data.path)
+        listeners = {
+            name: self._started.enter_context(
+                contextlib.closing(ports.listen(name, port, rather=before.get(name, 0)))
+            )
+            for name, port in asked.items()
+        }
+        chosen = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+        ports.remember(data.path, chosen)
+        info = _info(options, data.path, chosen)
         identity = certificates.new_identity()
         certificates.write_private(Path(info.ca), identity.ca_pem)
         certificates.write_credentials(Path(info.credentials), project=info.project, storage_url=info.storage)
@@ -146,34 +146,11 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-def _listen(name: str, port: int) -> socket.socket:
-    """A socket on a loopback port.
-
-    Raises:
-        EmulatorFailed: The port is taken, or not for this user.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        # So that a port can be had again at once after a restart.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((_LOOPBACK, port))
-        # Now, because two sockets with SO_REUSEADDR may bind one port as long as neither listens.
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-        raise EmulatorFailed(
-            f"port {port} ({name}) {why}", remedy=f"Give another --{name}-port, or none for any free one."
-        ) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _info(options: EmulatorOptions, data_dir: Path, ports: dict[str, int]) -> EmulatorInfo:
+def _info(options: EmulatorOptions, data_dir: Path, chosen: dict[str, int]) -> EmulatorInfo:
     return EmulatorInfo(
-        grpc=f"localhost:{ports['grpc']}",
-        rest=f"http://{_LOOPBACK}:{ports['rest']}",
-        storage=f"http://{_LOOPBACK}:{ports['storage']}",
+        grpc=f"localhost:{chosen['grpc']}",
+        rest=f"http://{ports.LOOPBACK}:{chosen['rest']}",
+        storage=f"http://{ports.LOOPBACK}:{chosen['storage']}",
         ca=str(data_dir / "ca.pem"),
         credentials=str(data_dir / "credentials.json"),
         project=options.project,
