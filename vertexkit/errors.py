@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "AlreadyExists",
@@ -78,6 +79,16 @@ class VertexkitError(Exception):
         self.remedy = remedy
         text = message if resource is None or resource in message else f"{resource}: {message}"
         super().__init__(text if remedy is None else f"{text}\n  Remedy: {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What copies and other processes get: by default, ``__init__`` would be given the message only."""
+        return _rebuilt, (type(self), self.args), self.__dict__.copy()
+
+
+def _rebuilt(kind: type[VertexkitError], args: tuple[Any, ...]) -> VertexkitError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class InvalidArgument(VertexkitError, ValueError):
