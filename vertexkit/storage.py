@@ -33,7 +33,6 @@ class Buckets:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._default: Bucket | None = None
 
     def create(
         self,
@@ -110,13 +109,16 @@ class Buckets:
 
     def default(self) -> Bucket:
         """The session's default bucket, created in the session's region if it is not there yet."""
-        if self._default is None:
-            name = self._context.bucket
-            try:
-                self._default = self.get(name)
-            except NotFound:
-                self._default = self.create(name, exist_ok=True)
-        return self._default
+        name = self._context.bucket
+        known = self._context.bucket_locations.get(name)
+        if known is not None:
+            return Bucket(self._context, name, location=known)
+        try:
+            bucket = self.get(name)
+        except NotFound:
+            bucket = self.create(name, exist_ok=True)
+        self._context.bucket_locations[name] = bucket.location
+        return bucket
 
     def _delete(self, name: str) -> None:
         self.delete(name, force=True)
@@ -404,7 +406,11 @@ class Bucket:
             from vertexkit._transfer.bucket_admin import BucketAdmin
 
             deleted = remove(self._place, "") if force else 0
-            BucketAdmin(self._context).delete(self._name)
+            try:
+                BucketAdmin(self._context).delete(self._name)
+            finally:
+                # Whatever came of it, whether the bucket is there has to be asked again.
+                self._context.bucket_locations.pop(self._name, None)
             self._context.created.forget(self.uri)
             return deleted
         from vertexkit._transfer.object_names import name_in_bucket

@@ -116,7 +116,7 @@ def test_the_default_bucket_is_looked_for_before_it_is_made_and_then_known(
 ) -> None:
     client.get_bucket.side_effect = google_errors.NotFound("no such bucket")
     assert buckets.default().name == "p-default"
-    assert buckets.default() is buckets.default()
+    assert buckets.default().location == "europe-west4"
     assert client.get_bucket.call_count == 1
     assert client.create_bucket.call_count == 1
     assert created.names == ("gs://p-default",)
@@ -142,3 +142,23 @@ def test_a_name_that_no_bucket_can_have_is_refused_before_anything_is_sent(
             call(name)
     client.create_bucket.assert_not_called()
     client.get_bucket.assert_not_called()
+
+
+@pytest.mark.parametrize("how", ["manager", "bucket", "cleanup"])
+def test_a_default_bucket_that_was_deleted_is_made_again_when_it_is_needed(
+    buckets: Buckets, client: Any, created: Created, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("vertexkit._transfer.removal.remove", lambda place, name: 0)
+    client.get_bucket.side_effect = google_errors.NotFound("no such bucket")
+    # The managers of a session make one another's buckets.
+    default = Buckets(buckets._context).default()
+    assert buckets.default().name == default.name
+    assert client.create_bucket.call_count == 1
+    if how == "manager":
+        buckets.delete(default.name)
+    elif how == "bucket":
+        default.delete()
+    else:
+        created.delete_all()
+    assert buckets.default().name == default.name
+    assert client.create_bucket.call_count == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,3 +27,5 @@ class Context:
     """Name of the default bucket, which is created when first needed."""
     progress: bool | None = None
     """Whether to show progress; None for: when standard error is a terminal."""
+    bucket_locations: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Regions of the buckets that are known to be there, by name; one that is deleted is taken out."""
