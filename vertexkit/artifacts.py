@@ -60,21 +60,17 @@ def _check_remote(
     try:
         parse_gcs_uri(uri)
     except ValueError as error:
-        return [Finding(argument, uri, f"{error}.")]
+        return [Finding(argument, uri, str(error))]
     if objects is None:
         return []
     if not objects:
-        return [
-            Finding(
-                argument, uri, "There is nothing below this URI.", "Upload the artifact, or give its folder."
-            )
-        ]
+        return [Finding(argument, uri, "holds no object", "upload the artifact, or give its folder")]
     if framework is None or any(name in objects for name in _ENTRY_POINTS[framework]):
         return []
     below = sorted(
         name.rpartition("/")[0] for name in objects if name.rpartition("/")[2] in _ENTRY_POINTS[framework]
     )
-    remedy = f"Did you mean {uri.rstrip('/')}/{below[0]}?" if below else _export_remedy(framework)
+    remedy = f"use {uri.rstrip('/')}/{below[0]}" if below else _export_remedy(framework)
     return [Finding(argument, uri, _missing(framework), remedy)]
 
 
@@ -86,9 +82,7 @@ def _check_folder(folder: Path, framework: str | None, argument: str) -> list[Fi
             return [Finding(argument, str(folder), error.problem, error.remedy)]
         return []
     if not folder.is_dir():
-        problem = (
-            "An artifact is a folder, and this is a file." if folder.exists() else "There is no such folder."
-        )
+        problem = "is a file, and an artifact is a folder" if folder.exists() else "does not exist"
         return [Finding(argument, str(folder), problem)]
     if framework is None or any((folder / name).is_file() for name in _ENTRY_POINTS[framework]):
         return []
@@ -96,15 +90,13 @@ def _check_folder(folder: Path, framework: str | None, argument: str) -> list[Fi
 
 
 def _missing(framework: str) -> str:
-    return (
-        f"There is no {' or '.join(_ENTRY_POINTS[framework][:2])} in it, which a {framework} container loads."
-    )
+    return f"holds no {' or '.join(_ENTRY_POINTS[framework][:2])}, which a {framework} container loads"
 
 
 def _export_remedy(framework: str) -> str | None:
     if framework != "tensorflow":
         return None
     return (
-        "Export the Keras model with model.export(folder), "
-        "or use tf.saved_model.save(model, folder, signatures=...)."
+        "export the Keras model with model.export(folder), "
+        "or use tf.saved_model.save(model, folder, signatures=...)"
     )

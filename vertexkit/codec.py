@@ -23,7 +23,7 @@ from vertexkit.prediction import DEDICATED_LIMIT, SHARED_LIMIT
 from vertexkit.replies import Predictions, arrays_of, joined
 from vertexkit.types import Signature
 
-__all__ = ["EncodedRequest", "Predictions", "Reply", "decode", "encode", "read_reply"]
+__all__ = ["EncodedRequest", "Predictions", "Reply", "decode_replies", "encode", "read_reply"]
 
 _SAMPLE_ROWS = 32
 _BYTES_PER_REPLIED_NUMBER = 26
@@ -96,31 +96,6 @@ def encode(
         requests.append(EncodedRequest(body, start, start + rows))
         start += rows
     return requests
-
-
-def decode(
-    bodies: Sequence[bytes], signature: Signature | None = None, *, counts: Sequence[int] | None = None
-) -> Predictions:
-    """Make arrays of the replies to one call's requests.
-
-    Args:
-        bodies: The replies, in the order of their requests.
-        signature: What the model gives; None for numbers as float64.
-        counts: How many instances each request carried, to be checked against its reply.
-
-    Returns:
-        One array whose first axis is the instances, of the signature's dtype; a dict of such arrays,
-        by output name, for a model of several outputs. Strings come as an object array of str, and
-        bytes (``{"b64": ...}``) as one of bytes.
-
-    Raises:
-        PredictionFailed: A reply is not what the API or the signature promises.
-    """
-    replies = [read_reply(body) for body in bodies]
-    if counts is not None:
-        for reply, count in zip(replies, counts, strict=True):
-            check_count(reply, range(count))
-    return decode_replies(replies, [signature] * len(replies))
 
 
 def encode_for_all(

@@ -146,12 +146,12 @@ def published_versions(framework: str) -> tuple[str, ...]:
     Raises:
         InvalidArgument: There are no prebuilt serving containers for ``framework``.
     """
-    if framework not in _PUBLISHED:
+    if not isinstance(framework, str) or framework not in _PUBLISHED:
         raise InvalidArgument(
             "framework",
             framework,
-            "Vertex AI has no prebuilt serving container for it.",
-            remedy=f"Use one of {', '.join(FRAMEWORKS)}, or give the URI of a container image.",
+            "has no prebuilt serving container in Vertex AI",
+            remedy=f"use one of {', '.join(FRAMEWORKS)}, or give the URI of a container image",
         )
     return _PUBLISHED[framework]
 
@@ -183,14 +183,19 @@ def serving_image(
         raise InvalidArgument(
             "version",
             version,
-            f"Vertex AI has no prebuilt {framework} serving container of this version.",
-            remedy=f"Published: {', '.join(versions)}. A SavedModel loads in a TensorFlow that is newer "
-            f"than the one that wrote it, and mostly in an older one."
-            if framework == "tensorflow"
-            else f"Published: {', '.join(versions)}.",
+            f"is not a version of a prebuilt {framework} serving container",
+            remedy=f"use one of {', '.join(versions)}"
+            + (
+                "; a SavedModel loads in a TensorFlow that is newer than the one that wrote it, and mostly "
+                "in an older one"
+                if framework == "tensorflow"
+                else ""
+            ),
         )
     if gpu and framework not in _WITH_GPU:
-        raise InvalidArgument("gpu", gpu, f"The {framework} serving containers are built for CPUs only.")
+        raise InvalidArgument(
+            "gpu", gpu, f"is not built for: {framework} serving containers are for CPUs only"
+        )
     name = (
         "tf2"
         if framework == "tensorflow" and wanted >= "2"
@@ -203,7 +208,7 @@ def serving_image(
     return f"{repository}-docker.pkg.dev/vertex-ai/prediction/{name}-{kind}.{wanted.replace('.', '-')}:latest"
 
 
-def check_image(uri: str, argument: str = "image") -> list[Finding]:
+def check_image(uri: object, argument: str = "image") -> list[Finding]:
     """Whether a container image's URI can be used for serving.
 
     Args:
@@ -213,6 +218,8 @@ def check_image(uri: str, argument: str = "image") -> list[Finding]:
     Returns:
         What is wrong and what would do; nothing when nothing is wrong.
     """
+    if not isinstance(uri, str):
+        return [Finding(argument, uri, "is not the URI of a container image")]
     parsed = parse_serving_image(uri)
     if parsed is None:
         return _check_other_image(uri, argument)
@@ -222,8 +229,8 @@ def check_image(uri: str, argument: str = "image") -> list[Finding]:
             Finding(
                 argument,
                 uri,
-                "Vertex AI supports its prebuilt containers with the tag 'latest' only.",
-                f"Use {uri.rpartition(':')[0] or uri}:latest.",
+                "is a prebuilt container with a tag that is not 'latest', the only one supported",
+                f"use {uri.rpartition(':')[0] or uri}:latest",
             )
         )
     if not parsed.optimized and parsed.version not in _PUBLISHED[parsed.framework]:
@@ -231,8 +238,8 @@ def check_image(uri: str, argument: str = "image") -> list[Finding]:
             Finding(
                 argument,
                 uri,
-                f"No prebuilt {parsed.framework} container of version {parsed.version} is known.",
-                f"Published: {', '.join(_PUBLISHED[parsed.framework])}.",
+                f"is not a known prebuilt container: {parsed.framework} {parsed.version}",
+                f"use one of {', '.join(_PUBLISHED[parsed.framework])}",
                 warning=True,
             )
         )
@@ -262,10 +269,10 @@ def check_image_on(uri: str, machine: Machine) -> list[Finding]:
             Finding(
                 "machine",
                 machine.type,
-                f"The container {uri} is not built for Cloud TPU."
+                f"has Cloud TPU, which the container {uri} is not built for"
                 if on_tpu
-                else f"The container {uri} is built for Cloud TPU, and this machine has none.",
-                "Use tf_opt-tpu or pytorch-tpu containers on Cloud TPU machines, and on them only.",
+                else f"has no Cloud TPU, which the container {uri} is built for",
+                "use tf_opt-tpu or pytorch-tpu containers on Cloud TPU machines, and on them only",
             )
         ]
     if has_gpu and not parsed.gpu:
@@ -274,11 +281,10 @@ def check_image_on(uri: str, machine: Machine) -> list[Finding]:
             Finding(
                 "accelerator",
                 machine.accelerator or machine.type,
-                f"The model's container {uri} is built for CPUs: "
-                "the accelerator would be paid for, and not used.",
-                f"Upload the model with {uri.replace('-cpu.', '-gpu.')}, or deploy without an accelerator."
+                f"would be paid for and not used: the model's container {uri} is built for CPUs",
+                f"upload the model with {uri.replace('-cpu.', '-gpu.')}, or deploy without an accelerator"
                 if able
-                else f"{parsed.framework} models are served on CPUs only: deploy without an accelerator.",
+                else f"deploy without an accelerator: {parsed.framework} models are served on CPUs only",
                 warning=able,
             )
         ]
@@ -287,8 +293,8 @@ def check_image_on(uri: str, machine: Machine) -> list[Finding]:
             Finding(
                 "machine",
                 machine.type,
-                f"The model's container {uri} is built for GPUs, and this machine has none.",
-                f"Name an accelerator, or upload the model with {uri.replace('-gpu.', '-cpu.')}.",
+                f"has no GPU, which the model's container {uri} is built for",
+                f"name an accelerator, or upload the model with {uri.replace('-gpu.', '-cpu.')}",
                 warning=True,
             )
         ]
@@ -304,9 +310,9 @@ def _check_other_image(uri: str, argument: str) -> list[Finding]:
         Finding(
             argument,
             uri,
-            "There is no prebuilt serving container of this name."
+            "is not a prebuilt serving container"
             if prebuilt
-            else "Vertex AI pulls containers from Artifact Registry only.",
-            f"For example {serving_image('tensorflow')}; all of them: {DOCUMENTATION}",
+            else "is not in Artifact Registry, from where Vertex AI pulls containers",
+            f"use {serving_image('tensorflow')}, for example; all of them: {DOCUMENTATION}",
         )
     ]

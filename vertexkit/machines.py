@@ -84,11 +84,11 @@ _COSCHEDULED: Final = ("a2-", "a3-", "a4-", "g4-")
 
 RETIRED: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "NVIDIA_TESLA_K80": "Google Cloud retired it on 1 May 2024: "
+        "NVIDIA_TESLA_K80": "was retired by Google Cloud on 1 May 2024: "
         "https://cloud.google.com/compute/docs/eol/k80-eol",
     }
 )
-"""Accelerators that Google Cloud no longer has, and since when."""
+"""Accelerators that Google Cloud no longer has, and what is wrong with them therefore."""
 
 # Machine types with Cloud TPU chips built in, and how many. The page gives neither vCPUs nor memory.
 _TPU: Final[Mapping[str, tuple[str, int]]] = {
@@ -158,7 +158,7 @@ ACCELERATORS: Final = tuple(
 """Every accelerator type in the table, retired ones included."""
 
 
-def check_machine(machine: Machine) -> list[Finding]:
+def check_machine(machine: object) -> list[Finding]:
     """Whether a machine type exists, and takes the accelerators asked for.
 
     Args:
@@ -168,9 +168,17 @@ def check_machine(machine: Machine) -> list[Finding]:
         What is wrong and what would do; nothing when nothing is wrong. A retired accelerator is a
         warning: scripts that name one still run on the local Vertex AI.
     """
+    if not isinstance(machine, Machine):
+        return [Finding("machine", machine, "is neither a Machine nor the name of a machine type")]
+    if not isinstance(machine.type, str):
+        return [Finding("machine", machine.type, "is not the name of a machine type")]
     known = machine_types().get(machine.type)
     if known is None:
         return [_unknown_machine(machine.type)]
+    return _check_accelerator(machine, known)
+
+
+def _check_accelerator(machine: Machine, known: MachineType) -> list[Finding]:
     if machine.accelerator is None:
         if machine.accelerator_count == 0:
             return []
@@ -178,8 +186,8 @@ def check_machine(machine: Machine) -> list[Finding]:
             Finding(
                 "accelerator_count",
                 machine.accelerator_count,
-                "Both the accelerator and the count must be given, or neither.",
-                f"{machine.type} takes {_numbers_by_accelerator(known)}.",
+                "is a number of accelerators of no type",
+                f"name one ({machine.type} takes {_numbers_by_accelerator(known)}), or leave the number out",
             )
         ]
     if machine.accelerator not in ACCELERATORS:
@@ -193,8 +201,8 @@ def check_machine(machine: Machine) -> list[Finding]:
             Finding(
                 "accelerator_count",
                 machine.accelerator_count,
-                f"{machine.type} does not take this many {machine.accelerator}.",
-                f"Use {_numbers(counts)}.",
+                f"is not a number of {machine.accelerator} that {machine.type} takes",
+                f"use {_numbers(counts)}",
             )
         )
     if machine.accelerator in RETIRED:
@@ -202,8 +210,8 @@ def check_machine(machine: Machine) -> list[Finding]:
             Finding(
                 "accelerator",
                 machine.accelerator,
-                RETIRED[machine.accelerator] + ".",
-                "NVIDIA_TESLA_T4 and NVIDIA_L4 take its place.",
+                RETIRED[machine.accelerator],
+                "use NVIDIA_TESLA_T4 or NVIDIA_L4",
                 warning=True,
             )
         )
@@ -214,21 +222,23 @@ def _unknown_machine(name: str) -> Finding:
     joined = re.sub(r"[^a-z0-9]", "", name.lower())
     same_letters = [known for known in machine_types() if known.replace("-", "") == joined]
     near = same_letters or difflib.get_close_matches(name.lower(), machine_types(), n=3, cutoff=0.75)
-    remedy = f"Did you mean {' or '.join(near)}? " if near else ""
+    remedy = f"use {' or '.join(near)}, or another one of" if near else "use one of"
     return Finding(
         "machine",
         name,
-        "This machine type does not serve predictions.",
-        f"{remedy}All of them (table of {TABLE_DATE}): {DOCUMENTATION}",
+        "is not a machine type that serves predictions",
+        f"{remedy} {DOCUMENTATION} (as of {TABLE_DATE})",
     )
 
 
-def _unknown_accelerator(name: str) -> Finding:
+def _unknown_accelerator(name: object) -> Finding:
+    if not isinstance(name, str):
+        return Finding("accelerator", name, "is not the name of an accelerator")
     simple = name.upper().replace("-", "_")
     spelled = [known for known in ACCELERATORS if known == simple or known.endswith("_" + simple)]
     near = spelled or difflib.get_close_matches(simple, ACCELERATORS, n=2, cutoff=0.6)
-    remedy = f"Did you mean {' or '.join(near)}?" if near else f"Use one of {', '.join(ACCELERATORS)}."
-    return Finding("accelerator", name, "Vertex AI has no such accelerator.", remedy)
+    remedy = f"use {' or '.join(near) if near else 'one of ' + ', '.join(ACCELERATORS)}"
+    return Finding("accelerator", name, "is not an accelerator of Vertex AI", remedy)
 
 
 def _wrong_machine(machine: Machine, known: MachineType) -> Finding:
@@ -237,8 +247,8 @@ def _wrong_machine(machine: Machine, known: MachineType) -> Finding:
         return Finding(
             "accelerator",
             accelerator,
-            f"{machine.type} has {known.tpu} built in, and takes no other accelerator.",
-            f"Name none: Machine({machine.type!r}).",
+            f"cannot be added to {machine.type}, which has {known.tpu} built in",
+            f"name none: Machine({machine.type!r})",
         )
     takers = [
         taker
@@ -253,13 +263,12 @@ def _wrong_machine(machine: Machine, known: MachineType) -> Finding:
             abs((taker.memory_gb or 0.0) - (known.memory_gb or 0.0)),
         ),
     )
-    others = f" {machine.type} takes {_numbers_by_accelerator(known)}." if known.accelerators else ""
+    others = f"; {machine.type} takes {_numbers_by_accelerator(known)}" if known.accelerators else ""
     return Finding(
         "accelerator",
         accelerator,
-        f"Accelerator {accelerator} is not supported for machine type {machine.type}.",
-        f"{accelerator} comes with {nearest.name}, {_numbers(nearest.accelerators[accelerator])} of them."
-        f"{others}",
+        f"is not supported for machine type {machine.type}",
+        f"use {nearest.name}, with {_numbers(nearest.accelerators[accelerator])} of them{others}",
     )
 
 

@@ -1,8 +1,11 @@
 """Looks for what the service would refuse, before anything is sent, created or paid for.
 
-Every function here is pure: it is told what it needs to know (where a bucket is, what is below a
-``gs://`` prefix), answers with findings, and sends nothing. Nouns call :func:`require` with the findings
-of what they are about to do; :func:`check` puts all of them together for ``session.check``.
+Every function here is pure: it is told what it needs to know, answers with findings, and sends nothing.
+Nouns call :func:`require` with the findings of what they are about to do; ``dry_run.py`` puts all of
+them together for ``session.check`` and ``vertexkit check``.
+
+A finding's problem is a clause of which the argument is the subject, and says what is wrong with it; its
+remedy is an imperative. ``InvalidArgument`` keeps to the same.
 
 Machine types, regions, images and names have their rules in ``machines.py``, ``regions.py``,
 ``images.py``, ``artifacts.py`` and ``identifiers.py``. The size of requests is seen to by ``codec.py``,
@@ -13,25 +16,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
-from vertexkit.artifacts import check_artifact
 from vertexkit.errors import Finding, PreflightFailed
-from vertexkit.identifiers import (
-    check_alias,
-    check_display_name,
-    check_endpoint_id,
-    check_labels,
-    check_model_id,
-)
+from vertexkit.identifiers import check_alias, check_display_name, check_labels
 from vertexkit.images import check_image, check_image_on
 from vertexkit.machines import check_machine
-from vertexkit.regions import check_bucket_location, check_region
+from vertexkit.regions import check_region
 from vertexkit.types import Machine
 
 __all__ = [
     "PreflightWarning",
-    "check",
+    "check_aliases",
     "check_deploy",
     "check_endpoint",
     "check_replicas",
@@ -65,12 +60,8 @@ def check_upload(
     *,
     name: object,
     location: str,
-    image: str | None = None,
-    artifact: str | Path | None = None,
-    artifact_objects: Collection[str] | None = None,
-    bucket_location: str | None = None,
-    model_id: str | None = None,
-    aliases: Sequence[str] = (),
+    image: object = None,
+    aliases: object = (),
     labels: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """Whether a model can be uploaded like this.
@@ -79,11 +70,6 @@ def check_upload(
         name: Display name of the model.
         location: Region of the model.
         image: URI of the serving container.
-        artifact: Local folder or ``gs://`` URI of the artifact.
-        artifact_objects: Names of the objects below ``artifact``, relative to it, when that is a
-            ``gs://`` URI; None when nobody has looked.
-        bucket_location: Location of the artifact's bucket, as Cloud Storage gives it; None if unknown.
-        model_id: Id to give to the model.
         aliases: Aliases to give to the version.
         labels: Labels to give to the model.
 
@@ -93,46 +79,28 @@ def check_upload(
     findings = [*check_display_name(name), *check_region(location)]
     if image is not None:
         findings += check_image(image)
-    if artifact is not None:
-        findings += check_artifact(artifact, image=image, objects=artifact_objects)
-    if bucket_location is not None:
-        findings += check_bucket_location(bucket_location, location)
-    if model_id is not None:
-        findings += check_model_id(model_id)
-    for alias in aliases:
-        findings += check_alias(alias)
-    return findings + check_labels(labels or {})
+    return [*findings, *check_aliases(aliases), *check_labels(labels or {})]
 
 
-def check_endpoint(
-    *,
-    name: object,
-    location: str,
-    endpoint_id: str | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> list[Finding]:
+def check_endpoint(*, name: object, location: str, labels: Mapping[str, str] | None = None) -> list[Finding]:
     """Whether an endpoint can be created like this.
 
     Args:
         name: Display name of the endpoint.
         location: Region of the endpoint.
-        endpoint_id: Id to give to the endpoint.
         labels: Labels to give to the endpoint.
 
     Returns:
         What is wrong and what would do, in the order of the arguments.
     """
-    findings = [*check_display_name(name), *check_region(location)]
-    if endpoint_id is not None:
-        findings += check_endpoint_id(endpoint_id)
-    return findings + check_labels(labels or {})
+    return [*check_display_name(name), *check_region(location), *check_labels(labels or {})]
 
 
 def check_deploy(
     *,
-    machine: Machine | str,
-    replicas: int | tuple[int, int] = (1, 1),
-    traffic: int | None = None,
+    machine: object,
+    replicas: object = (1, 1),
+    traffic: object = None,
     image: str | None = None,
     name: object = None,
 ) -> list[Finding]:
@@ -148,36 +116,41 @@ def check_deploy(
     Returns:
         What is wrong and what would do, in the order of the arguments.
     """
-    if isinstance(machine, str):
-        machine = Machine(machine)
-    findings = check_machine(machine)
-    findings += check_replicas(replicas, machine)
+    asked = Machine(machine) if isinstance(machine, str) else machine
+    findings = check_machine(asked)
+    known = asked if isinstance(asked, Machine) and isinstance(asked.type, str) else None
+    findings += check_replicas(replicas, known)
     if traffic is not None:
         findings += check_traffic(traffic)
-    if image is not None:
-        findings += check_image_on(image, machine)
+    if image is not None and known is not None:
+        findings += check_image_on(image, known)
     if name is not None:
         findings += check_display_name(name)
     return findings
 
 
-def check_replicas(replicas: int | tuple[int, int], machine: Machine | None = None) -> list[Finding]:
+def check_aliases(aliases: object) -> list[Finding]:
+    """Whether these can be the aliases of a version."""
+    if isinstance(aliases, str) or not isinstance(aliases, Collection):
+        return [Finding("aliases", aliases, "is not a list of aliases", "give ['candidate'], for example")]
+    return [found for alias in aliases for found in check_alias(alias)]
+
+
+def check_replicas(replicas: object, machine: Machine | None = None) -> list[Finding]:
     """Whether these can be the least and greatest numbers of replicas."""
-    pair = (replicas, replicas) if isinstance(replicas, int) else tuple(replicas)
+    pair = replicas if isinstance(replicas, tuple | list) else (replicas, replicas)
     if len(pair) != 2 or not all(isinstance(count, int) and not isinstance(count, bool) for count in pair):
-        return [
-            Finding("replicas", replicas, "Replicas are one whole number, or a least and a greatest one.")
-        ]
+        return [Finding("replicas", replicas, "is neither a whole number nor a least and a greatest one")]
     least, greatest = pair
     if least < 1:
-        return [Finding("replicas", replicas, "A deployed model has at least one replica.", "Use (1, 1).")]
+        return [Finding("replicas", replicas, "is less than one replica", "use (1, 1)")]
     if greatest < least:
         return [
             Finding(
                 "replicas",
                 replicas,
-                "The greatest number of replicas is below the least.",
-                f"Use ({greatest}, {least}).",
+                "has a greatest number that is below the least",
+                f"use ({greatest}, {least})",
             )
         ]
     if machine is not None and machine.type.startswith("a4x-") and least < 18:
@@ -185,8 +158,8 @@ def check_replicas(replicas: int | tuple[int, int], machine: Machine | None = No
             Finding(
                 "replicas",
                 replicas,
-                "A4X machines come by the rack of 18.",
-                f"Use (18, {max(18, greatest)}).",
+                "is less than a rack of 18, by which A4X machines come",
+                f"use (18, {max(18, greatest)})",
             )
         ]
     return []
@@ -195,57 +168,7 @@ def check_replicas(replicas: int | tuple[int, int], machine: Machine | None = No
 def check_traffic(percent: object, argument: str = "traffic") -> list[Finding]:
     """Whether ``percent`` can be a share of an endpoint's requests."""
     if isinstance(percent, bool) or not isinstance(percent, int):
-        return [Finding(argument, percent, "A share of traffic is a whole percentage.")]
+        return [Finding(argument, percent, "is not a whole percentage")]
     if not 0 <= percent <= 100:
-        return [Finding(argument, percent, "A share of traffic is from 0 to 100 percent.")]
+        return [Finding(argument, percent, "is not from 0 to 100 percent")]
     return []
-
-
-def check(
-    *,
-    location: str,
-    name: object = None,
-    artifact: str | Path | None = None,
-    artifact_objects: Collection[str] | None = None,
-    bucket_location: str | None = None,
-    image: str | None = None,
-    machine: Machine | str | None = None,
-    replicas: int | tuple[int, int] | None = None,
-    traffic: int | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> list[Finding]:
-    """Everything that is given, checked together; what is not given is not checked.
-
-    Args:
-        location: Region.
-        name: Display name, of the model or the endpoint.
-        artifact: Local folder or ``gs://`` URI of the model's artifact.
-        artifact_objects: Names of the objects below a ``gs://`` artifact, relative to it.
-        bucket_location: Location of the bucket, as Cloud Storage gives it.
-        image: URI of the serving container.
-        machine: Machine, or the name of a machine type.
-        replicas: Least and greatest number of replicas, or one number for both.
-        traffic: Percentage of the endpoint's requests.
-        labels: Labels to give to what is created.
-
-    Returns:
-        What is wrong and what would do; nothing when nothing is wrong.
-    """
-    findings = check_region(location)
-    if name is not None:
-        findings += check_display_name(name)
-    if image is not None:
-        findings += check_image(image)
-    if artifact is not None:
-        findings += check_artifact(artifact, image=image, objects=artifact_objects)
-    if bucket_location is not None:
-        findings += check_bucket_location(bucket_location, location)
-    if machine is not None:
-        findings += check_deploy(
-            machine=machine, replicas=(1, 1) if replicas is None else replicas, image=image
-        )
-    elif replicas is not None:
-        findings += check_replicas(replicas)
-    if traffic is not None:
-        findings += check_traffic(traffic)
-    return findings + check_labels(labels or {})

@@ -56,7 +56,7 @@ _BUCKET_SPANS: Final = {
 _MULTI_REGION: Final = ("us", "eu", "asia", "global")
 
 
-def check_region(location: str, argument: str = "location") -> list[Finding]:
+def check_region(location: object, argument: str = "location") -> list[Finding]:
     """Whether ``location`` can be a region of Vertex AI.
 
     Args:
@@ -66,35 +66,35 @@ def check_region(location: str, argument: str = "location") -> list[Finding]:
     Returns:
         What is wrong and what would do; nothing when nothing is wrong.
     """
-    if location in REGIONS:
-        return []
+    if not isinstance(location, str):
+        return [Finding(argument, location, "is not text")]
+    return [] if location in REGIONS else _check_unknown(location, argument)
+
+
+def _check_unknown(location: str, argument: str) -> list[Finding]:
     if location in _MULTI_REGION:
         return [
             Finding(
                 argument,
                 location,
-                "Models and endpoints live in one region, not in a multi-region.",
-                "Use a region, such as us-central1 or europe-west4.",
+                "is a multi-region, and models and endpoints live in one region",
+                "use a region, such as us-central1 or europe-west4",
             )
         ]
     zone = _ZONE.fullmatch(location)
     if zone is not None:
-        return [
-            Finding(argument, location, "This is a zone, not a region.", f"Use its region: {zone['region']}.")
-        ]
+        return [Finding(argument, location, "is a zone, not a region", f"use its region, {zone['region']}")]
     near = _near_misses(location)
     if near:
-        return [
-            Finding(argument, location, "Vertex AI has no such region.", f"Did you mean {' or '.join(near)}?")
-        ]
+        return [Finding(argument, location, "is not a region of Vertex AI", f"use {' or '.join(near)}")]
     if _WELL_FORMED.fullmatch(location):
         return []
     return [
         Finding(
             argument,
             location,
-            "This is not the name of a region.",
-            f"Regions are called like us-central1; all of them: {DOCUMENTATION}",
+            "is not the name of a region",
+            f"give one like us-central1; all of them: {DOCUMENTATION}",
         )
     ]
 
@@ -123,8 +123,8 @@ def check_bucket_location(bucket_location: str, location: str, argument: str = "
             Finding(
                 argument,
                 bucket_location,
-                f"The bucket spans several regions, and Vertex AI may insist on one in {location}.",
-                f"Create the bucket with location={location!r}.",
+                f"spans several regions, and Vertex AI may insist on a bucket in {location}",
+                f"create the bucket with location={location!r}",
                 warning=True,
             )
         ]
@@ -132,10 +132,10 @@ def check_bucket_location(bucket_location: str, location: str, argument: str = "
         Finding(
             argument,
             bucket_location,
-            f"The bucket is in {where}. It must be in the same region as the service, {location}.",
-            f"Use a bucket in {location}, or connect(location={where!r})."
+            f"is not in the region of the service, {location}",
+            f"use a bucket in {location}, or connect(location={where!r})"
             if where in REGIONS
-            else f"Use a bucket in {location}.",
+            else f"use a bucket in {location}",
         )
     ]
 

@@ -88,13 +88,13 @@ def read_saved_model(folder: Path | str, *, argument: str = "artifact") -> Saved
         raise InvalidArgument(
             argument,
             str(folder),
-            f"it has no signature {SERVING_SIGNATURE!r}, which serving answers with (it has: {found})",
-            remedy="Write it with model.export(folder), or with "
-            f"tf.saved_model.save(model, folder, signatures={{{SERVING_SIGNATURE!r}: function}}).",
+            f"has no signature {SERVING_SIGNATURE!r}, which serving answers with (it has: {found})",
+            remedy="write it with model.export(folder), or with "
+            f"tf.saved_model.save(model, folder, signatures={{{SERVING_SIGNATURE!r}: function}})",
         )
     if not default.inputs or not default.outputs:
         missing = "inputs" if not default.inputs else "outputs"
-        raise InvalidArgument(argument, str(folder), f"its signature {default} has no {missing}")
+        raise InvalidArgument(argument, str(folder), f"has a signature that has no {missing}: {default}")
     sizes = [entry.stat().st_size for entry in path.rglob("*") if entry.is_file()]
     return SavedModelInfo(
         folder=path,
@@ -116,8 +116,8 @@ def _serving_graph(argument: str, path: Path, data: bytes) -> Any:
         raise InvalidArgument(
             argument,
             str(path),
-            f"its {_PB} ({len(data)} bytes) is torn or something else",
-            remedy="Export the model again.",
+            f"has a {_PB} ({len(data)} bytes) that is torn or something else",
+            remedy="export the model again",
         ) from error
     for meta_graph in saved_model.meta_graphs:
         if _SERVING_TAG in meta_graph.meta_info_def.tags:
@@ -126,8 +126,8 @@ def _serving_graph(argument: str, path: Path, data: bytes) -> Any:
     raise InvalidArgument(
         argument,
         str(path),
-        f"its {_PB} has no graph for serving, tagged {_SERVING_TAG!r} (it has: {tags or 'no graph'})",
-        remedy="Export the model again, with model.export(folder).",
+        f"has a {_PB} without a graph for serving, tagged {_SERVING_TAG!r} (it has: {tags or 'no graph'})",
+        remedy="export the model again, with model.export(folder)",
     )
 
 
@@ -154,9 +154,9 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 
 def _no_folder(argument: str, path: Path) -> InvalidArgument:
     if not path.exists():
-        return InvalidArgument(argument, str(path), "there is no such folder")
-    remedy = "Give the folder that holds it." if path.name == _PB else _export_remedy(path)
-    return InvalidArgument(argument, str(path), "it is a file, not a SavedModel folder", remedy=remedy)
+        return InvalidArgument(argument, str(path), "does not exist")
+    remedy = "give the folder that holds it" if path.name == _PB else _export_remedy(path)
+    return InvalidArgument(argument, str(path), "is a file, not a SavedModel folder", remedy=remedy)
 
 
 def _no_saved_model(argument: str, path: Path) -> InvalidArgument:
@@ -164,28 +164,28 @@ def _no_saved_model(argument: str, path: Path) -> InvalidArgument:
     below = [entry for entry in entries if entry.is_dir() and (entry / _PB).is_file()]
     keras = [entry for entry in entries if entry.suffix in {".keras", ".h5", ".hdf5"}]
     if len(below) == 1:
-        remedy = f"Give {below[0]}, which holds it."
+        remedy = f"give {below[0]}, which holds it"
     elif below:
-        remedy = f"Give one of its versions: {', '.join(entry.name for entry in below)}."
+        remedy = f"give one of its versions: {', '.join(entry.name for entry in below)}"
     elif keras:
         remedy = _export_remedy(keras[0])
     elif (path / _PBTXT).is_file():
-        remedy = "Save it in binary form: serving does not read the text form."
+        remedy = "save it in binary form: serving does not read the text form"
     else:
-        remedy = "Write one with model.export(folder)."
+        remedy = "write one with model.export(folder)"
     names = [entry.name + "/" * entry.is_dir() for entry in entries]
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    problem = f"there is no {_PB} in it ({f'there are: {there}' if names else 'it is empty'})"
+    problem = f"holds no {_PB} ({f'it holds {there}' if names else 'it is empty'})"
     return InvalidArgument(argument, str(path), problem, remedy=remedy)
 
 
 def _export_remedy(path: Path) -> str:
     if path.suffix in {".keras", ".h5", ".hdf5"}:
         return (
-            f"{path.name} is a model for Keras, not for serving: "
-            f"keras.models.load_model({str(path)!r}).export(folder) writes a SavedModel."
+            f"write a SavedModel with keras.models.load_model({str(path)!r}).export(folder): "
+            f"{path.name} is a model for Keras, not for serving"
         )
-    return "Give a folder written by model.export(folder)."
+    return "give a folder written by model.export(folder)"
 
 
 @functools.cache

@@ -195,6 +195,7 @@ class Session:
         name: str | None = None,
         bucket: str | None = None,
         replicas: int | tuple[int, int] | None = None,
+        traffic: int | None = None,
         instances: object = None,
         accelerator: bool = False,
     ) -> list[Finding]:
@@ -210,26 +211,28 @@ class Session:
             name: Display name.
             bucket: Name of a bucket; its region must be the session's.
             replicas: Number of replicas, or the least and the greatest.
+            traffic: Percentage of the endpoint's requests that the model is to answer.
             instances: Instances to predict; their requests must not be too large.
             accelerator: Whether the image should be the one for GPUs.
 
         Returns:
             What is wrong, and what would do. Empty when nothing was found.
         """
-        from vertexkit.planning import check_plan
+        from vertexkit.dry_run import Plan, check_plan
 
-        return check_plan(
-            self._context,
+        plan = Plan(
             artifact=artifact,
             machine=machine,
             image=image,
             framework=framework,
+            accelerator=accelerator,
             name=name,
             bucket=bucket,
             replicas=replicas,
+            traffic=traffic,
             instances=instances,
-            accelerator=accelerator,
         )
+        return check_plan(plan, self.location, self._context)
 
     def cleanup(self) -> CleanupReport:
         """Delete what this session created and has not deleted yet: endpoints first, buckets last.

@@ -21,7 +21,7 @@ from vertexkit.images import parse_serving_image
 from vertexkit.predict_schemata import schemata_folder, write_schemata
 from vertexkit.preflight import require
 from vertexkit.regions import check_bucket_location
-from vertexkit.signature import read_saved_model
+from vertexkit.saved_model import read_saved_model
 from vertexkit.storage import Bucket, Buckets
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class Staged:
                 bucket.delete(name)
 
 
-def look_at(context: Context, artifact: str, image: str | None) -> Artifact:
+def look_at(context: Context | None, artifact: str, image: str | None) -> Artifact:
     """Look at a model's files without sending anything.
 
     Args:
-        context: The session's parts.
+        context: The session's parts; None to ask nobody what is at a ``gs://`` URI.
         artifact: A local folder, or a ``gs://`` URI.
         image: URI of the serving container; None for TensorFlow's.
     """
@@ -80,12 +80,16 @@ def look_at(context: Context, artifact: str, image: str | None) -> Artifact:
         uri = parse_gcs_uri(artifact)
     except ValueError as error:
         return Artifact(artifact, None, (Finding("artifact", artifact, str(error)),))
+    if context is None:
+        return Artifact(artifact, None, ())
     prefix = f"{uri.name.rstrip('/')}/" if uri.name else ""
     try:
         bucket = Buckets(context).get(uri.bucket)
         objects = [found.name.removeprefix(prefix) for found in bucket.list(prefix)]
     except NotFound:
-        return Artifact(artifact, None, (Finding("artifact", artifact, "There is no such bucket."),))
+        return Artifact(
+            artifact, None, (Finding("artifact", artifact, "is in a bucket that does not exist"),)
+        )
     findings = [
         *check_artifact(artifact, image=image, objects=objects),
         *check_bucket_location(bucket.location, context.target.location, "artifact"),

@@ -40,7 +40,7 @@ def test_the_folder_above_is_told_which_folder_was_meant(saved_model: Path) -> N
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (found,) = check_artifact(tmp_path / "nothing")
-    assert (found.argument, "no such folder" in found.problem) == ("artifact", True)
+    assert (found.argument, "does not exist" in found.problem) == ("artifact", True)
 
 
 def test_a_torn_saved_model_is_refused(saved_model: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_uri_is_checked_without_looking_when_nobody_has_looked() -> None:
 @pytest.mark.parametrize(
     ("objects", "words"),
     [
-        ([], "nothing below"),
+        ([], "holds no object"),
         (["variables/variables.index"], "no saved_model.pb"),
         (["0001/saved_model.pb", "0001/variables/variables.index"], "no saved_model.pb"),
     ],

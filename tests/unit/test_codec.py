@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vertexkit.codec import decode, decode_replies, encode, encode_for_all, read_reply
+from vertexkit.codec import check_count, decode_replies, encode, encode_for_all, read_reply
 from vertexkit.errors import InvalidArgument, PredictionFailed
 from vertexkit.prediction import SHARED_LIMIT
 from vertexkit.types import Signature, TensorSpec
@@ -56,6 +57,14 @@ def sent(instances: Any, model: Signature | None = None, **options: Any) -> Any:
 
 def reply(predictions: Any) -> bytes:
     return json.dumps({"predictions": predictions}).encode()
+
+
+def decode(bodies: Sequence[bytes], model: Signature | None = None, *, counts: Sequence[int] = ()) -> Any:
+    """What comes of replies that are all of one model."""
+    replies = [read_reply(body) for body in bodies]
+    for answer, count in zip(replies, counts, strict=False):
+        check_count(answer, range(count))
+    return decode_replies(replies, [model] * len(replies))
 
 
 def echoed(instances: Any, model: Signature | None, **options: Any) -> Any:
@@ -490,7 +499,7 @@ def test_predictions_without_numbers_keep_the_axes_that_json_drops() -> None:
 
 def test_objects_that_no_array_holds_stay_as_they_are() -> None:
     rows = [{"boxes": [{"x": 1}]}, {"other": 2}]
-    assert decode([reply(rows)]).tolist() == rows  # type: ignore[union-attr]
+    assert decode([reply(rows)]).tolist() == rows
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,12 @@
-"""Names, ids, aliases and labels: what the service allows, and nothing else."""
+"""Names, aliases and labels: what the service allows, and nothing else."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from vertexkit.identifiers import (
-    check_alias,
-    check_display_name,
-    check_endpoint_id,
-    check_labels,
-    check_model_id,
-)
+from vertexkit.identifiers import check_alias, check_display_name, check_labels
 
 
 @pytest.mark.parametrize("name", ["mnist", "Kundenmodell Zürich", "数字", "x" * 128, "a/b: c"])
@@ -33,38 +25,6 @@ def test_the_remedy_for_a_long_display_name_is_a_name_that_would_do() -> None:
     suggestion = re.search(r"'(n+)'", found.remedy or "")
     assert suggestion is not None
     assert check_display_name(suggestion[1]) == []
-
-
-@pytest.mark.parametrize("model_id", ["mnist", "_private", "my-model_2", "m" * 63])
-def test_a_model_s_id_may_be(model_id: str) -> None:
-    assert check_model_id(model_id) == []
-
-
-@pytest.mark.parametrize("model_id", ["", "1mnist", "-mnist", "Mnist", "my model", "m" * 64, "mnist\n"])
-def test_a_model_s_id_may_not_be(model_id: str) -> None:
-    assert len(check_model_id(model_id)) == 1
-
-
-@pytest.mark.parametrize("endpoint_id", ["mnist", "m", "mnist-2", "1", "123456789", "m" * 63])
-def test_an_endpoint_s_id_may_be(endpoint_id: str) -> None:
-    assert check_endpoint_id(endpoint_id) == []
-
-
-@pytest.mark.parametrize(
-    "endpoint_id", ["", "mnist-", "my_endpoint", "0123", "1234567890", "1a", "m" * 64, "Mnist"]
-)
-def test_an_endpoint_s_id_may_not_be(endpoint_id: str) -> None:
-    assert len(check_endpoint_id(endpoint_id)) == 1
-
-
-@given(st.text(min_size=1))
-def test_a_suggested_id_is_allowed(text: str) -> None:
-    for check in (check_model_id, check_endpoint_id):
-        for found in check(text):
-            if found.remedy is not None:
-                suggestion = re.fullmatch(r"For example '(.*)'\.", found.remedy)
-                assert suggestion is not None
-                assert check(suggestion[1]) == []
 
 
 @pytest.mark.parametrize("alias", ["default", "prod", "v1", "releaseCandidate-1"])

@@ -184,7 +184,7 @@ def test_an_image_that_vertex_ai_can_pull_is_taken(uri: str) -> None:
         ("python:3.11", "Artifact Registry"),
         (CPU.replace("latest", "v1"), "latest"),
         (CPU.removesuffix(":latest"), "latest"),
-        ("us-docker.pkg.dev/vertex-ai/prediction/tf3-cpu.3-0:latest", "no prebuilt serving container"),
+        ("us-docker.pkg.dev/vertex-ai/prediction/tf3-cpu.3-0:latest", "is not a prebuilt serving container"),
     ],
 )
 def test_an_image_that_vertex_ai_would_not_serve_is_refused(uri: str, words: str) -> None:

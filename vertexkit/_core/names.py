@@ -114,14 +114,14 @@ def bucket_name_problem(name: str) -> str | None:
     Source: https://cloud.google.com/storage/docs/buckets#naming
     """
     if not 3 <= len(name) <= 222 or any(len(part) > 63 for part in name.split(".")):
-        return "a bucket's name has 3 to 63 characters (222 with dots, 63 between dots)"
+        return "is not 3 to 63 characters long (222 with dots, 63 between dots), as a bucket's name is"
     if not _BUCKET.fullmatch(name):
         return (
-            "a bucket's name is made of lower-case letters, digits, '-', '_' and '.', "
-            "and starts and ends with a letter or digit"
+            "is not made of lower-case letters, digits, '-', '_' and '.', with a letter or digit at both "
+            "ends, as a bucket's name is"
         )
     if ".." in name or _LOOKS_LIKE_IP.fullmatch(name):
-        return "a bucket's name has no '..' and is not an IP address"
+        return "has '..' in it or is an IP address, as no bucket's name is"
     if name.startswith("goog") or "google" in name:
-        return "a bucket's name neither starts with 'goog' nor contains 'google'"
+        return "starts with 'goog' or contains 'google', as no bucket's name does"
     return None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from vertexkit.cli.connection import Connection, connection_options
 from vertexkit.cli.output import json_option, show_rows
 from vertexkit.types import Machine
-
-if TYPE_CHECKING:
-    from vertexkit.errors import Finding
 
 
 @click.command()
@@ -49,20 +46,31 @@ def check(
     With a project or a running local Vertex AI, the bucket and gs:// artifacts are looked at too.
     Exits with 1 when something would be refused.
     """
+    from vertexkit._core.target import DEFAULT_LOCATION
+    from vertexkit.dry_run import Plan, check_plan
+
     if framework is not None and image is not None:
         raise click.UsageError("Give --framework or --image, not both.")
     if accelerator is not None and machine is None:
         raise click.UsageError("--accelerator needs --machine.")
-    findings = _findings(
-        connection,
-        name=name,
-        artifact=artifact,
-        framework=framework,
-        image=image,
-        machine=_machine(machine, accelerator, accelerator_count),
-        replicas=replicas,
-        traffic=traffic,
-    )
+    wanted = _machine(machine, accelerator, accelerator_count)
+    settings = connection.settings()
+    plan: dict[str, Any] = {
+        "artifact": artifact,
+        "machine": wanted,
+        "image": image,
+        "framework": framework,
+        "accelerator": accelerator is not None,
+        "name": name,
+        "bucket": settings.bucket,
+        "replicas": replicas,
+        "traffic": traffic,
+    }
+    if settings.local and not isinstance(settings.emulator, str):
+        findings = check_plan(Plan(**plan), settings.location or DEFAULT_LOCATION, None)
+    else:
+        with connection.open() as session:
+            findings = session.check(**plan)
     show_rows(
         ["Severity", "Argument", "Value", "Problem", "Remedy"],
         (
@@ -85,47 +93,3 @@ def _machine(kind: str | None, accelerator: str | None, count: int | None) -> Ma
     if kind is None:
         return None
     return Machine(kind, accelerator) if count is None else Machine(kind, accelerator, count)
-
-
-def _findings(
-    connection: Connection,
-    *,
-    name: str | None,
-    artifact: str | None,
-    framework: str | None,
-    image: str | None,
-    machine: Machine | None,
-    replicas: tuple[int, int] | None,
-    traffic: int | None,
-) -> list[Finding]:
-    from vertexkit import preflight
-    from vertexkit._core.target import DEFAULT_LOCATION
-    from vertexkit.images import serving_image
-
-    gpu = machine is not None and machine.accelerator is not None
-    settings = connection.settings()
-    if settings.local and not isinstance(settings.emulator, str):
-        location = settings.location or DEFAULT_LOCATION
-        if framework is not None:
-            image = serving_image(framework, gpu=gpu, location=location)
-        return preflight.check(
-            location=location,
-            name=name,
-            artifact=artifact,
-            image=image,
-            machine=machine,
-            replicas=replicas,
-            traffic=traffic,
-        )
-    with connection.open() as session:
-        findings = session.check(
-            artifact,
-            machine,
-            image,
-            framework,
-            name=name,
-            bucket=settings.bucket,
-            replicas=replicas,
-            accelerator=gpu,
-        )
-    return findings if traffic is None else [*findings, *preflight.check_traffic(traffic)]

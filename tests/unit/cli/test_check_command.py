@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vertexkit._core.target import Target
 from vertexkit.cli.main import main
+from vertexkit.session import Session
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +47,7 @@ def test_findings_are_objects_as_json(capsys: pytest.CaptureFixture[str]) -> Non
     (found,) = json.loads(capsys.readouterr().out)
     assert found["severity"] == "error"
     assert found["argument"] == "artifact"
-    assert "no such folder" in found["problem"]
+    assert "does not exist" in found["problem"]
 
 
 def test_a_warning_is_shown_but_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,4 +73,22 @@ def test_a_framework_without_containers_is_an_error_with_the_frameworks_that_hav
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert check("--framework", "mxnet") == 1
-    assert "sklearn" in capsys.readouterr().err
+    assert "sklearn" in capsys.readouterr().out
+
+
+def test_where_to_connect_changes_nothing_of_what_is_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = ["--framework", "mxnet", "--machine", "n1", "--replicas", "2", "1", "--traffic", "101"]
+    assert check(*wrong) == 1
+    offline = capsys.readouterr().out
+    target = Target("p", "us-central1", "https://rest", "grpc:443", "https://storage", anonymous=True)
+    monkeypatch.setattr("vertexkit.session.connect", lambda **_: Session(target))
+    assert check(*wrong, "--emulator", "http://127.0.0.1:1") == 1
+    assert capsys.readouterr().out == offline
+    assert [line.split("\t")[1] for line in offline.splitlines()] == [
+        "framework",
+        "machine",
+        "replicas",
+        "traffic",
+    ]
