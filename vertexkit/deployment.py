@@ -13,18 +13,20 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vertexkit._core.lookup import timestamp
+from vertexkit import rollout
 from vertexkit._core.names import is_resource_name
 from vertexkit._core.operations import Operation, intervals
+from vertexkit.deployed_model import DeployedModel, read_deployed
 from vertexkit.errors import (
     AlreadyExists,
+    Cancelled,
     Conflict,
     DeadlineExceeded,
     DeployFailed,
+    InternalError,
     InvalidArgument,
     NotFound,
     QuotaExceeded,
@@ -42,12 +44,10 @@ if TYPE_CHECKING:
     from vertexkit._core.context import Context
 
 __all__ = [
-    "DeployedModel",
     "Deploying",
     "Plan",
     "begin",
     "deploy",
-    "read_deployed",
     "resize",
     "resumed",
     "undeploy",
@@ -57,45 +57,15 @@ _log = logging.getLogger("vertexkit")
 
 _UNDEPLOY_SECONDS = 900.0
 _RESIZE_SECONDS = 1800.0
-_LOST_SECONDS = 3600.0
+# A deployment that nobody waits for is to return at once, or when it cannot be sent, soon.
+_START_SECONDS = 60.0
+_CALL_SECONDS = 60.0
+_LEAST_SECONDS = 10.0
 # In a split, "0" stands for the model that the same request deploys.
 _NEW = "0"
 _LOG_FOLLOWS = "Last lines of the model server:"
-
-
-@dataclass(frozen=True)
-class DeployedModel:
-    """A version of a model on an endpoint, as it was when last read."""
-
-    id: str
-    """Its id on the endpoint; keys of the traffic split are such ids."""
-    display_name: str
-    model: str
-    """Resource name of the model, without the version."""
-    version_id: str
-    """The version of the model."""
-    machine: Machine
-    """What it runs on."""
-    replicas: tuple[int, int]
-    """The least and the greatest number of replicas."""
-    traffic: int
-    """Its share of the endpoint's requests, in percent."""
-    created: datetime
-    """When it was deployed, in UTC."""
-    service_account: str | None = None
-    """The account that it runs as; None for the default one."""
-
-    @property
-    def versioned_model(self) -> str:
-        """Resource name of the version: ``projects/.../models/ID@VERSION``."""
-        return f"{self.model}@{self.version_id}" if self.version_id else self.model
-
-    def __str__(self) -> str:
-        """``mnist@2 (id 123): 10 %, 1 to 5 x n1-standard-4``."""
-        least, most = self.replicas
-        count = f"{least}" if least == most else f"{least} to {most}"
-        name = f"{self.display_name}@{self.version_id}" if self.version_id else self.display_name
-        return f"{name} (id {self.id}): {self.traffic} %, {count} x {self.machine}"
+# After these, nobody knows whether the service has taken the request.
+_UNANSWERED = (Cancelled, Conflict, DeadlineExceeded, InternalError, Unavailable)
 
 
 @dataclass(frozen=True)
@@ -110,7 +80,7 @@ class Plan:
     machine: Machine
     replicas: tuple[int, int]
     before: TrafficSplit
-    """The traffic split before it, restored when it fails."""
+    """The traffic split before it."""
     percent: int
     """The new model's share."""
     service_account: str | None = None
@@ -121,25 +91,30 @@ class Plan:
         return dict(self.before.shift(_NEW, self.percent)) if self.percent else {}
 
 
-def read_deployed(endpoint: Mapping[str, Any]) -> list[DeployedModel]:
-    """The deployed models of an endpoint, as REST gives it, the oldest first."""
-    split = endpoint.get("trafficSplit", {})
-    found = [
-        _deployed(deployed, split.get(deployed["id"], 0)) for deployed in endpoint.get("deployedModels", [])
-    ]
-    return sorted(found, key=lambda deployed: (deployed.created, deployed.id))
-
-
 class Deploying:
     """One deployment on its way. Whoever watches it calls `abandon` when it shall not be."""
 
-    def __init__(self, context: Context, plan: Plan) -> None:
+    def __init__(self, context: Context, plan: Plan, timeout: float) -> None:
+        """Prepare a deployment.
+
+        Args:
+            context: The session's parts.
+            plan: What to deploy.
+            timeout: Seconds from now until the service shall have taken it, or it shall be up.
+        """
         self._context = context
         self._plan = plan
+        self._deadline = time.monotonic() + timeout
         # Chosen here, so that we know what to take off again whatever becomes of the answer.
         self.id = str(10**9 + secrets.randbelow(9 * 10**9))
         self.operation: Operation[DeployedModel] | None = None
+        self._sent = False
         self._abandoned = False
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline; 0 after it."""
+        return max(self._deadline - time.monotonic(), 0.0)
 
     def start(self) -> Operation[DeployedModel]:
         """Send the request.
@@ -147,16 +122,21 @@ class Deploying:
         Raises:
             VertexkitError: The service refused it, or could not be reached.
         """
+        plan = self._plan
+        if plan.before and plan.percent:
+            before = rollout.announce(self._context, plan.endpoint, self.id)
+            # What is written down must be what is replaced.
+            self._plan = replace(plan, before=before)
         self.operation = Operation(
             self._context.clients,
-            self._sent(),
-            resource=self._plan.endpoint,
+            self._send(),
+            resource=plan.endpoint,
             finish=self._finished,
             failed=self._failed,
         )
         return self.operation
 
-    def _sent(self) -> Any:
+    def _send(self) -> Any:
         """Send the request until the service has it, and knows that it has it.
 
         Sent again under the same id, it cannot make two: while the first is on its way, the service
@@ -167,27 +147,32 @@ class Deploying:
 
         clients, endpoint = self._context.clients, self._plan.endpoint
         request = _request(self._plan, self.id)
-        deadline = time.monotonic() + _LOST_SECONDS
         for interval in intervals():
+            # What is given up before its answer is there cannot be undone, so a moment there must be.
+            seconds = min(max(self.seconds_left, _LEAST_SECONDS), _CALL_SECONDS)
+            self._sent = True
             try:
-                future: Any = clients.call(clients.endpoints.deploy_model, request, resource=endpoint)
+                future: Any = clients.call(
+                    clients.endpoints.deploy_model, request, resource=endpoint, timeout=seconds
+                )
             except AlreadyExists:
                 return Proto(name=f"{endpoint}/operations/lost", done=True)
             except Conflict:
-                if time.monotonic() > deadline:
+                if not self.seconds_left:
                     raise
-                time.sleep(interval)
+                time.sleep(min(interval, self.seconds_left))
             else:
                 return future.operation
         raise AssertionError("intervals() never ends")
 
-    def abandon(self, cause: BaseException) -> None:
+    def abandon(self, cause: BaseException) -> bool:
         """Stop it, and take off what it has made, because of ``cause``, which goes on afterwards.
 
-        What cannot be undone is said in a note on ``cause``.
+        Returns:
+            Whether it is certain that nothing is left. If not, a note on ``cause`` says what may be.
         """
         if self._abandoned:
-            return
+            return True
         self._abandoned = True
         left = (
             f"{self._plan.display_name} may still come up, and be paid for, as deployed model {self.id} of "
@@ -199,13 +184,20 @@ class Deploying:
             taken_off = self._take_off()
         except VertexkitError as error:
             cause.add_note(f"{left} (Undoing it failed: {error})")
-            return
-        if self.operation is None and not taken_off and isinstance(cause, Unavailable | DeadlineExceeded):
-            # The connection broke: the service may have taken the request, and tells nobody.
-            cause.add_note(left)
+            return False
+        except BaseException as error:  # a second Ctrl-C
+            error.add_note(left)
+            raise
+        refused = isinstance(cause, VertexkitError) and not isinstance(cause, _UNANSWERED)
+        if taken_off or refused or self.operation is not None or not self._sent:
+            return True
+        # The service may have taken the request, and told nobody.
+        cause.add_note(left)
+        return False
 
     def _finished(self, _: object) -> DeployedModel:
-        return _one(self._endpoint(), self.id)
+        clients, endpoint = self._context.clients, self._plan.endpoint
+        return _one(clients.http_json("GET", endpoint, resource=endpoint), self.id)
 
     def _failed(self, error: VertexkitError) -> VertexkitError:
         ours = _failure(error, self._plan.display_name, self._plan.endpoint)
@@ -213,25 +205,26 @@ class Deploying:
         return ours
 
     def _take_off(self) -> bool:
-        """Undeploy it if it is there."""
-        found = next((x for x in read_deployed(self._endpoint()) if x.id == self.id), None)
-        if found is None:
+        """Undeploy it if it is there, and forget that it was to change the split."""
+        context, plan = self._context, self._plan
+        try:
+            endpoint = rollout.withdraw(context, plan.endpoint, self.id, plan.before)
+        except NotFound:
+            return False  # nothing can be left on what is gone itself
+        if all(deployed.id != self.id for deployed in read_deployed(endpoint)):
             return False
-        _log.info("taking %s off %s again", self.id, self._plan.endpoint)
-        undeploy(self._context, self._plan.endpoint, self.id, self._plan.before if found.traffic else None)
+        _log.info("taking %s off %s again", self.id, plan.endpoint)
+        undeploy(context, plan.endpoint, self.id)
         return True
 
-    def _endpoint(self) -> dict[str, Any]:
-        return self._context.clients.http_json("GET", self._plan.endpoint, resource=self._plan.endpoint)
 
-
-def begin(context: Context, plan: Plan) -> Operation[DeployedModel]:
+def begin(context: Context, plan: Plan, *, timeout: float) -> Operation[DeployedModel]:
     """Start a deployment that nobody waits for; undo it if it cannot even be started.
 
     Raises:
-        VertexkitError: The service refused it, or could not be reached.
+        VertexkitError: The service refused it, or did not take it in a minute (or ``timeout``, if less).
     """
-    deploying = Deploying(context, plan)
+    deploying = Deploying(context, plan, min(timeout, _START_SECONDS))
     try:
         return deploying.start()
     except BaseException as error:
@@ -281,13 +274,24 @@ def deploy(context: Context, plan: Plan, *, timeout: float) -> DeployedModel:
         DeadlineExceeded: It did not come up in time.
         VertexkitError: The service refused it, or could not be reached.
     """
-    deploying = Deploying(context, plan)
+    deploying = Deploying(context, plan, timeout)
     try:
         with status(f"Deploying {plan.display_name} on {plan.machine}", context.progress):
-            return deploying.start().result(timeout)
+            return deploying.start().result(deploying.seconds_left)
     except BaseException as error:  # Ctrl-C too: nobody will ever use what comes up now
-        deploying.abandon(error)
-        raise
+        gone = deploying.abandon(error)
+        if deploying.seconds_left or not isinstance(error, DeadlineExceeded | Conflict):
+            raise
+        # In its own words, the operation would go on.
+        late = DeadlineExceeded(
+            f"{plan.display_name} did not come up in {timeout:g} s"
+            + ("; it has been taken off again" if gone else ""),
+            resource=plan.endpoint,
+            remedy="give it more time with timeout=",
+        )
+        for note in getattr(error, "__notes__", ()):
+            late.add_note(note)
+    raise late
 
 
 def undeploy(
@@ -384,8 +388,8 @@ def _one(endpoint: Mapping[str, Any], deployed_model_id: str) -> DeployedModel:
 
 def _failure(error: VertexkitError, what: str, endpoint: str) -> VertexkitError:
     """The error to raise for an operation that ended in ``error``."""
-    if isinstance(error, QuotaExceeded):
-        return error  # says by itself which quota, and what to do
+    if isinstance(error, QuotaExceeded | Cancelled):
+        return error  # says by itself which quota, and what to do; or is what the caller wanted
     words = error.service_message if isinstance(error, ServiceError) else str(error)
     message, _, log = words.partition(_LOG_FOLLOWS)
     return DeployFailed(
@@ -393,24 +397,4 @@ def _failure(error: VertexkitError, what: str, endpoint: str) -> VertexkitError:
         resource=endpoint,
         remedy=error.remedy,
         log_tail=log.strip().splitlines(),
-    )
-
-
-def _deployed(deployed: Mapping[str, Any], traffic: int) -> DeployedModel:
-    resources = deployed.get("dedicatedResources") or deployed.get("automaticResources") or {}
-    spec = resources.get("machineSpec", {})
-    least = int(resources.get("minReplicaCount", 1))
-    model, _, version = str(deployed.get("model", "")).partition("@")
-    return DeployedModel(
-        id=str(deployed["id"]),
-        display_name=str(deployed.get("displayName", "")),
-        model=model,
-        version_id=str(deployed.get("modelVersionId", version)),
-        machine=Machine(
-            spec.get("machineType", ""), spec.get("acceleratorType"), int(spec.get("acceleratorCount", 0))
-        ),
-        replicas=(least, int(resources.get("maxReplicaCount", least))),
-        traffic=int(traffic),
-        created=timestamp(deployed, "createTime"),
-        service_account=deployed.get("serviceAccount") or None,
     )

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vertexkit import rollout
 from vertexkit.cleanup import noting
-from vertexkit.deployment import DeployedModel, Plan, begin, deploy, resize, undeploy
+from vertexkit.deployed_model import DeployedModel
+from vertexkit.deployment import Plan, begin, deploy, resize, undeploy
 from vertexkit.endpoint_state import EndpointState
 from vertexkit.errors import FailedPrecondition, InvalidArgument, NotFound
 from vertexkit.preflight import check_deploy, check_replicas, check_traffic, require
+from vertexkit.split_history import SplitHistory
 from vertexkit.traffic import TrafficSplit
 from vertexkit.types import Machine
 
@@ -105,8 +107,9 @@ class Endpoint(EndpointState):
                 `canary`, `promote` or `set_traffic`.
             name: Display name on the endpoint; the model's by default.
             service_account: Account to run as.
-            timeout: Seconds to wait for the model to answer.
-            wait: False to return at once, with the operation as a handle.
+            timeout: Seconds to wait for the model to answer. Undoing what is late comes on top of it.
+            wait: False to return at once, with the operation as a handle. Should the service not even take
+                the request, that is known after a minute, or after ``timeout``, if that is less.
 
         Returns:
             The deployed model; with ``wait=False``, the operation that ends in it.
@@ -137,19 +140,9 @@ class Endpoint(EndpointState):
             percent=rollout.share_of_new(self.traffic, traffic),
             service_account=service_account,
         )
-        context = self._context
-        changes = bool(plan.before and plan.percent)
-        labels = rollout.remember(context, self.resource_name) if changes else None
-        try:
-            if not wait:
-                return begin(context, plan)
-            deployed = deploy(context, plan, timeout=timeout)
-        except BaseException as error:
-            if labels is not None:
-                noting(
-                    error, lambda: rollout.update(context, self.resource_name, lambda _: {"labels": labels})
-                )
-            raise
+        if not wait:
+            return begin(self._context, plan, timeout=timeout)
+        deployed = deploy(self._context, plan, timeout=timeout)
         self.refresh()
         return deployed
 
@@ -281,6 +274,9 @@ class Endpoint(EndpointState):
                 resource=self.resource_name,
                 remedy="promote() or rollback() to another version first, or undeploy_all()",
             )
+        if SplitHistory.written(self._data.get("labels", {})).deploying == found.id:
+            # Without it there, its deployment would look like one that came to nothing.
+            rollout.settle(self._context, self.resource_name)
         undeploy(self._context, self.resource_name, found.id, rest if found.traffic else None)
         self.refresh()
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.lookup import timestamp
 from vertexkit._core.names import parse_resource_name
-from vertexkit.deployment import DeployedModel, read_deployed
-from vertexkit.rollout import split_of
-from vertexkit.traffic import TrafficSplit, without_labels
+from vertexkit.deployed_model import DeployedModel, read_deployed
+from vertexkit.split_history import without_history
+from vertexkit.traffic import TrafficSplit, split_of
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -49,8 +49,8 @@ class EndpointState:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its labels, without those in which vertexkit keeps the previous traffic split."""
-        return without_labels(self._data.get("labels", {}))
+        """Its labels, without those in which vertexkit keeps the traffic split before."""
+        return without_history(self._data.get("labels", {}))
 
     @property
     def created(self) -> datetime:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.lookup import find, listed, parent
 from vertexkit.cleanup import Order, noting
-from vertexkit.deployment import DeployedModel, resumed
+from vertexkit.deployed_model import DeployedModel
+from vertexkit.deployment import resumed
 from vertexkit.endpoint import Endpoint
 from vertexkit.errors import AlreadyExists, NotFound
 from vertexkit.preflight import check_endpoint, require

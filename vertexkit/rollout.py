@@ -2,31 +2,37 @@
 
 Every change of the split reads the endpoint, writes it under the etag it was read with, and does
 both again when somebody else was quicker. The same write keeps the split before the change in labels
-(`TrafficSplit.to_labels`), so that any process can roll back.
+(`SplitHistory`), so that any process can roll back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.names import is_resource_name, parse_resource_name
-from vertexkit.deployment import DeployedModel
+from vertexkit.deployed_model import DeployedModel
 from vertexkit.errors import Conflict, FailedPrecondition, InvalidArgument
-from vertexkit.traffic import TrafficSplit, without_labels
+from vertexkit.split_history import SplitHistory
+from vertexkit.traffic import TrafficSplit, split_of
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
     from vertexkit.models import Model, ModelVersion
 
-__all__ = ["change_traffic", "match", "remember", "roll_back", "share_of_new", "split_of", "update", "which"]
+__all__ = [
+    "announce",
+    "change_traffic",
+    "match",
+    "roll_back",
+    "settle",
+    "share_of_new",
+    "update",
+    "which",
+    "withdraw",
+]
 
 _ATTEMPTS = 5
-
-
-def split_of(endpoint: Mapping[str, Any]) -> TrafficSplit:
-    """The traffic split of an endpoint, as REST gives it."""
-    return TrafficSplit({key: int(share) for key, share in endpoint.get("trafficSplit", {}).items() if share})
 
 
 def share_of_new(current: TrafficSplit, wanted: int | None) -> int:
@@ -72,7 +78,10 @@ def match(
             found = _same_model(one, version.versioned_name)
         else:
             raise InvalidArgument(
-                "version", version, "give a model, a version of one, or a deployed model (or its id)"
+                "version",
+                version,
+                "this is neither a model nor something deployed",
+                remedy="give a model, a version of one, or a deployed model (or its id)",
             )
         if found:
             return one
@@ -113,8 +122,13 @@ def update(
     from google.protobuf.json_format import MessageToDict
 
     clients = context.clients
+    fields: Mapping[str, Any] = {}
     for attempt in range(_ATTEMPTS):
         current = clients.http_json("GET", name, resource=name)
+        if fields and _carries(current, fields):
+            # What was refused repeated a write that had been carried out, and its answer lost.
+            # Computed anew from its own outcome, a roll-back would undo itself.
+            break
         fields = change(current)
         if not fields:
             break
@@ -151,7 +165,7 @@ def change_traffic(
         before = split_of(endpoint)
         after = change(before)
         # Written again, an unchanged split would be kept as its own predecessor.
-        return {} if after == before else _fields(endpoint, before, after)
+        return {} if after == before else _changed(endpoint, before, after)
 
     return update(context, name, fields)
 
@@ -164,48 +178,123 @@ def roll_back(context: Context, name: str) -> Mapping[str, Any]:
 
     Raises:
         FailedPrecondition: There is none before, or a version in it is not deployed any more.
+        Conflict: Somebody else changed the split meanwhile, so that another change is the last now.
     """
+    seen: tuple[TrafficSplit, TrafficSplit] | None = None
 
     def fields(endpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-        before = TrafficSplit.from_labels(endpoint.get("labels", {}))
+        nonlocal seen
+        now, before = split_of(endpoint), SplitHistory.of(endpoint).previous
         if before is None:
             raise FailedPrecondition(
                 "there is no earlier traffic split to go back to",
                 resource=name,
-                remedy="set_traffic() shares the requests as you say",
+                remedy="share the requests as you want with set_traffic()",
             )
-        gone = sorted(set(before) - {deployed["id"] for deployed in endpoint.get("deployedModels", [])})
+        if seen is not None and seen != (now, before):
+            raise Conflict(
+                f"somebody else changed the traffic split at the same time; it is now {now}",
+                resource=name,
+                remedy="roll back again if that is still what you want",
+            )
+        seen = (now, before)
+        gone = sorted(set(before) - _ids(endpoint))
         if gone:
             raise FailedPrecondition(
                 f"the split before ({before}) needs what has been undeployed: {', '.join(gone)}",
                 resource=name,
                 remedy="deploy that version again, or set_traffic() to what is deployed",
             )
-        return _fields(endpoint, split_of(endpoint), before)
+        return _changed(endpoint, now, before)
 
     return update(context, name, fields)
 
 
-def remember(context: Context, name: str) -> Mapping[str, str]:
-    """Keep the split as the one before, ahead of a deployment that changes it.
+def announce(context: Context, name: str, deployed_model_id: str) -> TrafficSplit:
+    """Write down the split that a deployment is about to replace.
+
+    Args:
+        context: The session's parts.
+        name: Resource name of the endpoint.
+        deployed_model_id: The model to be deployed.
 
     Returns:
-        The labels as they were, to be restored should the deployment fail.
+        That split.
     """
-    labels: dict[str, str] = {}
 
     def fields(endpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-        labels.clear()
-        labels.update(endpoint.get("labels", {}))
-        return {"labels": {**without_labels(labels), **split_of(endpoint).to_labels()}}
+        return _history(endpoint, SplitHistory.of(endpoint).announcing(deployed_model_id, split_of(endpoint)))
 
-    update(context, name, fields)
-    return labels
+    return split_of(update(context, name, fields))
 
 
-def _fields(endpoint: Mapping[str, Any], before: TrafficSplit, after: TrafficSplit) -> Mapping[str, Any]:
-    labels = without_labels(endpoint.get("labels", {}))
-    return {"traffic_split": dict(after), "labels": {**labels, **before.to_labels()}}
+def settle(context: Context, name: str) -> Mapping[str, Any]:
+    """Write down what the history means now, ahead of what would change its meaning.
+
+    Returns:
+        The endpoint after the change.
+    """
+    return update(context, name, lambda endpoint: _history(endpoint, SplitHistory.of(endpoint)))
+
+
+def withdraw(context: Context, name: str, deployed_model_id: str, before: TrafficSplit) -> Mapping[str, Any]:
+    """Let a model that shall not be there get no requests, nor be remembered as a change.
+
+    Args:
+        context: The session's parts.
+        name: Resource name of the endpoint.
+        deployed_model_id: The model.
+        before: Who gets its requests, if they are all there are: those in this split that are still
+            there.
+
+    Returns:
+        The endpoint after the change.
+    """
+
+    def fields(endpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+        # To the letter: what was replaced is to count no more, also when the model came up.
+        written = SplitHistory.written(endpoint.get("labels", {}))
+        changes = dict(_history(endpoint, written.without(deployed_model_id)))
+        split, others = split_of(endpoint), _ids(endpoint) - {deployed_model_id}
+        if others and split.percent(deployed_model_id):
+            rest = split.without(deployed_model_id)
+            changes["traffic_split"] = dict(rest or _limited(before, others))
+        return changes
+
+    return update(context, name, fields)
+
+
+def _changed(endpoint: Mapping[str, Any], before: TrafficSplit, after: TrafficSplit) -> Mapping[str, Any]:
+    history = SplitHistory.of(endpoint).changed(before, after)
+    return {"traffic_split": dict(after), "labels": history.labels(endpoint.get("labels", {}))}
+
+
+def _history(endpoint: Mapping[str, Any], history: SplitHistory) -> Mapping[str, Any]:
+    """The fields in which an endpoint keeps this history; none if it does."""
+    labels = endpoint.get("labels", {})
+    return {} if SplitHistory.written(labels) == history else {"labels": history.labels(labels)}
+
+
+def _carries(endpoint: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Whether an endpoint is as these fields would make it. The service may have added labels of its own."""
+    labels, wanted = endpoint.get("labels", {}), fields.get("labels")
+    if wanted is not None and not (
+        wanted.items() <= labels.items() and SplitHistory.written(wanted) == SplitHistory.written(labels)
+    ):
+        return False
+    split = fields.get("traffic_split")
+    return split is None or split_of(endpoint) == split
+
+
+def _ids(endpoint: Mapping[str, Any]) -> set[str]:
+    return {deployed["id"] for deployed in endpoint.get("deployedModels", [])}
+
+
+def _limited(split: TrafficSplit, to: Collection[str]) -> TrafficSplit:
+    for key in split:
+        if key not in to:
+            split = split.without(key)
+    return split
 
 
 def _same_model(deployed: DeployedModel, versioned_name: str) -> bool:

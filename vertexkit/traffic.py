@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any
 
 from vertexkit.errors import InvalidArgument
 
-__all__ = ["TrafficSplit"]
-
-PREVIOUS_LABEL: Final = "vertexkit_previous_"
-"""Labels of an endpoint that start so keep the split before the last change: id -> percent."""
+__all__ = ["TrafficSplit", "split_of"]
 
 
 class TrafficSplit(Mapping[str, int]):
@@ -37,14 +34,17 @@ class TrafficSplit(Mapping[str, int]):
         Raises:
             InvalidArgument: They do not sum to 100, or one is no percentage.
         """
+        shares = {} if shares is None else shares
+        if not isinstance(shares, Mapping):
+            raise InvalidArgument("shares", shares, "this is no mapping from ids to percentages")
         checked = {}
-        for key, share in (shares or {}).items():
+        for key, share in shares.items():
             if not isinstance(key, str) or not key:
                 raise InvalidArgument("shares", shares, f"{key!r} is not the id of a deployed model")
             checked[key] = _percentage(f"shares[{key!r}]", share)
         total = sum(checked.values())
         if total not in (0, 100) or (checked and total == 0):
-            raise InvalidArgument("shares", dict(shares or {}), f"the shares sum to {total} and not to 100")
+            raise InvalidArgument("shares", dict(shares), f"the shares sum to {total} and not to 100")
         self._shares = {key: share for key, share in sorted(checked.items()) if share}
 
     def percent(self, deployed_model_id: str) -> int:
@@ -84,25 +84,6 @@ class TrafficSplit(Mapping[str, int]):
         """Send everything to one model."""
         return TrafficSplit({deployed_model_id: 100})
 
-    def to_labels(self) -> dict[str, str]:
-        """The labels that keep this split on an endpoint."""
-        return {f"{PREVIOUS_LABEL}{key}": str(share) for key, share in self._shares.items()}
-
-    @classmethod
-    def from_labels(cls, labels: Mapping[str, str]) -> TrafficSplit | None:
-        """The split that labels keep, or None if they keep none (that could be one)."""
-        kept = {
-            key.removeprefix(PREVIOUS_LABEL): share
-            for key, share in labels.items()
-            if key.startswith(PREVIOUS_LABEL)
-        }
-        if not kept:
-            return None
-        try:
-            return cls({key: int(share) for key, share in kept.items()})
-        except ValueError:  # also InvalidArgument: somebody edited the labels
-            return None
-
     def __getitem__(self, deployed_model_id: str) -> int:
         return self._shares[deployed_model_id]
 
@@ -128,9 +109,9 @@ class TrafficSplit(Mapping[str, int]):
         return ", ".join(f"{key}: {share} %" for key, share in self._shares.items()) or "no traffic"
 
 
-def without_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """``labels`` without those that keep a split."""
-    return {key: value for key, value in labels.items() if not key.startswith(PREVIOUS_LABEL)}
+def split_of(endpoint: Mapping[str, Any]) -> TrafficSplit:
+    """The traffic split of an endpoint, as REST gives it."""
+    return TrafficSplit({key: int(share) for key, share in endpoint.get("trafficSplit", {}).items() if share})
 
 
 def _percentage(argument: str, value: object) -> int:

@@ -33,6 +33,19 @@ TARGET = Target(
 )
 
 
+class Clock:
+    """A time that passes by sleeping only."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 1.0)
+
+
 class Rest:
     """What the REST API answers: JSON by path, a callable for it, or an HTTP status for an error."""
 

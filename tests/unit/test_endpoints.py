@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from doubles import LABELS, PARENT, Doubles, done, failed, in_turn, running
+from doubles import LABELS, PARENT, Clock, Doubles, done, failed, in_turn, running
 from google.api_core import exceptions as api
 from google.cloud import aiplatform_v1 as v1
 
-from vertexkit import errors
-from vertexkit._core import operations, rpc
-from vertexkit.deployment import DeployedModel
+from vertexkit import deployment, errors
+from vertexkit._core import operations
+from vertexkit.deployed_model import DeployedModel
 from vertexkit.endpoint import Endpoint
 from vertexkit.endpoints import Endpoints
 from vertexkit.model import Model
@@ -32,6 +32,14 @@ IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
     monkeypatch.setattr(operations, "intervals", lambda: itertools.repeat(0.0))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (operations, deployment):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -122,15 +130,42 @@ def _deploys(doubles: Doubles, data: dict[str, Any], answer: Callable[[], Any] =
             }
         return answer()
 
+    doubles.endpoints.deploy_model.side_effect = deploy
+    doubles.endpoints.undeploy_model.side_effect = _undeploys(data)
+
+
+def _loses_an_answer(doubles: Doubles, data: dict[str, Any]) -> None:
+    """Let the first update happen and its answer be lost; sent again, its etag is an old one."""
+    _updates(doubles, data)
+    update = doubles.endpoints.update_endpoint.side_effect
+
+    def lost(**given: Any) -> Any:
+        call = doubles.endpoints.update_endpoint.call_count
+        if call == 1:
+            update(**given)
+            raise api.ServiceUnavailable("connection reset by peer")
+        if call == 2:
+            raise api.Aborted("the etag does not match")
+        return update(**given)
+
+    doubles.endpoints.update_endpoint.side_effect = lost
+
+
+def _undeploys(data: dict[str, Any]) -> Callable[..., Any]:
+    """As the service does it: a model that gets requests is not taken off from under them."""
+
     def undeploy(*, request: v1.UndeployModelRequest, **_: Any) -> Any:
-        data["deployedModels"] = [
-            one for one in data["deployedModels"] if one["id"] != request.deployed_model_id
-        ]
-        data["trafficSplit"] = dict(request.traffic_split)
+        gone = request.deployed_model_id
+        rest = [one for one in data["deployedModels"] if one["id"] != gone]
+        split = dict(request.traffic_split or data["trafficSplit"])
+        if not rest:
+            split = {}
+        if split.pop(gone, 0) or not {one["id"] for one in rest} >= set(split):
+            raise api.FailedPrecondition("the split must be over what stays")
+        data["deployedModels"], data["trafficSplit"] = rest, split
         return done()
 
-    doubles.endpoints.deploy_model.side_effect = deploy
-    doubles.endpoints.undeploy_model.side_effect = undeploy
+    return undeploy
 
 
 class TestCreating:
@@ -348,13 +383,16 @@ class TestDeploying:
         endpoint.deploy(_model(doubles, "3"), traffic=50)
         [kept] = doubles.sent("endpoints", "update_endpoint")
         assert kept.update_mask.paths == ["labels"]
+        [request] = doubles.sent("endpoints", "deploy_model")
         assert dict(kept.endpoint.labels) == {
             **LABELS,
-            "vertexkit_previous_1": "60",
-            "vertexkit_previous_2": "40",
+            "vertexkit_deploying": request.deployed_model.id,
+            "vertexkit_pending_1": "60",
+            "vertexkit_pending_2": "40",
         }
-        [request] = doubles.sent("endpoints", "deploy_model")
         assert dict(request.traffic_split) == {"0": 50, "1": 30, "2": 20}
+        assert endpoint.labels == LABELS
+        assert endpoint.rollback() == {"1": 60, "2": 40}
 
     @pytest.mark.parametrize(
         "arguments",
@@ -420,7 +458,7 @@ class TestDeploying:
             doubles.sent("endpoints", "undeploy_model"),
         )
         assert undeployed.deployed_model_id == deployed.deployed_model.id
-        assert dict(undeployed.traffic_split) == {"1": 100}
+        assert [one["id"] for one in data["deployedModels"]] == ["1"]
         assert data["trafficSplit"] == {"1": 100}
         assert data["labels"] == LABELS
 
@@ -431,9 +469,156 @@ class TestDeploying:
         doubles.endpoints.get_operation.side_effect = in_turn(
             running().operation, running().operation, done().operation
         )
-        with pytest.raises(errors.DeadlineExceeded):
-            endpoint.deploy(_model(doubles), timeout=0)
+        with pytest.raises(errors.DeadlineExceeded) as raised:
+            endpoint.deploy(_model(doubles), timeout=1e-9)
         assert data["deployedModels"] == []
+        assert "mnist did not come up in 1e-09 s; it has been taken off again" in str(raised.value)
+        assert "timeout=" in str(raised.value)
+        assert "goes on" not in str(raised.value)
+
+    def test_one_that_takes_too_long_and_cannot_be_taken_off_is_not_said_to_be(
+        self, doubles: Doubles
+    ) -> None:
+        data = _data()
+        endpoint = _endpoint(doubles, data)
+        _deploys(doubles, data, running)
+        doubles.endpoints.get_operation.side_effect = in_turn(
+            running().operation, running().operation, done().operation
+        )
+        doubles.endpoints.undeploy_model.side_effect = api.PermissionDenied("no")
+        with pytest.raises(errors.DeadlineExceeded) as raised:
+            endpoint.deploy(_model(doubles), timeout=1e-9)
+        assert "taken off" not in str(raised.value)
+        assert "may still come up, and be paid for" in raised.value.__notes__[0]
+
+    @pytest.mark.parametrize(("wait", "error"), [(True, errors.DeadlineExceeded), (False, errors.Conflict)])
+    def test_a_request_that_is_always_in_somebodys_way_ends_at_the_deadline(
+        self, doubles: Doubles, clock: Clock, wait: bool, error: type[Exception]
+    ) -> None:
+        endpoint = _endpoint(doubles, _data())
+        doubles.endpoints.deploy_model.side_effect = api.Aborted("in progress")
+        with pytest.raises(error) as raised:
+            endpoint.deploy(_model(doubles), timeout=30, wait=wait)  # type: ignore[call-overload]  # not literal
+        assert clock.now <= 30
+        # It may be our own request that is in the way, its answer lost.
+        assert "may still come up" in raised.value.__notes__[0]
+
+    def test_without_waiting_an_hours_timeout_is_not_spent_on_starting(
+        self, doubles: Doubles, clock: Clock
+    ) -> None:
+        endpoint = _endpoint(doubles, _data())
+        doubles.endpoints.deploy_model.side_effect = api.Aborted("in progress")
+        with pytest.raises(errors.Conflict):
+            endpoint.deploy(_model(doubles), wait=False)
+        assert clock.now <= 60
+
+    def test_the_time_that_starting_takes_is_not_there_for_waiting(
+        self, doubles: Doubles, clock: Clock
+    ) -> None:
+        data = _data()
+        endpoint = _endpoint(doubles, data)
+
+        def slowly() -> Any:
+            clock.now += 20
+            return running()
+
+        _deploys(doubles, data, slowly)
+        asked: list[float] = []
+
+        def look(*, timeout: float, **_: Any) -> Any:
+            asked.append(timeout)
+            clock.now += max(timeout, 1.0)  # the network is away
+            return (done() if doubles.endpoints.cancel_operation.called else running()).operation
+
+        doubles.endpoints.get_operation.side_effect = look
+        with pytest.raises(errors.DeadlineExceeded, match="in 30 s; it has been taken off"):
+            endpoint.deploy(_model(doubles), timeout=30)
+        assert asked[0] <= 10
+
+    @pytest.mark.parametrize("ending", [failed(9, "no"), failed(1, "cancelled")])
+    def test_a_failure_that_nobody_looks_at_takes_no_split_to_roll_back_to_away(
+        self, doubles: Doubles, ending: Any
+    ) -> None:
+        data = _data({"1": 100}, _deployed("1"), _deployed("2", "2"))
+        data["labels"]["vertexkit_previous_2"] = "100"
+        endpoint = _endpoint(doubles, data)
+        _updates(doubles, data)
+        doubles.endpoints.deploy_model.return_value = running()
+        operation = endpoint.deploy(_model(doubles, "3"), traffic=10, wait=False)
+        assert _endpoint(doubles, data).rollback() == {"2": 100}
+        assert _endpoint(doubles, data).rollback() == {"1": 100}
+        # Who does look sees the labels as they were.
+        doubles.endpoints.get_operation.return_value = ending.operation
+        with pytest.raises(errors.VertexkitError):
+            operation.result()
+        assert data["labels"] == {**LABELS, "vertexkit_previous_2": "100"}
+
+    def test_a_deployment_that_nobody_waits_for_can_be_rolled_back_once_it_is_up(
+        self, doubles: Doubles
+    ) -> None:
+        data = _data({"1": 100}, _deployed("1"), _deployed("2", "2"))
+        data["labels"]["vertexkit_previous_2"] = "100"
+        endpoint = _endpoint(doubles, data)
+        _updates(doubles, data)
+        _deploys(doubles, data, running)
+        endpoint.deploy(_model(doubles, "3"), traffic=10, wait=False)
+        assert _endpoint(doubles, data).rollback() == {"1": 100}
+
+    def test_undoing_it_leaves_somebody_elses_canary_alone(self, doubles: Doubles) -> None:
+        data = _data({"1": 100}, _deployed("1"), _deployed("2", "2"))
+        endpoint = _endpoint(doubles, data)
+        _updates(doubles, data)
+        _deploys(doubles, data, running)
+
+        def meanwhile() -> Any:
+            new = data["deployedModels"][-1]["id"]
+            data["trafficSplit"] = {"1": 45, "2": 45, new: 10}
+            raise KeyboardInterrupt
+
+        doubles.endpoints.get_operation.side_effect = lambda **_: (
+            done().operation if doubles.endpoints.get_operation.call_count > 1 else meanwhile()
+        )
+        with pytest.raises(KeyboardInterrupt):
+            endpoint.deploy(_model(doubles, "3"), traffic=10)
+        assert data["trafficSplit"] == {"1": 50, "2": 50}
+        assert [one["id"] for one in data["deployedModels"]] == ["1", "2"]
+
+    @pytest.mark.parametrize(("gone", "left"), [("1", {"2": 100}), ("2", {"1": 100})])
+    def test_undoing_it_when_a_model_that_had_requests_is_gone_gives_them_to_the_rest(
+        self, doubles: Doubles, gone: str, left: dict[str, int]
+    ) -> None:
+        data = _data({"1": 50, "2": 50}, _deployed("1"), _deployed("2", "2"))
+        endpoint = _endpoint(doubles, data)
+        _updates(doubles, data)
+        _deploys(doubles, data, running)
+
+        def meanwhile() -> Any:
+            data["deployedModels"] = [one for one in data["deployedModels"] if one["id"] != gone]
+            raise KeyboardInterrupt
+
+        doubles.endpoints.get_operation.side_effect = lambda **_: (
+            done().operation if doubles.endpoints.get_operation.call_count > 1 else meanwhile()
+        )
+        with pytest.raises(KeyboardInterrupt) as raised:
+            endpoint.deploy(_model(doubles, "3"), traffic=100)
+        assert not hasattr(raised.value, "__notes__")
+        assert data["trafficSplit"] == left
+        assert [{one["id"]: 100} for one in data["deployedModels"]] == [left]
+
+    def test_a_second_ctrl_c_says_what_may_still_be_paid_for(self, doubles: Doubles) -> None:
+        data = _data()
+        endpoint = _endpoint(doubles, data)
+        _deploys(doubles, data, running)
+        second = KeyboardInterrupt()
+        doubles.endpoints.get_operation.side_effect = in_turn(KeyboardInterrupt(), second)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            endpoint.deploy(_model(doubles))
+        assert raised.value is second
+        [request] = doubles.sent("endpoints", "deploy_model")
+        assert (
+            f"may still come up, and be paid for, as deployed model {request.deployed_model.id}"
+            in (second.__notes__[0])
+        )
 
     def test_an_answer_lost_on_the_way_neither_fails_nor_deploys_twice(self, doubles: Doubles) -> None:
         data = _data()
@@ -458,7 +643,7 @@ class TestDeploying:
     def test_a_connection_that_stays_broken_ends_in_an_error_and_what_came_up_is_taken_off(
         self, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(rpc, "_DEADLINE", 0.0)
+        monkeypatch.setattr(deployment, "_CALL_SECONDS", 0.0)
         data = _data()
         endpoint = _endpoint(doubles, data)
 
@@ -474,7 +659,7 @@ class TestDeploying:
     def test_a_broken_connection_that_left_no_trace_is_warned_of(
         self, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(rpc, "_DEADLINE", 0.0)
+        monkeypatch.setattr(deployment, "_CALL_SECONDS", 0.0)
         endpoint = _endpoint(doubles, _data())
         doubles.endpoints.deploy_model.side_effect = api.ServiceUnavailable("connection reset by peer")
         with pytest.raises(errors.Unavailable) as raised:
@@ -559,6 +744,79 @@ class TestTraffic:
         doubles.endpoints.update_endpoint.side_effect = first_conflicts
         endpoint.canary("2", 10)
         assert data["trafficSplit"] == {"1": 45, "2": 10, "3": 45}
+
+    @pytest.mark.parametrize("change", ["rollback", "promote", "canary", "set_traffic"])
+    def test_an_answer_lost_on_the_way_does_not_change_it_twice(self, doubles: Doubles, change: str) -> None:
+        data = _data({"1": 90, "2": 10}, _deployed("1"), _deployed("2", "2"))
+        data["labels"]["vertexkit_previous_1"] = "100"
+        endpoint = _endpoint(doubles, data)
+        _loses_an_answer(doubles, data)
+        act: Callable[[], Any] = {
+            "rollback": endpoint.rollback,
+            "promote": lambda: endpoint.promote("2"),
+            "canary": lambda: endpoint.canary("2", 40),
+            "set_traffic": lambda: endpoint.set_traffic({"1": 30, "2": 70}),
+        }[change]
+        wanted = {
+            "rollback": {"1": 100},
+            "promote": {"2": 100},
+            "canary": {"1": 60, "2": 40},
+            "set_traffic": {"1": 30, "2": 70},
+        }[change]
+        act()
+        assert endpoint.traffic == data["trafficSplit"] == wanted
+        assert endpoint.rollback() == {"1": 90, "2": 10}
+
+    def test_a_deployment_after_a_lost_answer_remembers_the_split_that_it_replaced(
+        self, doubles: Doubles
+    ) -> None:
+        data = _data({"1": 100}, _deployed("1"), _deployed("2", "2"))
+        data["labels"]["vertexkit_previous_2"] = "100"
+        before = dict(data["labels"])
+        endpoint = _endpoint(doubles, data)
+        _loses_an_answer(doubles, data)
+        doubles.endpoints.deploy_model.return_value = failed(9, "no")
+        with pytest.raises(errors.DeployFailed):
+            endpoint.deploy(_model(doubles, "3"), traffic=10)
+        assert data["labels"] == before
+
+    def test_a_rollback_that_meets_another_change_is_not_done_to_that(self, doubles: Doubles) -> None:
+        data = _data({"1": 90, "2": 10}, _deployed("1"), _deployed("2", "2"))
+        data["labels"]["vertexkit_previous_1"] = "100"
+        _updates(doubles, data)
+        update = doubles.endpoints.update_endpoint.side_effect
+
+        def late(**given: Any) -> Any:
+            doubles.endpoints.update_endpoint.side_effect = update
+            _endpoint(doubles, data).promote("2")
+            raise api.Aborted("the etag does not match")
+
+        doubles.endpoints.update_endpoint.side_effect = late
+        with pytest.raises(errors.Conflict, match="it is now 2: 100 %"):
+            _endpoint(doubles, data).rollback()
+        assert data["trafficSplit"] == {"2": 100}
+
+    def test_undeploying_what_was_deployed_last_keeps_the_split_before_that(self, doubles: Doubles) -> None:
+        data = _data({"1": 100}, _deployed("1"), _deployed("2", "2"))
+        data["labels"]["vertexkit_previous_2"] = "100"
+        endpoint = _endpoint(doubles, data)
+        _updates(doubles, data)
+        _deploys(doubles, data)
+        third = endpoint.deploy(_model(doubles, "3"), traffic=10)
+        endpoint.undeploy(third)
+        assert data["labels"] == {**LABELS, "vertexkit_previous_1": "100"}
+
+    def test_a_change_while_a_model_is_on_its_way_is_what_that_replaces(self, doubles: Doubles) -> None:
+        data = _data({"1": 100}, _deployed("1"), _deployed("2", "2"))
+        endpoint = _endpoint(doubles, data)
+        _updates(doubles, data)
+        doubles.endpoints.deploy_model.return_value = running()
+        endpoint.deploy(_model(doubles, "3"), traffic=10, wait=False)
+        endpoint.set_traffic({"1": 50, "2": 50})
+        [request] = doubles.sent("endpoints", "deploy_model")
+        data["deployedModels"].append(_deployed(request.deployed_model.id, "3"))
+        data["trafficSplit"] = {"1": 90, request.deployed_model.id: 10}
+        assert endpoint.rollback() == {"1": 50, "2": 50}
 
     def test_a_change_that_changes_nothing_keeps_what_rollback_needs(self, doubles: Doubles) -> None:
         labels = {**LABELS, "vertexkit_previous_2": "100"}
@@ -657,7 +915,6 @@ class TestUndeploying:
         data = _data({"1": 60, "3": 40}, _deployed("1"), _deployed("2", "2"), _deployed("3", "3"))
         endpoint = _endpoint(doubles, data)
         _deploys(doubles, data)
-        doubles.endpoints.undeploy_model.side_effect = _undeploys_keeping_split(data)
         endpoint.undeploy_all()
         assert [
             (request.deployed_model_id, dict(request.traffic_split))
@@ -726,16 +983,3 @@ def test_resizing_changes_the_replicas_only(doubles: Doubles) -> None:
         "dedicated_resources.min_replica_count",
         "dedicated_resources.max_replica_count",
     ]
-
-
-def _undeploys_keeping_split(data: dict[str, Any]) -> Callable[..., Any]:
-    def undeploy(*, request: v1.UndeployModelRequest, **_: Any) -> Any:
-        gone = request.deployed_model_id
-        data["deployedModels"] = [one for one in data["deployedModels"] if one["id"] != gone]
-        if request.traffic_split:
-            data["trafficSplit"] = dict(request.traffic_split)
-        elif not data["deployedModels"]:
-            data["trafficSplit"] = {}
-        return done()
-
-    return undeploy

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from doubles import Doubles, done, failed, in_turn, running
+from doubles import Clock, Doubles, done, failed, in_turn, running
 from google.api_core import exceptions as api
 
 from vertexkit import errors
@@ -87,11 +87,28 @@ def test_a_failure_is_settled_once(doubles: Doubles) -> None:
     assert raised.value.__cause__ is settled[0]
 
 
-def test_a_cancelled_one_says_so(doubles: Doubles) -> None:
-    operation = _operation(doubles, failed(1, "cancelled"), failed=pytest.fail)
+def test_a_cancelled_one_says_so_and_is_settled_too(doubles: Doubles) -> None:
+    settled: list[errors.VertexkitError] = []
+
+    def settle(error: errors.VertexkitError) -> errors.VertexkitError:
+        settled.append(error)
+        return error
+
+    operation = _operation(doubles, failed(1, "cancelled"), failed=settle)
     assert operation.state == "CANCELLED"
     with pytest.raises(errors.Cancelled):
         operation.result()
+    assert len(settled) == 1
+
+
+def test_a_look_lasts_no_longer_than_there_is_time(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "time", Clock())
+    operation = _operation(doubles, running())
+    doubles.endpoints.get_operation.return_value = running().operation
+    with pytest.raises(errors.DeadlineExceeded):
+        operation.wait(7)
+    given = [call.kwargs["timeout"] for call in doubles.endpoints.get_operation.call_args_list]
+    assert max(given) <= 7
 
 
 def test_waiting_ends_at_the_timeout_and_the_work_goes_on(doubles: Doubles) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vertexkit.errors import InvalidArgument
-from vertexkit.traffic import TrafficSplit, without_labels
+from vertexkit.split_history import SplitHistory, without_history
+from vertexkit.traffic import TrafficSplit
 
 
 @st.composite
@@ -50,12 +51,23 @@ def test_taking_a_model_away_leaves_100_or_nothing(split: TrafficSplit, data: st
     assert sum(after.values()) == (100 if len(split) > 1 else 0)
 
 
-@given(splits())
-def test_a_split_survives_being_kept_in_labels_beside_others(split: TrafficSplit) -> None:
-    labels = {"team": "vision", **split.to_labels()}
-    assert TrafficSplit.from_labels(labels) == split
-    assert without_labels(labels) == {"team": "vision"}
+@given(st.none() | splits(), st.none() | splits())
+def test_a_history_survives_being_kept_in_labels_beside_others(
+    previous: TrafficSplit | None, pending: TrafficSplit | None
+) -> None:
+    history = SplitHistory(previous, None if pending is None else "7", pending)
+    labels = history.labels({"team": "vision", "vertexkit_previous_old": "100"})
+    assert SplitHistory.written(labels) == history
+    assert without_history(labels) == {"team": "vision"}
     assert all(len(key) <= 63 for key in labels)
+
+
+def test_a_split_that_waits_for_a_model_counts_once_that_is_there() -> None:
+    first, second = TrafficSplit({"1": 100}), TrafficSplit({"2": 100})
+    labels = SplitHistory(first).announcing("3", second).labels({})
+    assert SplitHistory.of({"labels": labels}).previous == first
+    assert SplitHistory.of({"labels": labels, "deployedModels": [{"id": "2"}]}).previous == first
+    assert SplitHistory.of({"labels": labels, "deployedModels": [{"id": "3"}]}) == SplitHistory(second)
 
 
 @given(splits())
@@ -107,4 +119,4 @@ def test_a_small_share_shifted_away_goes_to_the_largest_remainders() -> None:
     "labels", [{}, {"team": "x"}, {"vertexkit_previous_1": "x"}, {"vertexkit_previous_1": "60"}]
 )
 def test_labels_that_keep_no_split_give_none(labels: dict[str, str]) -> None:
-    assert TrafficSplit.from_labels(labels) is None
+    assert SplitHistory.written(labels) == SplitHistory()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from vertexkit._core.failures import from_status
-from vertexkit.errors import Cancelled, DeadlineExceeded, FailedPrecondition, VertexkitError
+from vertexkit.errors import DeadlineExceeded, FailedPrecondition, VertexkitError
 
 if TYPE_CHECKING:
     from vertexkit._core.rpc import Clients
@@ -28,7 +28,9 @@ _FIRST_INTERVAL = 0.05
 _LONGEST_INTERVAL = 5.0
 _GROWTH = 1.4
 # Twenty minutes of deploying shall not be given up for a minute without a network.
-_POLL_DEADLINE = 300.0
+_LONGEST_OUTAGE = 300.0
+# The last look, at the end of the time to wait, needs some time too.
+_LEAST_SECONDS = 1.0
 _STOP_SECONDS = 120.0
 _CANCELLED = 1
 
@@ -64,8 +66,8 @@ class Operation(Generic[T_co]):
             proto: The operation as the service answered it; a done one is never asked for again.
             resource: What it works on, for errors.
             finish: Makes the result of the operation's packed response; called once.
-            failed: Turns the operation's failure into the error to raise; called once, and may undo
-                what had been done for it.
+            failed: Turns the operation's failure, or its cancellation, into the error to raise; called
+                once, and may undo what had been done for it.
         """
         self.name: str = proto.name
         self._clients = clients
@@ -105,7 +107,8 @@ class Operation(Generic[T_co]):
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         for interval in intervals():
-            if self.done:
+            left = deadline - time.monotonic()
+            if self._refreshed(min(max(left, _LEAST_SECONDS), _LONGEST_OUTAGE)).done:
                 return self
             left = deadline - time.monotonic()
             if left <= 0:
@@ -148,9 +151,10 @@ class Operation(Generic[T_co]):
         Raises:
             DeadlineExceeded: It goes on, after two minutes.
         """
-        if not self.done:
+        deadline = time.monotonic() + _STOP_SECONDS
+        if not self._refreshed(_STOP_SECONDS).done:
             self.cancel()
-            self.wait(_STOP_SECONDS)
+            self.wait(max(deadline - time.monotonic(), 0.0))
 
     def _settled(self) -> tuple[T_co] | VertexkitError:
         if not self._proto.HasField("error"):
@@ -158,12 +162,12 @@ class Operation(Generic[T_co]):
         error: VertexkitError = from_status(
             self._proto.error.code, self._proto.error.message, resource=self._resource
         )
-        if self._failed is not None and not isinstance(error, Cancelled):
+        if self._failed is not None:
             cause, error = error, self._failed(error)
             error.__cause__ = None if cause is error else cause
         return error
 
-    def _refreshed(self) -> Any:
+    def _refreshed(self, timeout: float | None = None) -> Any:
         with self._lock:
             if not self._proto.done:
                 self._proto = self._clients.call(
@@ -171,7 +175,7 @@ class Operation(Generic[T_co]):
                     self._clients.endpoints.get_operation,
                     {"name": self.name},
                     resource=self.name,
-                    timeout=_POLL_DEADLINE,
+                    timeout=timeout,
                 )
             return self._proto
 
