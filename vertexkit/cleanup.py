@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vertexkit.errors import CleanupIncomplete, NotFound, VertexkitError
+from vertexkit.progress import status
 
 __all__ = ["CleanupReport", "Created", "Order", "noting"]
 
@@ -49,7 +50,13 @@ class _Entry:
 class Created:
     """The registry of what one session has created. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: bool | None = None) -> None:
+        """Begin with nothing.
+
+        Args:
+            progress: Whether to show how deleting goes; None for: when standard error is a terminal.
+        """
+        self._progress = progress
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._count = 0
@@ -82,20 +89,29 @@ class Created:
         Raises:
             CleanupIncomplete: Something could not be deleted; it stays registered, so that the
                 next call tries it again.
+            KeyboardInterrupt: As always; a note on it names what is left.
         """
         deleted: list[str] = []
         failures: dict[str, str] = {}
-        for entry in self._in_order():
-            try:
-                entry.delete()
-            except NotFound:
-                pass
-            except VertexkitError as error:
-                failures[entry.name] = str(error)
-                continue
-            self.forget(entry.name)
-            deleted.append(entry.name)
-            _log.info("deleted %s", entry.name)
+        entries = self._in_order()
+        if not entries:
+            return CleanupReport(())
+        with status("Cleaning up", self._progress) as shown:
+            for entry in entries:
+                shown.describe(f"Cleaning up: {entry.name}")
+                try:
+                    entry.delete()
+                except NotFound:
+                    pass
+                except VertexkitError as error:
+                    failures[entry.name] = str(error)
+                    continue
+                except BaseException as error:  # Ctrl-C: who is in a hurry must know what goes on costing
+                    error.add_note("\n  - ".join(["Not deleted, and perhaps still paid for:", *self.names]))
+                    raise
+                self.forget(entry.name)
+                deleted.append(entry.name)
+                _log.info("deleted %s", entry.name)
         if failures:
             raise CleanupIncomplete(failures)
         return CleanupReport(tuple(deleted))
@@ -105,12 +121,24 @@ class Created:
             return sorted(self._entries.values(), key=lambda entry: (entry.order, -entry.number))
 
 
-def noting(error: BaseException, undo: Callable[[], object]) -> None:
+def noting(error: BaseException, undo: Callable[[], object], what: str) -> None:
     """Undo something because of ``error``.
 
     What failed first is what the user must see first: a failure to undo becomes a note on it.
+
+    Args:
+        error: What failed; the caller raises it afterwards.
+        undo: Undoes what was done.
+        what: What is left, should that fail: ``"the endpoint projects/..."``.
+
+    Raises:
+        BaseException: Undoing was interrupted (by a second Ctrl-C); a note says what is left.
     """
+    left = f"Perhaps still there, and paid for: {what}."
     try:
         undo()
     except VertexkitError as failure:
-        error.add_note(f"Cleaning up failed too: {failure}")
+        error.add_note(f"{left} Cleaning up failed too: {failure}")
+    except BaseException as interruption:
+        interruption.add_note(left)
+        raise

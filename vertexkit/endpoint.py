@@ -6,7 +6,7 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -321,7 +321,7 @@ class Endpoint(EndpointState):
         if error is None:
             self.delete(force=True)
         else:
-            noting(error, lambda: self.delete(force=True))
+            noting(error, partial(self.delete, force=True), f"the endpoint {self.resource_name}")
 
     # -- predicting ----------------------------------------------------------------------------
 

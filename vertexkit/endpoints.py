@@ -63,7 +63,7 @@ class Endpoints:
             VertexkitError: The service refused it.
         """
         context = self._context
-        labels = {**context.labels, **(labels or {})}
+        labels = context.labelled(labels)
         require(check_endpoint(name=name, location=context.target.location, labels=labels))
         if exist_ok:
             with suppress(NotFound):
@@ -149,6 +149,6 @@ def _create(
         return found
     except BaseException as error:
         # Ctrl-C, or a connection that broke: it may be there all the same.
-        noting(error, lambda: Endpoint(context, {"name": resource}).delete())
+        noting(error, Endpoint(context, {"name": resource}).delete, f"the endpoint {resource}")
         raise
     return clients.http_json("GET", resource, resource=resource)

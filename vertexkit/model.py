@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.lookup import listed
@@ -62,15 +63,22 @@ class _Version(ModelState):
         """
         from vertexkit.endpoints import Endpoints
         from vertexkit.preflight import check_deploy
+        from vertexkit.rollout import share_of_new
+        from vertexkit.traffic import TrafficSplit
         from vertexkit.types import Machine
 
         if endpoint is None:
             # Before the endpoint is made, which a wrong argument would make for nothing.
             require(
                 check_deploy(
-                    machine=machine or Machine(), replicas=replicas, image=self.serving_image, name=name
+                    machine=machine or Machine(),
+                    replicas=replicas,
+                    traffic=traffic,
+                    image=self.serving_image,
+                    name=name,
                 )
             )
+            share_of_new(TrafficSplit(), traffic)
         assert isinstance(self, Model | ModelVersion)
         target = endpoint or Endpoints(self._context).create(self.display_name)
         try:
@@ -85,7 +93,7 @@ class _Version(ModelState):
             )
         except BaseException as error:
             if endpoint is None:
-                noting(error, lambda: target.delete(force=True))
+                noting(error, partial(target.delete, force=True), f"the endpoint {target.resource_name}")
             raise
         return target
 

@@ -50,39 +50,50 @@ def upload(context: Context, artifact: Artifact, wanted: Upload) -> Model:
     Raises:
         VertexkitError: It failed; the files that were sent, and the model, are gone again.
     """
-    staged = stage(context, artifact, wanted.name, wanted.prefix)
+    # Asked for first: once there are files, whatever fails has to take them away.
+    before = _versions(context, wanted.parent)
     # A new model gets an id of ours, so that sending the request twice cannot make two models.
     new_id = f"m{secrets.token_hex(9)}"
     operation: Operation[Model] | None = None
-    clients = context.clients
-    before = _versions(context, wanted.parent)
+    staged = stage(context, artifact, wanted.name, wanted.prefix)
     try:
         with status(f"Uploading {wanted.name}: {staged.signature or staged.uri}", context.progress):
-            future: Any = clients.call(
-                clients.models.upload_model,
-                _request(context, staged, wanted, new_id),
-                resource=wanted.name,
-                retry=wanted.parent is None,
+            operation = _started(context, staged, wanted, new_id)
+            model = (
+                _read(context, _own_name(context, new_id))
+                if operation is None
+                else operation.result(_SECONDS)
             )
-            operation = Operation(
-                clients, future.operation, resource=wanted.name, finish=partial(_finished, context)
-            )
-            model = operation.result(_SECONDS)
-    except AlreadyExists:
-        if wanted.parent is not None:
-            raise
-        # The id is ours alone: an earlier attempt got through, and its answer did not.
-        model = _read(context, f"{parent(context)}/models/{new_id}")
     except BaseException as error:  # Ctrl-C too
+        left = f"the model {wanted.name} and its files in {staged.uri}"
         if operation is not None:
-            noting(error, operation.stop)
-        noting(error, lambda: _undo(context, staged, wanted, new_id, before))
+            noting(error, operation.stop, left)
+        noting(error, partial(_take_away, context, staged, wanted, new_id, before), left)
+        noting(error, partial(_unstage, context, staged), f"the files in {staged.uri}")
         raise
     if wanted.parent is None:
         context.created.add(model.resource_name, model.delete, order=Order.MODELS)
     elif wanted.parent not in context.created.names:  # else it goes with its model
         context.created.add(model.versioned_name, partial(_delete_version, model, before), order=Order.MODELS)
     return model
+
+
+def _started(context: Context, staged: Staged, wanted: Upload, new_id: str) -> Operation[Model] | None:
+    """Begin to make the model; None if an earlier attempt had got through, and only its answer had not."""
+    clients = context.clients
+    try:
+        future: Any = clients.call(
+            clients.models.upload_model,
+            _request(context, staged, wanted, new_id),
+            resource=wanted.name,
+            # A version's id is not ours to choose: sent twice, it would be two.
+            retry=wanted.parent is None,
+        )
+    except AlreadyExists:
+        if wanted.parent is not None:
+            raise
+        return None
+    return Operation(clients, future.operation, resource=wanted.name, finish=partial(_finished, context))
 
 
 def _request(context: Context, staged: Staged, wanted: Upload, new_id: str) -> UploadModelRequest:
@@ -137,13 +148,24 @@ def _delete_version(version: Model | ModelVersion, before: list[ModelVersion]) -
     mine.delete()
 
 
-def _undo(context: Context, staged: Staged, wanted: Upload, new_id: str, before: list[ModelVersion]) -> None:
+def _take_away(
+    context: Context, staged: Staged, wanted: Upload, new_id: str, before: list[ModelVersion]
+) -> None:
+    """Delete what was made of the files."""
     if wanted.parent is None:
-        Model(context, {"name": f"{parent(context)}/models/{new_id}"}).delete()
-    else:
-        # Whether it was made is seen by looking: the answer may have been lost.
-        for version in _versions(context, wanted.parent):
-            if version not in before and version.artifact_uri == staged.uri:
-                _delete_version(version, before)
+        Model(context, {"name": _own_name(context, new_id)}).delete()
+        return
+    # Whether it was made is seen by looking: the answer may have been lost.
+    for version in _versions(context, wanted.parent):
+        if version not in before and version.artifact_uri == staged.uri:
+            _delete_version(version, before)
+
+
+def _unstage(context: Context, staged: Staged) -> None:
+    """Delete the files that were sent."""
     staged.undo()
     context.created.forget(staged.uri)
+
+
+def _own_name(context: Context, new_id: str) -> str:
+    return f"{parent(context)}/models/{new_id}"

@@ -91,7 +91,7 @@ class Models:
             serving_image = prebuilt_image(
                 framework, framework_version, gpu=accelerator, location=context.target.location
             )
-        labels = {**context.labels, **(labels or {})}
+        labels = context.labelled(labels)
         findings = check_upload(
             name=name,
             location=context.target.location,

@@ -129,7 +129,11 @@ def stage(context: Context, artifact: Artifact, name: str, prefix: str | None) -
         if artifact.signature is not None:
             schemata = write_schemata(bucket, where, artifact.signature)
     except BaseException as error:
-        noting(error, lambda: _staged(bucket, where, before, artifact, schemata).undo())
+        noting(
+            error,
+            lambda: _staged(bucket, where, before, artifact, schemata).undo(),
+            f"the files in {bucket.uri}/{where}",
+        )
         raise
     staged = _staged(bucket, where, before, artifact, schemata)
     context.created.add(staged.uri, staged.undo, order=Order.OBJECTS)

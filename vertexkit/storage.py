@@ -63,7 +63,7 @@ class Buckets:
         name = _bucket_name(name)
         where = location or self._context.target.location
         try:
-            found = self._admin.create(name, where, {**(labels or {}), **self._context.labels})
+            found = self._admin.create(name, where, self._context.labelled(labels))
         except AlreadyExists:
             if not exist_ok:
                 raise

@@ -61,11 +61,51 @@ def test_what_was_deleted_by_hand_is_forgotten() -> None:
     assert created.delete_all().deleted == ()
 
 
+def test_ctrl_c_while_deleting_names_what_is_left_which_the_next_call_deletes() -> None:
+    created, deleted = Created(), []
+    interruptions = [KeyboardInterrupt()]
+
+    def delete() -> None:
+        if interruptions:
+            raise interruptions.pop()
+        deleted.append("endpoint 1")
+
+    created.add("endpoint 1", delete, order=Order.ENDPOINTS)
+    created.add("endpoint 2", lambda: deleted.append("endpoint 2"), order=Order.ENDPOINTS)
+    created.add("model", lambda: deleted.append("model"), order=Order.MODELS)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        created.delete_all()
+    [note] = raised.value.__notes__
+    assert note.splitlines() == ["Not deleted, and perhaps still paid for:", "  - endpoint 1", "  - model"]
+    assert created.delete_all().deleted == ("endpoint 1", "model")
+    assert deleted == ["endpoint 2", "endpoint 1", "model"]
+
+
+def test_it_shows_what_it_deletes(capsys: pytest.CaptureFixture[str]) -> None:
+    created = Created(progress=True)
+    created.add("endpoint", lambda: None, order=Order.ENDPOINTS)
+    created.delete_all()
+    assert "Cleaning up: endpoint" in capsys.readouterr().err
+
+
 def test_a_failure_to_undo_is_a_note_on_what_failed_first() -> None:
     first = ValueError("first")
 
     def undo() -> None:
         raise FailedPrecondition("second")
 
-    noting(first, undo)
+    noting(first, undo, "the endpoint e")
+    assert "the endpoint e" in first.__notes__[0]
     assert "second" in first.__notes__[0]
+
+
+def test_ctrl_c_while_undoing_goes_on_and_says_what_is_left() -> None:
+    second = KeyboardInterrupt()
+
+    def undo() -> None:
+        raise second
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        noting(ValueError("first"), undo, "the endpoint e")
+    assert raised.value is second
+    assert "the endpoint e" in second.__notes__[0]

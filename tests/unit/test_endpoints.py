@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -177,7 +178,8 @@ class TestCreating:
             return done(v1.Endpoint(name=NAME))
 
         doubles.endpoints.create_endpoint.side_effect = create
-        endpoint = endpoints.create("mnist", labels={"team": "vision"}, description="d", dedicated=True)
+        labels = {"team": "vision", "vertexkit_session": "mine"}
+        endpoint = endpoints.create("mnist", labels=labels, description="d", dedicated=True)
         assert endpoint.resource_name == NAME
         [request] = doubles.sent("endpoints", "create_endpoint")
         assert request.parent == PARENT
@@ -959,6 +961,25 @@ class TestUndeploying:
         with pytest.raises(ZeroDivisionError) as raised, endpoint:
             raise ZeroDivisionError
         assert "Cleaning up failed too" in raised.value.__notes__[0]
+
+    def test_ctrl_c_while_the_with_block_deletes_it_says_what_is_left(self, doubles: Doubles) -> None:
+        endpoint = _endpoint(doubles, _data())
+        doubles.endpoints.delete_endpoint.side_effect = KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt) as raised, endpoint:
+            raise ZeroDivisionError
+        assert f"the endpoint {NAME}" in raised.value.__notes__[0]
+
+
+def test_labels_of_ones_own_go_before_the_sessions_but_not_before_its_name(doubles: Doubles) -> None:
+    context = replace(doubles.context, labels={"team": "a", "cost": "b", "vertexkit_session": "s1"})
+    assert context.labelled({"team": "c", "vertexkit_session": "mine"}) == {
+        "team": "c",
+        "cost": "b",
+        "vertexkit_session": "s1",
+    }
+    assert context.labelled(None) == context.labels
+    with pytest.raises(errors.InvalidArgument):
+        context.labelled([("team", "c")])  # type: ignore[arg-type] # what a caller may do
 
 
 def test_undeploying_waits_for_other_work_on_the_same_model(doubles: Doubles) -> None:

@@ -13,7 +13,7 @@ from google.api_core import exceptions as api
 from google.cloud import aiplatform_v1 as v1
 
 from vertexkit import errors, staging
-from vertexkit._core import operations
+from vertexkit._core import operations, rpc
 from vertexkit._transfer.values import ObjectInfo, UploadReport
 from vertexkit.endpoints import Endpoints
 from vertexkit.model import Model, ModelVersion
@@ -156,7 +156,11 @@ class TestUploading:
     ) -> None:
         _accepts(doubles)
         model = models.upload(
-            "mnist", artifact, labels={"team": "vision"}, description="d", version_aliases=["candidate"]
+            "mnist",
+            artifact,
+            labels={"team": "vision", "vertexkit_session": "mine"},
+            description="d",
+            version_aliases=["candidate"],
         )
         assert model == Model(doubles.context, _data())
         [request] = doubles.sent("models", "upload_model")
@@ -244,6 +248,27 @@ class TestUploading:
         assert doubles.endpoints.cancel_operation.call_count == 1
         assert doubles.models.delete_model.call_count == 1
         assert storage.objects["my-bucket"] == {}
+
+    def test_a_model_that_cannot_be_deleted_does_not_keep_its_files(
+        self, doubles: Doubles, models: Models, storage: Storage, artifact: Path
+    ) -> None:
+        doubles.models.upload_model.return_value = failed(13, "internal")
+        doubles.models.delete_model.side_effect = api.PermissionDenied("you may not")
+        with pytest.raises(errors.InternalError) as raised:
+            models.upload("mnist", artifact)
+        assert storage.objects["my-bucket"] == {}
+        assert doubles.context.created.names == ()
+        assert "you may not" in raised.value.__notes__[0]
+
+    def test_ctrl_c_while_it_is_undone_says_what_is_left(
+        self, doubles: Doubles, models: Models, storage: Storage, artifact: Path
+    ) -> None:
+        doubles.models.upload_model.return_value = failed(13, "internal")
+        doubles.models.delete_model.side_effect = KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt) as raised:
+            models.upload("mnist", artifact)
+        [uri] = doubles.context.created.names
+        assert f"the model mnist and its files in {uri}" in raised.value.__notes__[0]
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), errors.TransferFailed("x", {"a": "b"})])
     def test_a_broken_transfer_leaves_no_files(
@@ -356,6 +381,41 @@ class TestUploading:
 
 
 class TestVersions:
+    @pytest.mark.parametrize(
+        ("answer", "error"), [(503, errors.Unavailable), (KeyboardInterrupt, KeyboardInterrupt)]
+    )
+    def test_versions_that_cannot_be_listed_are_known_before_files_are_sent(
+        self,
+        doubles: Doubles,
+        models: Models,
+        storage: Storage,
+        artifact: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        answer: Any,
+        error: type[BaseException],
+    ) -> None:
+        monkeypatch.setattr(rpc, "_DEADLINE", 0.0)
+
+        def asked() -> Any:
+            if isinstance(answer, int):
+                return answer
+            raise answer
+
+        doubles.rest.answers[f"{NAME}:listVersions"] = asked
+        with pytest.raises(error):
+            Model(doubles.context, _data()).upload_version(artifact)
+        assert storage.objects["my-bucket"] == {}
+        assert doubles.models.mock_calls == []
+
+    def test_a_version_that_is_said_to_exist_leaves_no_files(
+        self, doubles: Doubles, models: Models, storage: Storage, artifact: Path
+    ) -> None:
+        doubles.rest.answers[f"{NAME}:listVersions"] = {"models": [_data()]}
+        doubles.models.upload_model.side_effect = api.AlreadyExists("there is one")
+        with pytest.raises(errors.AlreadyExists):
+            Model(doubles.context, _data()).upload_version(artifact)
+        assert storage.objects["my-bucket"] == {}
+
     def test_another_version_is_made_of_the_model_and_becomes_the_default(
         self, doubles: Doubles, models: Models, artifact: Path
     ) -> None:
@@ -470,8 +530,11 @@ def test_deploying_without_an_endpoint_makes_one_and_deletes_it_when_that_fails(
     assert doubles.context.created.names == ()
 
 
-def test_deploying_with_a_wrong_argument_makes_no_endpoint(doubles: Doubles) -> None:
+@pytest.mark.parametrize("arguments", [{"machine": "no-such-machine"}, {"traffic": 10}, {"traffic": 101}])
+def test_deploying_with_a_wrong_argument_makes_no_endpoint(
+    doubles: Doubles, arguments: dict[str, Any]
+) -> None:
     with pytest.raises(errors.InvalidArgument):
-        Model(doubles.context, _data()).deploy(machine="no-such-machine")
+        Model(doubles.context, _data()).deploy(**arguments)
     assert doubles.endpoints.mock_calls == []
     assert Endpoints(doubles.context)._context.created.names == ()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from vertexkit.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from vertexkit._core.rpc import Clients
     from vertexkit._core.target import Target
     from vertexkit.cleanup import Created
+
+
+SESSION_LABEL: Final = "vertexkit_session"
+"""The label by which one finds what a session has created."""
 
 
 @dataclass(frozen=True)
@@ -29,3 +35,18 @@ class Context:
     """Whether to show progress; None for: when standard error is a terminal."""
     bucket_locations: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Regions of the buckets that are known to be there, by name; one that is deleted is taken out."""
+
+    def labelled(self, labels: Mapping[str, str] | None) -> dict[str, str]:
+        """The labels of something to be created.
+
+        Args:
+            labels: Its own labels. They go before those that the user gave to the session, but not
+                before the one that names the session, by which what is left over is found.
+
+        Raises:
+            InvalidArgument: They are no mapping.
+        """
+        if labels is not None and not isinstance(labels, Mapping):
+            raise InvalidArgument("labels", labels, "is no mapping from keys to values")
+        own = {key: value for key, value in self.labels.items() if key == SESSION_LABEL}
+        return {**self.labels, **(labels or {}), **own}
