@@ -35,13 +35,13 @@ def as_array(argument: str, values: Any) -> Array:
     if "numpy.ma" in sys.modules and isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         where = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(values))[0])
         raise InvalidArgument(
-            at(argument, where), "--", "JSON cannot carry a masked value", remedy="Fill it: .filled(0)."
+            at(argument, where), "--", "is masked, as JSON cannot say", remedy="fill it, with .filled(0)"
         )
     try:
         array = np.asarray(values)
     except (TypeError, RuntimeError) as error:
         # Such as a tensor on a GPU; its library says what to call first.
-        raise InvalidArgument(argument, type(values).__name__, f"numpy cannot read it: {error}") from error
+        raise InvalidArgument(argument, type(values).__name__, f"cannot be read by numpy: {error}") from error
     name = array.dtype.name
     if name in FLOATS_BY_NAME:
         return array.astype(np.float32)
@@ -52,8 +52,8 @@ def as_array(argument: str, values: Any) -> Array:
     if array.dtype.kind not in "biufUSOT":
         remedy = None
         if array.dtype.kind in "mM":
-            remedy = "Pass numbers, such as seconds, or strings."
-        raise InvalidArgument(f"{argument}.dtype", name, f"JSON cannot carry {name}", remedy=remedy)
+            remedy = "pass numbers, such as seconds, or strings"
+        raise InvalidArgument(f"{argument}.dtype", name, "is a dtype that JSON cannot carry", remedy=remedy)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -66,14 +66,14 @@ def numbers_of(argument: str, values: Any, spec: TensorSpec) -> Array:
     if isinstance(values, (list, tuple)):
         leaf = first_leaf(values)
         if isinstance(leaf, (str, bytes, Mapping)) or leaf is None:
-            raise InvalidArgument(argument, leaf, f"the model takes {spec}")
+            raise InvalidArgument(argument, leaf, unfit(spec))
         try:
             array = as_array(argument, values)
         except (ValueError, OverflowError) as error:
             if isinstance(error, InvalidArgument):
                 raise
             raise InvalidArgument(
-                argument, values, f"the model takes {spec}, and these lists are not all of one shape"
+                argument, values, f"is lists that are not all of one shape, where the model takes {spec}"
             ) from error
         # numpy makes floats of whole numbers that no one integer dtype holds, and so rounds them.
         if array.dtype.kind == "f" and kind_of(spec.dtype) in "iu" and np.any(abs(array) >= EXACT_IN_FLOAT64):
@@ -84,7 +84,7 @@ def numbers_of(argument: str, values: Any, spec: TensorSpec) -> Array:
         return array
     if array.dtype.kind != "O":
         value = array.flat[0] if array.size else array.dtype.name
-        raise InvalidArgument(argument, value, f"the model takes {spec}")
+        raise InvalidArgument(argument, value, unfit(spec))
     return _numbers_of_objects(argument, array, spec)
 
 
@@ -93,9 +93,9 @@ def _numbers_of_objects(argument: str, array: Array, spec: TensorSpec) -> Array:
     for index, leaf in enumerate(leaves):
         if not isinstance(leaf, (bool, int, float, np.bool_, np.integer, np.floating)):
             where = tuple(int(i) for i in np.unravel_index(index, array.shape))
-            problem = f"the model takes {spec}"
+            problem = unfit(spec)
             if isinstance(leaf, (list, tuple, np.ndarray)):
-                problem += ", and these are not all of one shape"
+                problem = unfit(spec, "all of one shape")
             raise InvalidArgument(at(argument, where), leaf, problem)
     if all(isinstance(leaf, (bool, int, np.bool_, np.integer)) for leaf in leaves):
         for target in (np.int64, np.uint64):
@@ -104,11 +104,11 @@ def _numbers_of_objects(argument: str, array: Array, spec: TensorSpec) -> Array:
                 return array.astype(target)
         if kind_of(spec.dtype) != "f":
             odd = next(leaf for leaf in leaves if not 0 <= leaf < 2**64)
-            raise InvalidArgument(argument, odd, f"the model takes {spec}")
+            raise InvalidArgument(argument, odd, unfit(spec))
     try:
         return array.astype(np.float64)
     except OverflowError as error:
-        raise InvalidArgument(argument, leaves, f"the model takes {spec}") from error
+        raise InvalidArgument(argument, leaves, unfit(spec)) from error
 
 
 def cast(argument: str, array: Array, spec: TensorSpec) -> Array:
@@ -127,8 +127,8 @@ def cast(argument: str, array: Array, spec: TensorSpec) -> Array:
     raise InvalidArgument(
         argument,
         str(spec),
-        f"JSON cannot carry {spec.dtype} to the model",
-        remedy="Export the model with inputs of numbers, booleans or strings.",
+        f"has a dtype that JSON cannot carry to the model: {spec.dtype}",
+        remedy="export the model with inputs of numbers, booleans or strings",
     )
 
 
@@ -144,7 +144,7 @@ def kind_of(dtype: str) -> str:
 
 
 def _cast_to_bool(argument: str, array: Array, spec: TensorSpec) -> Array:
-    _refuse_first(argument, array, (array != 0) & (array != 1), f"the model takes {spec}")
+    _refuse_first(argument, array, (array != 0) & (array != 1), unfit(spec))
     return array.astype(np.bool_, copy=False)
 
 
@@ -153,18 +153,15 @@ def _cast_to_integer(argument: str, array: Array, spec: TensorSpec) -> Array:
     limits = np.iinfo(target)
     if array.dtype.kind == "f":
         refuse_not_finite(argument, array)
-        remedy = "Round first: np.rint(instances) loses what is behind the point."
-        _refuse_first(
-            argument, array, array != np.rint(array), f"the model takes {spec}, whole numbers", remedy
-        )
+        remedy = "round first: np.rint(instances) loses what is behind the point"
+        _refuse_first(argument, array, array != np.rint(array), unfit(spec, "whole numbers"), remedy)
         # As floats, for limits.max itself is no float64 in 64 bits, and limits.max + 1 is one.
         outside = (array < float(limits.min)) | (array >= float(limits.max + 1))
     elif array.dtype.kind != "b" and not np.can_cast(array.dtype, target):
         outside = (array < limits.min) | (array > limits.max)
     else:
         return array.astype(target, copy=False)
-    between = f"the model takes {spec}, numbers from {limits.min} to {limits.max}"
-    _refuse_first(argument, array, outside, between)
+    _refuse_first(argument, array, outside, unfit(spec, f"numbers from {limits.min} to {limits.max}"))
     return array.astype(target, copy=False)
 
 
@@ -181,7 +178,7 @@ def _cast_to_float(argument: str, array: Array, spec: TensorSpec) -> Array:
     with np.errstate(over="ignore"):
         cast = array.astype(target, copy=False)
     largest = np.finfo(target).max
-    _refuse_first(argument, array, np.isinf(cast), f"the model takes {spec}, numbers up to {largest:.4g}")
+    _refuse_first(argument, array, np.isinf(cast), unfit(spec, f"numbers up to {largest:.4g}"))
     if array.dtype.kind != "f":
         return array
     if target == np.float32 and np.any(abs(cast) == largest):
@@ -212,9 +209,14 @@ def not_finite(where: str, value: float) -> InvalidArgument:
     return InvalidArgument(
         where,
         value,
-        "JSON cannot carry NaN or infinity",
-        remedy="Replace such values first, with np.nan_to_num(...) or the model's own mark for missing.",
+        "is NaN or infinity, which JSON cannot carry",
+        remedy="replace such values first, with np.nan_to_num(...) or the model's own mark for missing",
     )
+
+
+def unfit(spec: TensorSpec, which: str | None = None) -> str:
+    """What is wrong with a value that does not fit: ``is not what the model takes, x: uint8[?, 2]``."""
+    return f"is not what the model takes, {spec}" + (f" ({which})" if which else "")
 
 
 def at(argument: str, where: tuple[int, ...]) -> str:

@@ -148,9 +148,9 @@ def raw_body(body: bytes | str | Mapping[str, Any], *, limit: int) -> bytes:
     elif isinstance(body, (bytes, bytearray, memoryview)):
         data = bytes(body)
     else:
-        raise InvalidArgument("body", type(body).__name__, "bytes, a str or a mapping are expected")
+        raise InvalidArgument("body", type(body).__name__, "is neither bytes, nor a str, nor a mapping")
     if len(data) > limit:
-        raise InvalidArgument("body", f"{len(data)} bytes", f"a request carries {limit} bytes at most")
+        raise InvalidArgument("body", f"{len(data)} bytes", f"is more than the {limit} bytes of a request")
     return data
 
 
@@ -184,7 +184,7 @@ def check_count(reply: Reply, instances: range, *, resource: str | None = None) 
         raise PredictionFailed(
             f"the model gave {len(reply.predictions)} predictions for {len(instances)} instances",
             resource=resource,
-            remedy="Its outputs must have the same first axis as its inputs.",
+            remedy="export it with outputs of the same first axis as its inputs",
             instances=instances,
         )
 
@@ -214,7 +214,9 @@ def _body(batch: Batch, start: int, stop: int, envelope: Mapping[str, Any]) -> b
             {"instances": batch.rows(start, stop), **envelope}, option=orjson.OPT_SERIALIZE_NUMPY
         )
     except orjson.JSONEncodeError as error:
-        raise InvalidArgument("instances", f"{start}:{stop}", f"JSON cannot carry them: {error}") from error
+        raise InvalidArgument(
+            "instances", f"{start}:{stop}", f"cannot be written as JSON: {error}"
+        ) from error
 
 
 def _bytes_per_row(batch: Batch, start: int, room: int) -> float:
@@ -265,13 +267,13 @@ def _rows_by_reply(signature: Signature | None, limit: int) -> int:
 
 
 def _too_large(start: int, rows: int, size: int, limit: int) -> InvalidArgument:
-    remedy = "Send smaller instances (fewer digits, an encoded image as bytes), or use batch prediction."
+    remedy = "send smaller instances (fewer digits, an encoded image as bytes)"
     if limit < size <= DEDICATED_LIMIT:
-        remedy += f" A dedicated endpoint takes {DEDICATED_LIMIT / 1e6:g} MB."
+        remedy += f", or use a dedicated endpoint, which takes {DEDICATED_LIMIT / 1e6:g} MB"
     return InvalidArgument(
         f"instances[{start}]" if rows == 1 else f"instances[{start}:{start + rows}]",
         f"{size} bytes" if rows == 1 else f"{size} bytes or more",
-        f"one request carries {limit} bytes at most, and this cannot be split further",
+        f"is more than the {limit} bytes of a request, and cannot be split further",
         remedy=remedy,
     )
 

@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from vertexkit.casting import Array, as_array, at, cast, first_leaf, not_finite, numbers_of, refuse_not_finite
+from vertexkit.casting import (
+    Array,
+    as_array,
+    at,
+    cast,
+    first_leaf,
+    not_finite,
+    numbers_of,
+    refuse_not_finite,
+    unfit,
+)
 from vertexkit.errors import InvalidArgument
 from vertexkit.types import Signature, TensorSpec
 
@@ -62,15 +72,13 @@ def as_batch(instances: Any, signature: Signature | None) -> Batch:
     counts = {name: len(column) for name, column in columns.items()}
     count = next(iter(counts.values()))
     if any(other != count for other in counts.values()):
-        raise InvalidArgument(
-            "instances", counts, "these are the lengths of the inputs, and they are to be equal"
-        )
+        raise InvalidArgument("instances", counts, "has inputs of different lengths")
     if batch_size is not None and count % batch_size:
         raise InvalidArgument(
             "instances",
             count,
-            f"the model takes exactly {batch_size} instances at a time",
-            remedy=f"Pass a multiple of {batch_size} instances, or export the model with an open batch axis.",
+            f"is not a multiple of {batch_size}, the number of instances that the model takes at a time",
+            remedy=f"pass a multiple of {batch_size} instances, or export the model with an open batch axis",
         )
     return Batch(columns, count, batch_size)
 
@@ -86,14 +94,14 @@ def _by_input(instances: Any, signature: Signature | None) -> dict[str, tuple[st
         return {name: (f"instances[{name!r}]", values) for name, values in instances.items()}
     if isinstance(instances, (str, bytes, bytearray, int, float, bool)) or instances is None:
         raise InvalidArgument(
-            "instances", instances, "an array or a list of instances is expected", remedy="Pass [instance]."
+            "instances", instances, "is neither an array nor a list of instances", remedy="pass [instance]"
         )
     if not isinstance(instances, (list, tuple)) and not hasattr(instances, "__array__"):
-        remedy = "Pass list(instances)." if isinstance(instances, Iterable) else None
+        remedy = "pass list(instances)" if isinstance(instances, Iterable) else None
         raise InvalidArgument(
             "instances",
             instances,
-            f"a {type(instances).__name__} is not an array, a list, a DataFrame or a dict of arrays",
+            f"is a {type(instances).__name__}, not an array, a list, a DataFrame or a dict of arrays",
             remedy=remedy,
         )
     if signature is not None and isinstance(instances, (list, tuple)) and _is_named_row(instances):
@@ -103,8 +111,8 @@ def _by_input(instances: Any, signature: Signature | None) -> dict[str, tuple[st
         raise InvalidArgument(
             "instances",
             type(instances).__name__,
-            f"the model takes {len(names)} inputs by name: {', '.join(map(str, signature.inputs.values()))}",
-            remedy=f"Pass {{{', '.join(f'{name!r}: ...' for name in names)}}}, with one array for each.",
+            f"has no names, and the model takes {', '.join(map(str, signature.inputs.values()))}",
+            remedy=f"pass {{{', '.join(f'{name!r}: ...' for name in names)}}}, with one array for each",
         )
     return {"": ("instances", instances)}
 
@@ -129,7 +137,7 @@ def _rows_by_input(rows: Sequence[Any], signature: Signature) -> dict[str, tuple
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise InvalidArgument(
-                f"instances[{index}]", row, "it is no dict, where the first instance is a dict of inputs"
+                f"instances[{index}]", row, "is not a dict, and the first instance is a dict of inputs"
             )
         _check_names(list(row), signature, argument=f"instances[{index}]")
     return {name: (f"instances[:][{name!r}]", [row[name] for row in rows]) for name in signature.inputs}
@@ -138,7 +146,9 @@ def _rows_by_input(rows: Sequence[Any], signature: Signature) -> dict[str, tuple
 def _check_names(names: Sequence[Any], signature: Signature | None, *, argument: str = "instances") -> None:
     odd = [name for name in names if not isinstance(name, str) or not name]
     if odd or not names:
-        raise InvalidArgument(argument, list(names), "the names of inputs are non-empty strings")
+        raise InvalidArgument(
+            argument, list(names), "are not names of inputs, which are strings and not empty"
+        )
     if signature is None:
         return
     unknown = [name for name in names if name not in signature.inputs]
@@ -152,8 +162,8 @@ def _check_names(names: Sequence[Any], signature: Signature | None, *, argument:
         raise InvalidArgument(
             argument,
             list(names),
-            f"these are not the model's inputs ({'; '.join(problems)})",
-            remedy=f"The model takes {', '.join(map(str, signature.inputs.values()))}.",
+            f"are not the model's inputs ({'; '.join(problems)})",
+            remedy=f"pass {', '.join(map(str, signature.inputs.values()))}",
         )
 
 
@@ -165,8 +175,8 @@ def _checked(argument: str, values: Any, spec: TensorSpec) -> Column:
         raise InvalidArgument(
             argument,
             str(spec),
-            "the model takes a scalar for all instances together, and rows of instances cannot carry that",
-            remedy="Export the model with a batch axis on every input.",
+            "is a scalar for all instances together, which rows of instances cannot carry",
+            remedy="export the model with a batch axis on every input",
         )
     if spec.dtype == "string":
         leaves = _objects(argument, values)
@@ -179,25 +189,25 @@ def _checked(argument: str, values: Any, spec: TensorSpec) -> Column:
 
 def _check_shape(argument: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
     if 0 in shape:
-        raise InvalidArgument(f"{argument}.shape", shape, "there is nothing in it to predict")
+        raise InvalidArgument(f"{argument}.shape", shape, "holds nothing to predict")
     if spec.shape is None:
         if not shape:
-            raise InvalidArgument(f"{argument}.shape", shape, "the axis of the instances is missing")
+            raise InvalidArgument(f"{argument}.shape", shape, "lacks the axis of the instances")
         return
     wanted, remedy = spec.shape, None
     if len(shape) == len(wanted) and _fits(shape[1:], wanted[1:]):
         return
-    problem = f"the model takes {spec}"
+    problem = unfit(spec)
     if len(shape) == len(wanted) - 1 and _fits(shape, wanted[1:]):
-        problem += ", so this is one instance without the axis of the instances"
-        remedy = f"Pass {argument}[None]."
+        problem = unfit(spec, "it is one instance, without the axis of the instances")
+        remedy = f"pass {argument}[None]"
     elif wanted[-1] == 1 and _fits(shape[1:], wanted[1:-1]):
-        remedy = f"Pass {argument}[..., None]."
+        remedy = f"pass {argument}[..., None]"
     elif len(shape) != len(wanted):
-        problem += f": {len(wanted)} axes, not {len(shape)}"
+        problem = unfit(spec, f"{len(wanted)} axes, not {len(shape)}")
     else:
         wrong = [axis for axis in range(1, len(shape)) if wanted[axis] not in (None, shape[axis])]
-        problem += f": axis {wrong[0]} has length {wanted[wrong[0]]}, not {shape[wrong[0]]}"
+        problem = unfit(spec, f"axis {wrong[0]} has length {wanted[wrong[0]]}, not {shape[wrong[0]]}")
     raise InvalidArgument(f"{argument}.shape", shape, problem, remedy=remedy)
 
 
@@ -222,7 +232,7 @@ def _unchecked(argument: str, values: Any) -> Column:
         _check_shape(argument, values.shape, TensorSpec(argument, "string", None))
         values = values.tolist()
     if not values:
-        raise InvalidArgument(argument, values, "there is nothing in it to predict")
+        raise InvalidArgument(argument, values, "holds nothing to predict")
     if isinstance(first_leaf(values), (bool, int, float)):
         try:
             array = np.asarray(values)
@@ -247,7 +257,9 @@ def json_value(argument: str, value: Any) -> Any:
 def _json_value(where: str, value: Any) -> Any:  # noqa: PLR0911 - one return per kind of JSON value
     if value is None or isinstance(value, (bool, int)):
         if isinstance(value, int) and not -(2**63) <= value < 2**64:
-            raise InvalidArgument(where, value, "JSON carries whole numbers of 64 bits at most")
+            raise InvalidArgument(
+                where, value, "is a whole number of more than 64 bits, which JSON does not carry"
+            )
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -260,7 +272,7 @@ def _json_value(where: str, value: Any) -> Any:  # noqa: PLR0911 - one return pe
     if isinstance(value, Mapping):
         bad = next((key for key in value if not isinstance(key, str)), None)
         if bad is not None:
-            raise InvalidArgument(where, bad, "the keys of a JSON object are strings")
+            raise InvalidArgument(where, bad, "is the key of a JSON object, and not a string")
         return {key: _json_value(f"{where}[{key!r}]", item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json_value(f"{where}[{index}]", item) for index, item in enumerate(value)]
@@ -270,13 +282,16 @@ def _json_value(where: str, value: Any) -> Any:  # noqa: PLR0911 - one return pe
             return _json_value(where, array.astype(object).tolist())
         refuse_not_finite(where, array)
         return np.ascontiguousarray(array) if array.ndim else array[()]
-    raise InvalidArgument(where, value, f"JSON cannot carry a {type(value).__name__}")
+    raise InvalidArgument(where, value, f"is a {type(value).__name__}, which JSON cannot carry")
 
 
 def _objects(argument: str, values: Any) -> Array:
     """Values as an array of Python objects, which must be strings, bytes or ``{"b64": ...}``."""
     if isinstance(values, (list, tuple)):
-        return np.asarray(values, dtype=object)
+        try:
+            return np.asarray(values, dtype=object)
+        except ValueError as error:
+            raise InvalidArgument(argument, values, f"is not all of one shape: {error}") from error
     return as_array(argument, values).astype(object)
 
 
@@ -292,10 +307,8 @@ def _texts(argument: str, leaves: Array, spec: TensorSpec) -> list[Any]:
             flat[index] = leaf
         else:
             where = tuple(int(i) for i in np.unravel_index(index, leaves.shape))
-            problem = f"the model takes {spec}: text or bytes"
-            if isinstance(leaf, (list, tuple)):
-                problem = f"the model takes {spec}, and these lists are not all of one shape"
-            raise InvalidArgument(at(argument, where), leaf, problem)
+            which = "all of one shape" if isinstance(leaf, (list, tuple)) else "text or bytes"
+            raise InvalidArgument(at(argument, where), leaf, unfit(spec, which))
     listed: list[Any] = ready.tolist()
     return listed
 

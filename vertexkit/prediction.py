@@ -8,6 +8,7 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 
 from __future__ import annotations
 
+import numbers
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -156,9 +157,11 @@ class _Call:
 
     @classmethod
     def within(cls, timeout: float) -> _Call:
-        if not timeout > 0:
-            raise InvalidArgument("timeout", timeout, "it is a number of seconds above 0")
-        return cls(time.monotonic() + timeout)
+        is_number = isinstance(timeout, numbers.Real) and not isinstance(timeout, bool)
+        # The longest that a thread can wait is some 290 years; infinity is above it.
+        if not is_number or not 0 < timeout <= threading.TIMEOUT_MAX:
+            raise InvalidArgument("timeout", timeout, "is not a number of seconds above 0")
+        return cls(time.monotonic() + float(timeout))
 
     @property
     def remaining(self) -> float:
@@ -338,7 +341,7 @@ class Predictor:
 
         call = _Call.within(timeout)
         data = raw_body(body, limit=self._limit)
-        sent = {**(headers or {}), "Content-Type": content_type}
+        sent = _checked_headers(headers, content_type)
         [(reply, _)] = fan_out(
             [partial(self._post, call, "rawPredict", data, sent)],
             concurrency=1,
@@ -441,6 +444,20 @@ class Predictor:
 
     def _too_late(self, timeout: float) -> DeadlineExceeded:
         return DeadlineExceeded(f"there was no answer within {timeout:g} seconds", resource=self._resource)
+
+
+def _checked_headers(headers: Mapping[str, str] | None, content_type: str) -> dict[str, str]:
+    if not isinstance(headers or {}, Mapping):
+        raise InvalidArgument("headers", headers, "is not a mapping")
+    sent = {**(headers or {}), "Content-Type": content_type}
+    for name, value in sent.items():
+        argument = "content_type" if name == "Content-Type" else f"headers[{name!r}]"
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidArgument(argument, value, "is not text by a name that is text")
+        # What HTTP has room for: one line of Latin-1.
+        if not all(char.isprintable() and ord(char) < 256 for char in name + value):
+            raise InvalidArgument(argument, value, "has characters that no header can carry")
+    return sent
 
 
 def http_sender(clients: Clients, *, resource: str | None = None) -> Send:

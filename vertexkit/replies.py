@@ -60,7 +60,7 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
         return {name: _concatenated([part[name] for part in parts]) for name in first}
     raise PredictionFailed(
         "the deployed models that answered give different outputs",
-        remedy="Predict in smaller calls, so that one model answers each, or send the traffic to one.",
+        remedy="predict in smaller calls, so that one model answers each, or send the traffic to one",
     )
 
 

@@ -255,7 +255,7 @@ def test_casts_that_keep_every_value_are_made() -> None:
         (np.array(["1"]), taking("float32", (None,)), "'1'", "float32"),
         ([1.0, None], taking("float32", (None,)), "instances[1]=None", "float32"),
         ([1, "b"], taking("string", (None,)), "instances[0]=1", "text or bytes"),
-        (np.array([1.0]), taking("complex64", (None,)), "complex64", "JSON cannot carry"),
+        (np.array([1.0]), taking("complex64", (None,)), "complex64", "that JSON cannot carry"),
     ],
 )
 def test_casts_that_would_change_a_value_are_refused_naming_it(
@@ -271,19 +271,19 @@ def test_casts_that_would_change_a_value_are_refused_naming_it(
 @pytest.mark.parametrize("form", [np.array, list], ids=["array", "list"])
 def test_the_first_number_that_json_lacks_is_named(model: Any, value: float, form: Any) -> None:
     message = refusal(form([[1.0, 2.0, 3.0], [4.0, value, value]]), model)
-    assert message.startswith(f"instances[1, 1]={value!r}: JSON cannot carry NaN or infinity")
+    assert message.startswith(f"instances[1, 1]={value!r}: is NaN or infinity, which JSON cannot carry")
 
 
 @pytest.mark.parametrize(
     ("shape", "model", "words"),
     [
-        ((28, 28), signature(IMAGES), "Pass instances[None]."),
+        ((28, 28), signature(IMAGES), "pass instances[None]"),
         ((5, 28), signature(IMAGES), "3 axes, not 2"),
         ((5, 28, 27), signature(IMAGES), "axis 2 has length 28, not 27"),
-        ((0, 28, 28), signature(IMAGES), "nothing in it"),
-        ((5, 28, 28), taking("uint8", (None, 28, 28, 1)), "Pass instances[..., None]."),
+        ((0, 28, 28), signature(IMAGES), "holds nothing"),
+        ((5, 28, 28), taking("uint8", (None, 28, 28, 1)), "pass instances[..., None]"),
         ((), taking("uint8"), "axis of the instances"),
-        ((5, 0), taking("uint8"), "nothing in it"),
+        ((5, 0), taking("uint8"), "holds nothing"),
         ((5,), taking("uint8", ()), "batch axis"),
         ((3, 2), taking("uint8", (2, 2)), "a multiple of 2"),
     ],
@@ -300,7 +300,7 @@ def test_shapes_that_the_model_does_not_take_are_refused_with_what_would_do(
         ({"age": [[1]]}, "missing: name"),
         ({"age": [[1]], "name": [["a"]], "nmae": [["a"]]}, "unknown: nmae"),
         ({"age": [[1]], "name": [["a"], ["b"]]}, "lengths"),
-        ({"age": [1, 2], "name": [["a"], ["b"]]}, "Pass instances['age'][..., None]."),
+        ({"age": [1, 2], "name": [["a"], ["b"]]}, "pass instances['age'][..., None]"),
         ([{"age": [1], "name": ["a"]}, {"age": [1]}], "instances[1]"),
         ([{"age": [1], "name": ["a"]}, 3], "instances[1]=3"),
         (np.zeros((2, 2)), "'age': ..."),
@@ -316,15 +316,15 @@ def test_names_that_the_model_does_not_have_are_refused(instances: Any, words: s
 @pytest.mark.parametrize(
     ("instances", "words"),
     [
-        ("text", "Pass [instance]."),
-        (b"bytes", "Pass [instance]."),
-        (3, "Pass [instance]."),
-        (None, "Pass [instance]."),
-        ([], "nothing in it"),
-        ({}, "non-empty"),
-        ({1: [1]}, "non-empty strings"),
-        (iter([1, 2]), "Pass list(instances)."),
-        ({1, 2}, "Pass list(instances)."),
+        ("text", "pass [instance]"),
+        (b"bytes", "pass [instance]"),
+        (3, "pass [instance]"),
+        (None, "pass [instance]"),
+        ([], "holds nothing"),
+        ({}, "not names of inputs"),
+        ({1: [1]}, "not names of inputs"),
+        (iter([1, 2]), "pass list(instances)"),
+        ({1, 2}, "pass list(instances)"),
         (object(), "not an array"),
         ([object()], "instances[0]"),
         ([{"a": {1: 2}}], "instances[0]['a']"),
@@ -332,7 +332,7 @@ def test_names_that_the_model_does_not_have_are_refused(instances: Any, words: s
         (np.array([1j]), "complex128"),
         (np.array(["2020-01-01"], "datetime64[D]"), "datetime64"),
         (np.ma.masked_array([1.0, 2.0], [False, True]), "instances[1]='--'"),
-        (["\ud800"], "JSON cannot carry"),
+        (["\ud800"], "cannot be written as JSON"),
     ],
 )
 def test_what_no_wire_carries_is_refused_without_a_signature_too(instances: Any, words: str) -> None:
@@ -419,7 +419,7 @@ def test_an_instance_above_the_limit_is_refused_with_its_size_and_what_would_do(
     rows = ["a", "b" * 2000, "c"]
     message = refusal(rows, limit=1000)
     assert "instances[1]='2018 bytes'" in message
-    assert "1000 bytes at most" in message
+    assert "more than the 1000 bytes" in message
     assert "dedicated endpoint takes 10 MB" in message
     assert "batch prediction" in message
     assert "dedicated" not in refusal(["b" * 11_000_000])

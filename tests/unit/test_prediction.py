@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import requests
 
-from vertexkit import deployed_signatures
 from vertexkit._core.context import Context
 from vertexkit._core.rpc import Clients
 from vertexkit._core.target import Target
@@ -280,12 +279,19 @@ def test_attempts_get_the_time_that_is_left() -> None:
     assert all(0 < seconds <= 30 for seconds in model.timeouts)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-def test_a_timeout_is_above_zero(timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", None, True, [1]])
+def test_a_timeout_is_a_number_of_seconds_above_zero(timeout: Any) -> None:
     model = Model()
-    with pytest.raises(InvalidArgument, match="timeout"):
+    with pytest.raises(InvalidArgument, match=r"timeout=.* is not a number of seconds above 0"):
         predictor(model).predict([1], timeout=timeout)
+    with pytest.raises(InvalidArgument, match="timeout"):
+        predictor(model).raw_predict(b"", timeout=timeout)
     assert not model.attempts
+
+
+@pytest.mark.parametrize("timeout", [np.float32(30), np.int64(30), 30])
+def test_a_timeout_may_be_any_real_number(timeout: Any) -> None:
+    assert predictor(Model()).predict([1], timeout=timeout).tolist() == [1]
 
 
 def test_ctrl_c_ends_the_call_though_a_request_hangs() -> None:
@@ -428,7 +434,7 @@ def test_a_signature_that_could_not_be_read_is_asked_for_again_but_not_every_tim
     assert len(service.read) == len(set(service.read))
     setattr(service, place, None)
     now = time.monotonic
-    monkeypatch.setattr(deployed_signatures.time, "monotonic", lambda: now() + 60)
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 60)
     assert asked.predict([[1]]).dtype == np.uint8
 
 
@@ -548,6 +554,24 @@ def test_a_raw_body_that_no_request_carries_is_not_sent(body: Any) -> None:
     assert not model.attempts
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"headers": 5},
+        {"headers": {"X": 5}},
+        {"headers": {5: "x"}},
+        {"headers": {"X": "a\r\nY: b"}},
+        {"headers": {"X": "\u2713"}},
+        {"content_type": None},
+    ],
+)
+def test_headers_that_no_request_carries_are_not_sent(wrong: dict[str, Any]) -> None:
+    model = Model()
+    with pytest.raises(InvalidArgument, match=r"headers|content_type"):
+        predictor(model).raw_predict(b'{"instances": [1]}', **wrong)
+    assert not model.attempts
+
+
 def test_a_raw_body_that_the_model_server_refuses_is_a_failed_prediction() -> None:
     with pytest.raises(PredictionFailed, match="bad input"):
         predictor(Model(lambda instances, attempt: BadRequest("bad input"))).raw_predict({"instances": [1]})
@@ -589,7 +613,7 @@ def test_a_dedicated_endpoint_is_asked_at_its_own_host_and_takes_more() -> None:
     asked.predict(["x" * 5_000_000])
     [call] = http.post.call_args_list
     assert call.args == (f"https://2.us-central1-1.prediction.vertexai.goog/v1/{ENDPOINT}:predict",)
-    with pytest.raises(InvalidArgument, match="1500000 bytes at most"):
+    with pytest.raises(InvalidArgument, match="more than the 1500000 bytes"):
         Predictor.for_endpoint(session, ENDPOINT).predict(["x" * 5_000_000])
 
 
