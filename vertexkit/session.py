@@ -138,7 +138,7 @@ class Session:
         self._context = Context(
             target=target,
             clients=Clients(target),
-            created=Created(),
+            created=Created(progress),
             labels={**(labels or {}), "vertexkit_session": self.id},
             bucket=bucket or config.default_bucket(target.project, target.location),
             progress=progress,
