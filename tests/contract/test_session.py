@@ -66,6 +66,23 @@ def test_a_session_attaches_to_a_running_one_through_the_environment(
         assert (session.project, session.location) == (emulator.project, emulator.location)
 
 
+def test_a_local_one_that_has_gone_is_said_to_have_gone_long_before_the_deadline(
+    launch_emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vertexkit._core.retry._LOCAL_PATIENCE", 0.2)
+    with launch_emulator("--data-dir", str(tmp_path)) as first, vk.connect(emulator=first.rest) as session:
+        endpoint = session.endpoints.create("e")
+        first.process.kill()
+        first.process.wait()
+        calls = [session.endpoints.list, lambda: session.bucket.list(), lambda: session.endpoints.create("f")]
+        for call in [*calls, lambda: endpoint.predict([1], timeout=3600)]:
+            with pytest.raises(vk.Unavailable, match=r"refused[\s\S]*`vertexkit emulator start`"):
+                call()
+        # Started again on the same folder, it is where it was, for those that ask without TLS.
+        with launch_emulator("--data-dir", str(tmp_path)):
+            assert [found.display_name for found in session.endpoints.list()] == ["e"]
+
+
 def test_sessions_are_independent_and_see_the_same_project(emulator: Any, project: str) -> None:
     with (
         vk.connect(project, emulator=emulator.rest) as one,

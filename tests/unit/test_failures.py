@@ -144,7 +144,7 @@ def test_an_unreachable_host_is_said_in_plain_words() -> None:
     error = translate(raised.value)
     assert type(error) is errors.Unavailable
     assert str(error).startswith("http://127.0.0.1:9 cannot be reached: ")
-    assert str(error).endswith("Connection refused")
+    assert error.service_message.endswith("Connection refused")
     assert "HTTPConnection" not in str(error)
 
 

@@ -81,3 +81,38 @@ def test_the_last_error_is_raised_when_the_deadline_has_passed() -> None:
     with pytest.raises(errors.Unavailable, match="attempt 1"):
         retrying(0)(call)
     assert len(attempts) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "http://127.0.0.1:8080 cannot be reached: [Errno 111] Connection refused",
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:38087: Failed to connect to "
+        "remote host: connect: Connection refused (111)",
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:38087: Ssl handshake failed",
+    ],
+)
+def test_a_server_of_this_machine_that_has_gone_is_given_up_long_before_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr("vertexkit._core.retry._LOCAL_PATIENCE", 0.05)
+
+    def attempt() -> None:
+        raise _unavailable(words)
+
+    # Without giving up, this would go on for an hour.
+    with pytest.raises(errors.Unavailable):
+        retrying(3600)(attempt)
+
+
+def test_a_server_elsewhere_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vertexkit._core.retry._LOCAL_PATIENCE", 0.0)
+    outcomes = iter([_unavailable("https://us-central1-aiplatform.googleapis.com: connection refused"), None])
+
+    def attempt() -> str:
+        failure = next(outcomes)
+        if failure is not None:
+            raise failure
+        return "there"
+
+    assert retrying(60)(attempt) == "there"

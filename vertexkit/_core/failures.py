@@ -160,11 +160,22 @@ _API_HOST = re.compile(r"\b([a-z]+\.googleapis\.com)\b")
 _PROJECT = re.compile(r"\bprojects?[/ ]([a-z0-9:.-]+)")
 _PERMISSION = re.compile(r"[Pp]ermission '?([a-z][\w]*(?:\.\w+){2,})'?")
 
+# A local Vertex AI that was started again has another certificate.
+_REFUSED_HERE = re.compile(
+    r"(?:\b127\.0\.0\.1|\blocalhost|\[::1\]):\d+.*(?:connection refused|handshake failed)",
+    re.IGNORECASE | re.DOTALL,
+)
+
 LOGIN = (
     "run `gcloud auth application-default login`, or give connect() a `key_file=` or `credentials=`; see "
     "https://cloud.google.com/docs/authentication/provide-credentials-adc"
 )
 """What to do about missing or expired credentials."""
+
+_START_IT = (
+    "the local Vertex AI there has stopped, or was started again since: start it with "
+    "`vertexkit emulator start`, and connect() again"
+)
 
 
 def is_service_failure(exception: BaseException) -> bool:
@@ -237,6 +248,11 @@ def is_used_up(error: QuotaExceeded) -> bool:
     return _QUOTA_METRIC[0].search(text) is not None or "AllocationExceeded" in text
 
 
+def is_refused_here(error: BaseException) -> bool:
+    """Whether a port of this machine refused the connection: the server there has gone."""
+    return isinstance(error, Unavailable) and _REFUSED_HERE.search(error.service_message) is not None
+
+
 def _service_error(
     kind: type[ServiceError], message: str, *, resource: str | None, reason: str, metadata: Mapping[str, str]
 ) -> ServiceError:
@@ -266,7 +282,7 @@ def _remedy(kind: type[ServiceError], message: str, reason: str, metadata: Mappi
         return LOGIN
     if issubclass(kind, Unimplemented):
         return "`vertexkit emulator methods` lists what the local Vertex AI does and does not do"
-    return None
+    return _START_IT if issubclass(kind, Unavailable) and _REFUSED_HERE.search(message) else None
 
 
 def _class_of(exception: BaseException) -> type[ServiceError]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from vertexkit._core.failures import is_used_up
+from vertexkit._core.failures import is_refused_here, is_used_up
 from vertexkit.errors import QuotaExceeded, Unavailable
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 10.0
+
+_LOCAL_PATIENCE = 10.0
+"""Seconds to go on asking a port of this machine that nobody listens on: enough for a restart."""
 
 _NEVER_CONNECTED = (
     "failed to connect to all addresses",
@@ -57,6 +60,8 @@ def was_never_sent(error: BaseException) -> bool:
 def retrying(deadline: float, *, idempotent: bool = True) -> tenacity.Retrying:
     """The policy: exponential waits with full jitter, from 0.1 s to 10 s, within a deadline.
 
+    A server of this machine that has gone is given up sooner: nobody is going to bring it back.
+
     Args:
         deadline: Seconds for all attempts and the waits between them.
         idempotent: Whether carrying the call out twice is the same as carrying it out once.
@@ -66,13 +71,20 @@ def retrying(deadline: float, *, idempotent: bool = True) -> tenacity.Retrying:
     """
     import tenacity
 
+    overdue = tenacity.stop_before_delay(deadline)
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: may_try_again(error, idempotent=idempotent)),
         wait=_waits(),
-        stop=tenacity.stop_before_delay(deadline),
+        stop=lambda state: overdue(state) or _has_gone(state),
         before_sleep=_tell,
         reraise=True,
     )
+
+
+def _has_gone(state: tenacity.RetryCallState) -> bool:
+    failure = state.outcome.exception() if state.outcome is not None else None
+    waited = (state.seconds_since_start or 0.0) + state.upcoming_sleep
+    return failure is not None and is_refused_here(failure) and waited > _LOCAL_PATIENCE
 
 
 def _waits() -> tenacity.wait.wait_base:
