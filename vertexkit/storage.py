@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Literal
 from vertexkit._core.names import GcsUri
 from vertexkit._transfer.values import DownloadReport, ObjectInfo, UploadReport
 from vertexkit.cleanup import Order
+from vertexkit.config import refuse
 from vertexkit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from vertexkit.identifiers import check_labels
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -61,9 +63,12 @@ class Buckets:
             FailedPrecondition: With ``exist_ok``, there is one of yours in another region.
         """
         name = _bucket_name(name)
+        _check_text("location", location)
+        carried = self._context.labelled(labels)
+        refuse(check_labels(carried))
         where = location or self._context.target.location
         try:
-            found = self._admin.create(name, where, self._context.labelled(labels))
+            found = self._admin.create(name, where, carried)
         except AlreadyExists:
             if not exist_ok:
                 raise
@@ -197,7 +202,9 @@ class Bucket:
         """
         from vertexkit._transfer.single_file import upload_file
 
-        return upload_file(self._place, Path(path), name, content_type, overwrite=overwrite)
+        local = _path("path", path)
+        _check_text("content_type", content_type)
+        return upload_file(self._place, local, name, content_type, overwrite=overwrite)
 
     def upload_dir(
         self,
@@ -246,7 +253,7 @@ class Bucket:
 
         compiled(pattern)
         _check_threads(threads)
-        path = Path(folder)
+        path = _path("folder", folder)
         where = folder_prefix(self._name, path.resolve().name if prefix is None else prefix, "prefix")
         return FolderUpload(self._place, path, where, pattern, choose_engine(self._place, engine)).run(
             threads
@@ -269,7 +276,7 @@ class Bucket:
         """
         from vertexkit._transfer.single_file import download_file
 
-        return download_file(self._place, name, Path() if path is None else Path(path))
+        return download_file(self._place, name, Path() if path is None else _path("path", path))
 
     def download_dir(
         self,
@@ -307,9 +314,10 @@ class Bucket:
 
         compiled(pattern)
         _check_threads(threads)
+        path = _path("folder", folder)
         where = folder_prefix(self._name, prefix, "prefix")
         chosen = choose_engine(self._place, engine)
-        return FolderDownload(self._place, where, Path(folder), pattern, chosen).run(threads)
+        return FolderDownload(self._place, where, path, pattern, chosen).run(threads)
 
     def list(self, prefix: str = "", *, pattern: str | None = None) -> list[ObjectInfo]:
         """The objects whose names start with ``prefix``, by name.
@@ -364,6 +372,7 @@ class Bucket:
 
         if not isinstance(data, str | bytes | bytearray | memoryview):
             raise InvalidArgument("data", data, "is neither bytes nor text")
+        _check_text("content_type", content_type)
         name = checked_name(self._name, name, "name")
         content = data.encode() if isinstance(data, str) else bytes(data)
         kind = content_type or content_type_of(name)
@@ -421,10 +430,12 @@ class Bucket:
                 "prefix",
                 prefix,
                 "is empty",
-                remedy="delete(force=True) deletes the bucket and all that is in it",
+                remedy="delete the bucket and all that is in it with delete(force=True)",
             )
         if force:
-            raise InvalidArgument("force", force, "is for deleting the bucket itself, and there is a prefix")
+            raise InvalidArgument(
+                "force", force, "is given with a prefix, and is for deleting the bucket itself"
+            )
         deleted = remove(self._place, name)
         if deleted == 0:
             raise NotFound("there is no such object in the bucket", resource=str(GcsUri(self._name, name)))
@@ -452,7 +463,7 @@ def _bucket_name(given: str) -> str:
     from vertexkit._core.names import bucket_name_problem
 
     if not isinstance(given, str):
-        raise InvalidArgument("name", given, "is the name of a bucket")
+        raise InvalidArgument("name", given, "is not the name of a bucket")
     name = given.removeprefix("gs://").removesuffix("/")
     problem = bucket_name_problem(name)
     if problem is not None:
@@ -461,5 +472,19 @@ def _bucket_name(given: str) -> str:
 
 
 def _check_threads(threads: int) -> None:
-    if not isinstance(threads, int) or threads < 1:
-        raise InvalidArgument("threads", threads, "is a number of threads, from 1")
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise InvalidArgument("threads", threads, "is not a number of threads from 1 up")
+
+
+def _path(argument: str, given: object) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise InvalidArgument(argument, given, "is not a path")
+    path = Path(given)
+    if "\0" in str(path):
+        raise InvalidArgument(argument, given, "has a NUL character, as no path does")
+    return path
+
+
+def _check_text(argument: str, given: object) -> None:
+    if given is not None and not isinstance(given, str):
+        raise InvalidArgument(argument, given, "is not text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from vertexkit import errors
 from vertexkit._transfer.jobs import LARGE_BYTES
 from vertexkit._transfer.obstore_engine import ObstoreEngine
 from vertexkit.session import Session
-from vertexkit.storage import Bucket
+from vertexkit.storage import Bucket, Buckets
 
 Engine = Literal["obstore", "google"]
 
@@ -691,3 +691,41 @@ def test_what_is_printed_tells_what_it_is(session: Session, bucket: Bucket, tmp_
     assert str(bucket.upload_dir(folder)).startswith(f"{bucket.uri}/m: 2 files uploaded (1.5 kB in ")
     assert str(bucket.upload_dir(folder)).endswith(", 2 there already")
     assert str(bucket.list()[0]) == f"{bucket.uri}/m/a (1.5 kB)"
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda bucket: bucket.upload_file(5), "path"),
+        (lambda bucket: bucket.upload_file("a\0b"), "path"),
+        (lambda bucket: bucket.upload_file(None), "path"),
+        (lambda bucket: bucket.upload_dir(b"folder"), "folder"),
+        (lambda bucket: bucket.upload_dir(".", threads=True), "threads"),
+        (lambda bucket: bucket.upload_dir(".", threads="4"), "threads"),
+        (lambda bucket: bucket.upload_dir(".", pattern="/x"), "pattern"),
+        (lambda bucket: bucket.download_file("name", 5), "path"),
+        (lambda bucket: bucket.download_file(5), "name"),
+        (lambda bucket: bucket.download_dir("", 5), "folder"),
+        (lambda bucket: bucket.download_dir(None, "out"), "prefix"),
+        (lambda bucket: bucket.write("name", b"", content_type=5), "content_type"),
+        (lambda bucket: bucket.list(5), "prefix"),
+    ],
+)
+def test_what_is_no_path_name_or_number_is_refused_before_anything_is_sent(
+    bucket: Bucket, call: Callable[[Any], object], argument: str
+) -> None:
+    with pytest.raises(errors.InvalidArgument) as caught:
+        call(bucket)
+    assert caught.value.argument == argument
+    assert bucket.list() == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"location": 5}, {"labels": 5}, {"labels": {"A": "x"}}, {"labels": {"a": 5}}]
+)
+def test_a_bucket_that_could_not_be_made_so_is_not_asked_for(bucket: Bucket, wrong: dict[str, Any]) -> None:
+    buckets = Buckets(bucket._context)
+    before = {found.name for found in buckets.list()}
+    with pytest.raises(errors.InvalidArgument, match=next(iter(wrong))):
+        buckets.create("vertexkit-never-made", **wrong)
+    assert {found.name for found in buckets.list()} == before

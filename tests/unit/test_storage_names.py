@@ -56,7 +56,7 @@ def test_an_ordinary_name_becomes_that_path(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("", "not empty"), ("x" * 1025, "1024 bytes"), ("é" * 513, "1024 bytes"), ("a\nb", "line break"),
+    [("", "is empty"), ("x" * 1025, "at most 1024"), ("é" * 513, "at most 1024"), ("a\nb", "line break"),
      ("a\rb", "line break"), (".", "'.'"), ("..", "'..'"), (".well-known/acme-challenge/x", "acme"),
      ("\udcff", "UTF-8")],
 )  # fmt: skip

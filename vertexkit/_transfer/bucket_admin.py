@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vertexkit._core.retry import retrying
 from vertexkit._core.rpc import translated
-from vertexkit.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidArgument, VertexkitError
-from vertexkit.identifiers import check_labels
+from vertexkit.errors import AlreadyExists, Conflict, FailedPrecondition, VertexkitError
 
 if TYPE_CHECKING:
     from google.cloud import storage
@@ -31,11 +30,8 @@ class BucketAdmin:
         """Create a bucket with uniform access; its location.
 
         Raises:
-            InvalidArgument: It cannot carry those labels.
             AlreadyExists: There is one of that name.
         """
-        for finding in check_labels(labels):
-            raise InvalidArgument(finding.argument, finding.value, finding.problem, remedy=finding.remedy)
         bucket = self._client.bucket(name)
         bucket.labels = dict(labels)
         bucket.iam_configuration.uniform_bucket_level_access_enabled = True

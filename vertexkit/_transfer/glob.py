@@ -23,7 +23,12 @@ def compiled(pattern: str) -> re.Pattern[str]:
         InvalidArgument: It makes no sense.
     """
     if not isinstance(pattern, str) or not pattern or pattern.startswith("/"):
-        raise InvalidArgument("pattern", pattern, "is a pattern over paths inside the folder, like '**/*.pb'")
+        raise InvalidArgument(
+            "pattern",
+            pattern,
+            "is not a pattern over paths inside the folder",
+            remedy="give one like '**/*.pb'",
+        )
     expression = ""
     parts = pattern.split("/")
     for index, part in enumerate(parts):
@@ -35,7 +40,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(expression, re.DOTALL)
     except re.error as error:
-        raise InvalidArgument("pattern", pattern, f"makes no sense: {error}") from None
+        raise InvalidArgument("pattern", pattern, f"is not a pattern: {error}") from None
 
 
 def matches(pattern: str, path: str) -> bool:

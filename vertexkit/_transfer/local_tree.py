@@ -99,7 +99,7 @@ def _read(
         # Opening a pipe would wait for ever.
         tree.failures[shown(entry.path)] = "is a pipe, socket or device, not a file"
     elif wanted and (problem := name_problem(prefix + relative)) is not None:
-        tree.failures[shown(entry.path)] = problem
+        tree.failures[shown(entry.path)] = f"its name {problem}"
     elif wanted:
         tree.files.append(LocalFile(Path(entry.path), relative, status.st_size))
     return None

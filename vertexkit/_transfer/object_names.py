@@ -19,17 +19,17 @@ def name_problem(name: str) -> str | None:
     Source: https://cloud.google.com/storage/docs/objects#naming
     """
     if not name:
-        return "an object's name is not empty"
+        return "is empty"
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        return "its name is not valid UTF-8, as the names of objects are"
+        return "is not valid UTF-8, as the names of objects are"
     if size > MAX_NAME_BYTES:
-        return f"the name of an object has at most {MAX_NAME_BYTES} bytes in UTF-8, not {size}"
+        return f"has {size} bytes in UTF-8, and the name of an object at most {MAX_NAME_BYTES}"
     if "\n" in name or "\r" in name:
-        return "the name of an object has no line break"
+        return "has a line break, as the name of no object does"
     if name in {".", ".."} or name.startswith(_RESERVED):
-        return f"the name of an object is not '.' or '..', and does not start with {_RESERVED}"
+        return f"is '.' or '..', or starts with {_RESERVED}, as the name of no object does"
     return None
 
 
@@ -40,7 +40,7 @@ def name_in_bucket(bucket: str, given: str, argument: str) -> str:
         InvalidArgument: It is a URI of another bucket, or none at all.
     """
     if not isinstance(given, str):
-        raise InvalidArgument(argument, given, "is the name of an object, or its gs:// URI")
+        raise InvalidArgument(argument, given, "is not the name of an object, nor its gs:// URI")
     if not is_gcs_uri(given):
         return given
     try:
@@ -51,7 +51,7 @@ def name_in_bucket(bucket: str, given: str, argument: str) -> str:
         raise InvalidArgument(
             argument,
             given,
-            f"is in the bucket {uri.bucket!r}, and this one is {bucket!r}",
+            f"is in another bucket than this one, {bucket!r}",
             remedy=f"use session.buckets.get({uri.bucket!r})",
         )
     return uri.name
