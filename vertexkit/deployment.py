@@ -245,11 +245,11 @@ def resumed(context: Context, name: str) -> Operation[DeployedModel]:
     """
     endpoint, found, _ = name.partition("/operations/")
     if not found or not is_resource_name(endpoint):
-        raise InvalidArgument("name", name, "this is not the name of an endpoint's operation")
+        raise InvalidArgument("name", name, "is not the name of an endpoint's operation")
     clients = context.clients
     proto: Any = clients.call(clients.endpoints.get_operation, {"name": name}, resource=name)
     if not proto.metadata.type_url.endswith(".DeployModelOperationMetadata"):
-        raise InvalidArgument("name", name, "this operation is not a deployment")
+        raise InvalidArgument("name", name, "is the name of an operation that is no deployment")
 
     def finish(response: Any) -> DeployedModel:
         from google.cloud.aiplatform_v1.types import DeployModelResponse

@@ -6,25 +6,28 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vertexkit import rollout
+from vertexkit._core.arguments import machine_of, replicas_of, seconds, text
 from vertexkit.cleanup import noting
 from vertexkit.deployed_model import DeployedModel
 from vertexkit.deployment import Plan, begin, deploy, resize, undeploy
 from vertexkit.endpoint_state import EndpointState
 from vertexkit.errors import FailedPrecondition, InvalidArgument, NotFound
 from vertexkit.preflight import check_deploy, check_replicas, check_traffic, require
+from vertexkit.progress import status
 from vertexkit.split_history import SplitHistory
 from vertexkit.traffic import TrafficSplit
-from vertexkit.types import Machine
 
 if TYPE_CHECKING:
     from vertexkit._core.operations import Operation
     from vertexkit.models import Model, ModelVersion
     from vertexkit.prediction import Predicted, Predictor, PredictResponse, RawPrediction
+    from vertexkit.types import Machine
 
 __all__ = ["Endpoint"]
 
@@ -121,12 +124,11 @@ class Endpoint(EndpointState):
             QuotaExceeded: The project has too little quota; the message says of what.
             DeadlineExceeded: It did not come up in time.
         """
-        from vertexkit.models import Models
-
-        version = Models(self._context).get(model) if isinstance(model, str) else model
-        asked = Machine(machine) if isinstance(machine, str) else machine or Machine()
+        asked, pair = machine_of(machine), replicas_of(replicas)
+        timeout, account = seconds("timeout", timeout), text("service_account", service_account)
+        version = self._model(model)
         findings = check_deploy(
-            machine=asked, replicas=replicas, traffic=traffic, image=version.serving_image, name=name
+            machine=asked, replicas=pair, traffic=traffic, image=version.serving_image, name=name
         )
         require(findings)
         self.refresh()
@@ -135,10 +137,10 @@ class Endpoint(EndpointState):
             model=version.versioned_name,
             display_name=name or version.display_name,
             machine=asked,
-            replicas=_pair(replicas),
+            replicas=pair,
             before=self.traffic,
             percent=rollout.share_of_new(self.traffic, traffic),
-            service_account=service_account,
+            service_account=account,
         )
         if not wait:
             return begin(self._context, plan, timeout=timeout)
@@ -176,16 +178,16 @@ class Endpoint(EndpointState):
                 raise InvalidArgument(
                     "version",
                     version,
-                    "nothing is deployed that it could be tried beside",
+                    "has nothing deployed beside it to be tried against",
                     remedy="deploy() it",
                 )
             like = max(self.deployed, key=lambda deployed: deployed.traffic)
             if isinstance(version, DeployedModel):
-                raise InvalidArgument("version", version, "it is not deployed here any more")
+                raise InvalidArgument("version", version, "is not deployed here any more")
             found = self.deploy(
                 version,
-                machine=machine or like.machine,
-                replicas=replicas or like.replicas,
+                machine=like.machine if machine is None else machine,
+                replicas=like.replicas if replicas is None else replicas,
                 traffic=percent,
                 timeout=timeout,
             )
@@ -231,12 +233,14 @@ class Endpoint(EndpointState):
         Raises:
             InvalidArgument: They do not sum to 100, or one is not deployed.
         """
+        if not isinstance(split, Mapping):
+            raise InvalidArgument("split", split, "is no mapping from ids to percentages")
         wanted = TrafficSplit(split)
         self.refresh()
         unknown = sorted(set(wanted) - {deployed.id for deployed in self.deployed})
         if unknown or not wanted:
             ids = ", ".join(deployed.id for deployed in self.deployed) or "nothing"
-            raise InvalidArgument("split", dict(split), f"deployed is: {ids}")
+            raise InvalidArgument("split", dict(split), f"is not over what is deployed, which is: {ids}")
         return self._change_traffic(lambda _: wanted)
 
     def resize(
@@ -248,10 +252,11 @@ class Endpoint(EndpointState):
             version: Which.
             replicas: A number, or the least and the greatest.
         """
-        require(check_replicas(replicas))
+        pair = replicas_of(replicas)
+        require(check_replicas(pair))
         self.refresh()
         found = self._which(version)
-        resize(self._context, self.resource_name, found, _pair(replicas))
+        resize(self._context, self.resource_name, found, pair)
         self.refresh()
         return self._which(found.id)
 
@@ -277,16 +282,13 @@ class Endpoint(EndpointState):
         if SplitHistory.written(self._data.get("labels", {})).deploying == found.id:
             # Without it there, its deployment would look like one that came to nothing.
             rollout.settle(self._context, self.resource_name)
-        undeploy(self._context, self.resource_name, found.id, rest if found.traffic else None)
-        self.refresh()
+        self._take_off(found, rest)
 
     def undeploy_all(self) -> None:
         """Take everything off, those without traffic first, and wait until all is gone."""
         self.refresh()
         for found in sorted(self.deployed, key=lambda deployed: deployed.traffic):
-            rest = self.traffic.without(found.id)
-            undeploy(self._context, self.resource_name, found.id, rest if found.traffic else None)
-            self.refresh()
+            self._take_off(found, self.traffic.without(found.id))
 
     def delete(self, *, force: bool = False) -> None:
         """Delete it, and wait until it is gone. One that is gone already is no error.
@@ -300,13 +302,12 @@ class Endpoint(EndpointState):
         from vertexkit._core.operations import Operation
 
         clients, name = self._context.clients, self.resource_name
-        try:
+        shown = f"Deleting the endpoint {self.display_name or self.id}"
+        with status(shown, self._context.progress), suppress(NotFound):
             if force:
                 self.undeploy_all()
             future: Any = clients.call(clients.endpoints.delete_endpoint, {"name": name}, resource=name)
             Operation(clients, future.operation, resource=name, finish=lambda _: None).result(_DELETE_SECONDS)
-        except NotFound:
-            pass
         self._context.created.forget(name)
 
     def __enter__(self) -> Endpoint:
@@ -414,13 +415,25 @@ class Endpoint(EndpointState):
         dns = self._data.get("dedicatedEndpointDns")
         return Predictor.for_endpoint(self._context, self.resource_name, dedicated_dns=dns)
 
+    def _model(self, given: Model | ModelVersion | str) -> Model | ModelVersion:
+        from vertexkit.models import Model, Models, ModelVersion
+
+        if isinstance(given, str):
+            return Models(self._context).get(given)
+        if not isinstance(given, Model | ModelVersion):
+            raise InvalidArgument(
+                "model", given, "is no model", remedy="give a model, a version of one, or its name"
+            )
+        return given
+
+    def _take_off(self, found: DeployedModel, rest: TrafficSplit) -> None:
+        with status(f"Undeploying {found.display_name}", self._context.progress):
+            undeploy(self._context, self.resource_name, found.id, rest if found.traffic else None)
+            self.refresh()
+
     def _which(self, version: DeployedModel | Model | ModelVersion | str) -> DeployedModel:
         return rollout.which(self.deployed, version)
 
     def _change_traffic(self, change: Callable[[TrafficSplit], TrafficSplit]) -> TrafficSplit:
         self._data = rollout.change_traffic(self._context, self.resource_name, change)
         return self.traffic
-
-
-def _pair(replicas: int | tuple[int, int]) -> tuple[int, int]:
-    return (replicas, replicas) if isinstance(replicas, int) else (replicas[0], replicas[1])

@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING, Any
 
-from vertexkit._core.lookup import timestamp
-from vertexkit._core.names import parse_resource_name
+from vertexkit._core.resource import Resource
 from vertexkit.deployed_model import DeployedModel, read_deployed
 from vertexkit.split_history import without_history
 from vertexkit.traffic import TrafficSplit, split_of
 
-if TYPE_CHECKING:
-    from vertexkit._core.context import Context
-
 __all__ = ["EndpointState"]
 
 
-class EndpointState:
-    """What is known of an endpoint without asking. Replaced as a whole by whatever reads it anew."""
-
-    def __init__(self, context: Context, data: Mapping[str, Any]) -> None:
-        """Wrap an endpoint as REST gives it; use `Endpoints` to get one."""
-        self._context = context
-        self._data = data
-
-    @property
-    def resource_name(self) -> str:
-        """``projects/NUMBER/locations/L/endpoints/ID``."""
-        return str(self._data["name"])
-
-    @property
-    def id(self) -> str:
-        """Its id, the last part of the resource name."""
-        return parse_resource_name(self.resource_name).id
-
-    @property
-    def display_name(self) -> str:
-        """The name that it was given."""
-        return str(self._data.get("displayName", ""))
-
-    @property
-    def description(self) -> str:
-        """Its description; empty if it has none."""
-        return str(self._data.get("description", ""))
+class EndpointState(Resource):
+    """What is known of an endpoint without asking."""
 
     @property
     def labels(self) -> dict[str, str]:
         """Its labels, without those in which vertexkit keeps the traffic split before."""
-        return without_history(self._data.get("labels", {}))
-
-    @property
-    def created(self) -> datetime:
-        """When it was created, in UTC."""
-        return timestamp(self._data, "createTime")
+        return without_history(super().labels)
 
     @property
     def traffic(self) -> TrafficSplit:

@@ -11,13 +11,16 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from vertexkit._core.arguments import text
 from vertexkit._core.lookup import find, listed, parent
+from vertexkit._core.resource import Manager
 from vertexkit.cleanup import Order, noting
 from vertexkit.deployed_model import DeployedModel
 from vertexkit.deployment import resumed
 from vertexkit.endpoint import Endpoint
 from vertexkit.errors import AlreadyExists, NotFound
 from vertexkit.preflight import check_endpoint, require
+from vertexkit.progress import status
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -28,11 +31,8 @@ __all__ = ["DeployedModel", "Endpoint", "Endpoints"]
 _CREATE_SECONDS = 300.0
 
 
-class Endpoints:
+class Endpoints(Manager):
     """The endpoints of a session's project and location."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
     def create(
         self,
@@ -63,12 +63,12 @@ class Endpoints:
             VertexkitError: The service refused it.
         """
         context = self._context
-        labels = context.labelled(labels)
+        labels, description = context.labelled(labels), text("description", description)
         require(check_endpoint(name=name, location=context.target.location, labels=labels))
         if exist_ok:
             with suppress(NotFound):
                 return Endpoint(context, find(context, "endpoints", name, by_id=False))
-        endpoint = Endpoint(context, _create(context, name, labels, description or "", dedicated))
+        endpoint = Endpoint(context, _create(context, name, labels, description, dedicated))
         context.created.add(
             endpoint.resource_name, partial(endpoint.delete, force=True), order=Order.ENDPOINTS
         )
@@ -113,7 +113,7 @@ class Endpoints:
             InvalidArgument: It is not the name of a deployment.
             NotFound: There is no such operation (any more).
         """
-        return resumed(self._context, name)
+        return resumed(self._context, text("name", name))
 
     def delete(self, name: str, *, force: bool = False) -> None:
         """Delete an endpoint; see `Endpoint.delete`."""
@@ -140,8 +140,10 @@ def _create(
         ),
     )
     try:
-        future: Any = clients.call(clients.endpoints.create_endpoint, request, resource=resource)
-        Operation(clients, future.operation, resource=resource, finish=lambda _: None).result(_CREATE_SECONDS)
+        with status(f"Creating the endpoint {name}", context.progress):
+            future: Any = clients.call(clients.endpoints.create_endpoint, request, resource=resource)
+            operation = Operation(clients, future.operation, resource=resource, finish=lambda _: None)
+            operation.result(_CREATE_SECONDS)
     except AlreadyExists:
         found = clients.http_json("GET", resource, resource=resource)
         if found.get("labels") != dict(labels):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from vertexkit._core.arguments import machine_of, replicas_of, seconds, text, texts
 from vertexkit._core.lookup import listed
 from vertexkit._core.operations import Operation
 from vertexkit.cleanup import noting
@@ -17,6 +19,7 @@ from vertexkit.errors import InvalidArgument, NotFound
 from vertexkit.identifiers import check_alias
 from vertexkit.model_state import ModelState
 from vertexkit.preflight import require
+from vertexkit.progress import status
 
 if TYPE_CHECKING:
     from vertexkit.endpoint import Endpoint
@@ -61,18 +64,24 @@ class _Version(ModelState):
             InvalidArgument: An argument is wrong; nothing was created.
             DeployFailed: It did not come up.
         """
+        from vertexkit.endpoint import Endpoint
         from vertexkit.endpoints import Endpoints
         from vertexkit.preflight import check_deploy
         from vertexkit.rollout import share_of_new
         from vertexkit.traffic import TrafficSplit
-        from vertexkit.types import Machine
 
+        if endpoint is not None and not isinstance(endpoint, Endpoint):
+            raise InvalidArgument(
+                "endpoint", endpoint, "is no endpoint", remedy="find it with session.endpoints.get()"
+            )
         if endpoint is None:
             # Before the endpoint is made, which a wrong argument would make for nothing.
+            seconds("timeout", timeout)
+            text("service_account", service_account)
             require(
                 check_deploy(
-                    machine=machine or Machine(),
-                    replicas=replicas,
+                    machine=machine_of(machine),
+                    replicas=replicas_of(replicas),
                     traffic=traffic,
                     image=self.serving_image,
                     name=name,
@@ -103,7 +112,7 @@ class _Version(ModelState):
         Raises:
             InvalidArgument: One is not possible as an alias.
         """
-        require([found for alias in aliases for found in check_alias(alias)])
+        require([found for alias in texts("aliases", aliases) for found in check_alias(alias)])
         self._merge_aliases(aliases)
 
     def remove_aliases(self, *aliases: str) -> None:
@@ -112,9 +121,12 @@ class _Version(ModelState):
         Raises:
             InvalidArgument: One is ``"default"``: give that to another version instead.
         """
-        if _DEFAULT in aliases:
+        if _DEFAULT in texts("aliases", aliases):
             raise InvalidArgument(
-                "aliases", aliases, "a model always has a default version", remedy="set_default() on another"
+                "aliases",
+                aliases,
+                "would leave the model without a default version, and a model always has one",
+                remedy="make another version the default one with set_default()",
             )
         self._merge_aliases([f"-{alias}" for alias in aliases])
 
@@ -138,11 +150,9 @@ class _Version(ModelState):
 
     def _delete(self, method: str, name: str) -> None:
         clients = self._context.clients
-        try:
+        with status(f"Deleting {self.display_name or name}", self._context.progress), suppress(NotFound):
             future: Any = clients.call(getattr(clients.models, method), {"name": name}, resource=name)
             Operation(clients, future.operation, resource=name, finish=lambda _: None).result(_DELETE_SECONDS)
-        except NotFound:
-            return
 
 
 class Model(_Version):
@@ -168,6 +178,8 @@ class Model(_Version):
         Raises:
             NotFound: There is none.
         """
+        if isinstance(version, bool) or not isinstance(version, str | int):
+            raise InvalidArgument("version", version, "is neither the id nor an alias of a version")
         name = f"{self.resource_name}@{version}"
         return ModelVersion(self._context, self._context.clients.http_json("GET", name, resource=name))
 

@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.lookup import timestamp
-from vertexkit._core.names import parse_resource_name
+from vertexkit._core.resource import Resource
 from vertexkit.predict_schemata import read_schemata
 from vertexkit.types import Signature
-
-if TYPE_CHECKING:
-    from vertexkit._core.context import Context
 
 __all__ = ["ModelState"]
 
 
-class ModelState:
+class ModelState(Resource):
     """What is known of a version without asking, but for the signature."""
-
-    def __init__(self, context: Context, data: Mapping[str, Any]) -> None:
-        """Wrap a model as REST gives it; use `Models` to get one."""
-        self._context = context
-        self._data = data
-
-    @property
-    def resource_name(self) -> str:
-        """``projects/NUMBER/locations/L/models/ID``, without the version."""
-        return str(parse_resource_name(str(self._data["name"])).unversioned)
 
     @property
     def versioned_name(self) -> str:
         """``projects/NUMBER/locations/L/models/ID@VERSION``."""
         return f"{self.resource_name}@{self.version_id}"
-
-    @property
-    def id(self) -> str:
-        """The model's id, the last part of the resource name."""
-        return parse_resource_name(self.resource_name).id
-
-    @property
-    def display_name(self) -> str:
-        """The name that it was given."""
-        return str(self._data.get("displayName", ""))
 
     @property
     def version_id(self) -> str:
@@ -59,13 +34,8 @@ class ModelState:
 
     @property
     def description(self) -> str:
-        """Its description; empty if it has none."""
-        return str(self._data.get("versionDescription") or self._data.get("description", ""))
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels."""
-        return dict(self._data.get("labels", {}))
+        """The version's description, or else the model's; empty if neither has one."""
+        return str(self._data.get("versionDescription") or super().description)
 
     @property
     def artifact_uri(self) -> str | None:
@@ -87,13 +57,9 @@ class ModelState:
         """What it takes and gives, read from its schemata; None for one not uploaded by vertexkit."""
         return read_schemata(self._context, self._data.get("predictSchemata", {}))
 
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self.versioned_name == other.versioned_name
-
-    def __hash__(self) -> int:
-        return hash(self.versioned_name)
+    @property
+    def _identity(self) -> str:
+        return self.versioned_name
 
     def __repr__(self) -> str:
         aliases = f" ({', '.join(self.version_aliases)})" if self.version_aliases else ""

@@ -10,26 +10,25 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vertexkit._core.arguments import path, text, texts
 from vertexkit._core.lookup import find, listed, parent
 from vertexkit._core.names import is_resource_name
+from vertexkit._core.resource import Manager
 from vertexkit.errors import InvalidArgument, NotFound
 from vertexkit.images import serving_image as prebuilt_image
 from vertexkit.model import Model, ModelVersion
 from vertexkit.preflight import check_upload, require
 
 if TYPE_CHECKING:
-    from vertexkit._core.context import Context
+    pass
 
 __all__ = ["Model", "ModelVersion", "Models"]
 
 _log = logging.getLogger("vertexkit")
 
 
-class Models:
+class Models(Manager):
     """The models of a session's project and location."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
     def upload(
         self,
@@ -87,6 +86,15 @@ class Models:
         from vertexkit.staging import look_at
 
         context = self._context
+        folder, aliases = path("artifact", artifact), texts("version_aliases", version_aliases)
+        description = text("description", description)
+        for argument, value in (
+            ("framework", framework),
+            ("framework_version", framework_version),
+            ("serving_image", serving_image),
+            ("prefix", prefix),
+        ):
+            text(argument, value)
         if serving_image is None:
             serving_image = prebuilt_image(
                 framework, framework_version, gpu=accelerator, location=context.target.location
@@ -96,10 +104,10 @@ class Models:
             name=name,
             location=context.target.location,
             image=serving_image,
-            aliases=version_aliases,
+            aliases=aliases,
             labels=labels,
         )
-        seen = look_at(context, os.fspath(artifact), serving_image)
+        seen = look_at(context, folder, serving_image)
         require([*findings, *seen.findings])
         model = upload(
             context,
@@ -108,9 +116,9 @@ class Models:
                 name=name,
                 image=serving_image,
                 parent=self._parent(name, parent, new_version),
-                aliases=tuple(version_aliases),
+                aliases=aliases,
                 default=default,
-                description=description or "",
+                description=description,
                 labels=labels,
                 prefix=prefix,
             ),
@@ -151,9 +159,9 @@ class Models:
 
     def delete(self, name: str) -> None:
         """Delete a model with all its versions; see `Model.delete`."""
-        if "@" in name:
+        if "@" in text("name", name):
             raise InvalidArgument(
-                "name", name, "this names one version", remedy="models.get(name).version(v).delete()"
+                "name", name, "names one version", remedy="delete that with get(name).version(v).delete()"
             )
         self.get(name).delete()
 
@@ -161,6 +169,8 @@ class Models:
         """Resource name of the model to make a version of."""
         if isinstance(given, str):
             given = self.get(given)
+        if given is not None and not isinstance(given, Model):
+            raise InvalidArgument("parent", given, "is no model", remedy="give a model, or its name")
         if given is not None:
             return given.resource_name
         if not new_version:

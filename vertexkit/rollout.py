@@ -51,7 +51,7 @@ def share_of_new(current: TrafficSplit, wanted: int | None) -> int:
         raise InvalidArgument(
             "traffic",
             wanted,
-            "nothing else is there to take the other requests",
+            "leaves requests that nothing else is there to take",
             remedy="leave it out: the first model gets all requests",
         )
     return 100
@@ -80,7 +80,7 @@ def match(
             raise InvalidArgument(
                 "version",
                 version,
-                "this is neither a model nor something deployed",
+                "is neither a model nor something deployed",
                 remedy="give a model, a version of one, or a deployed model (or its id)",
             )
         if found:
@@ -99,7 +99,7 @@ def which(
     found = match(deployed, version)
     if found is None:
         there = "; ".join(map(str, deployed)) or "nothing"
-        raise InvalidArgument("version", version, f"it is not deployed here; deployed is: {there}")
+        raise InvalidArgument("version", version, f"is not deployed here, where there is: {there}")
     return found
 
 

@@ -36,15 +36,15 @@ class TrafficSplit(Mapping[str, int]):
         """
         shares = {} if shares is None else shares
         if not isinstance(shares, Mapping):
-            raise InvalidArgument("shares", shares, "this is no mapping from ids to percentages")
+            raise InvalidArgument("shares", shares, "is no mapping from ids to percentages")
         checked = {}
         for key, share in shares.items():
             if not isinstance(key, str) or not key:
-                raise InvalidArgument("shares", shares, f"{key!r} is not the id of a deployed model")
+                raise InvalidArgument("shares", shares, f"names {key!r}, which is no deployed model's id")
             checked[key] = _percentage(f"shares[{key!r}]", share)
         total = sum(checked.values())
         if total not in (0, 100) or (checked and total == 0):
-            raise InvalidArgument("shares", dict(shares), f"the shares sum to {total} and not to 100")
+            raise InvalidArgument("shares", dict(shares), f"sums to {total} and not to 100")
         self._shares = {key: share for key, share in sorted(checked.items()) if share}
 
     def percent(self, deployed_model_id: str) -> int:
@@ -67,7 +67,7 @@ class TrafficSplit(Mapping[str, int]):
             raise InvalidArgument(
                 "percent",
                 percent,
-                f"no other model takes the remaining {100 - percent} %",
+                f"leaves {100 - percent} % that no other model is there to take",
                 remedy="give it 100, or name the shares of all models with set_traffic",
             )
         return TrafficSplit({**_proportional(others, 100 - percent), to: percent})
@@ -116,9 +116,9 @@ def split_of(endpoint: Mapping[str, Any]) -> TrafficSplit:
 
 def _percentage(argument: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidArgument(argument, value, "a share of traffic is a whole percentage")
+        raise InvalidArgument(argument, value, "is not a whole percentage")
     if not 0 <= value <= 100:
-        raise InvalidArgument(argument, value, "a share of traffic is from 0 to 100 percent")
+        raise InvalidArgument(argument, value, "is not from 0 to 100 percent")
     return value
 
 

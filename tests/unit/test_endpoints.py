@@ -221,7 +221,14 @@ class TestCreating:
 
     @pytest.mark.parametrize(
         "arguments",
-        [{"name": ""}, {"name": "x" * 129}, {"name": "m", "labels": {"Team": "x"}}, {"name": 3}],
+        [
+            {"name": ""},
+            {"name": "x" * 129},
+            {"name": "m", "labels": {"Team": "x"}},
+            {"name": "m", "labels": ["team"]},
+            {"name": "m", "description": 3},
+            {"name": 3},
+        ],
     )
     def test_a_wrong_argument_is_refused_before_anything_is_sent(
         self, doubles: Doubles, endpoints: Endpoints, arguments: dict[str, Any]
@@ -328,6 +335,17 @@ class TestReading:
         assert endpoint.created.year == 1970
         assert NAME in repr(endpoint)
 
+    def test_two_objects_for_one_endpoint_are_equal(self, doubles: Doubles) -> None:
+        first = Endpoint(doubles.context, _data())
+        second = Endpoint(doubles.context, _data({"1": 100}, _deployed("1")))
+        assert first == second
+        assert len({first, second}) == 1
+        assert first != Endpoint(doubles.context, {**_data(), "name": f"{PARENT}/endpoints/78"})
+        assert first != NAME
+
+    def test_the_manager_says_what_it_manages(self, endpoints: Endpoints) -> None:
+        assert repr(endpoints) == f"<Endpoints of {PARENT}>"
+
     def test_names_from_others_cannot_inject_html(self, doubles: Doubles) -> None:
         endpoint = Endpoint(doubles.context, {"name": NAME, "displayName": "<script>"})
         assert "<script>" not in endpoint._repr_html_()
@@ -406,15 +424,36 @@ class TestDeploying:
             {"traffic": 101},
             {"traffic": 50},
             {"name": ""},
+            {"machine": 5},
+            {"replicas": None},
+            {"replicas": "12"},
+            {"replicas": (1, 2, 3)},
+            {"replicas": 1.0},
+            {"traffic": "10"},
+            {"timeout": 0},
+            {"timeout": float("nan")},
+            {"timeout": None},
+            {"timeout": "60"},
+            {"service_account": 5},
+            {"name": 5},
+            {"model": None},
+            {"model": 5},
+            {"model": ["mnist"]},
         ],
+        ids=str,
     )
     def test_a_wrong_argument_is_refused_before_anything_is_created(
         self, doubles: Doubles, arguments: dict[str, Any]
     ) -> None:
         endpoint = _endpoint(doubles, _data())
         with pytest.raises(errors.InvalidArgument):
-            endpoint.deploy(_model(doubles), **arguments)
+            endpoint.deploy(**{"model": _model(doubles), **arguments})
         assert doubles.endpoints.mock_calls == []
+
+    def test_an_endpoint_is_no_model(self, doubles: Doubles) -> None:
+        endpoint = _endpoint(doubles, _data())
+        with pytest.raises(errors.InvalidArgument, match="is no model"):
+            endpoint.deploy(endpoint)  # type: ignore[call-overload]  # what a caller may do
 
     def test_a_refusal_leaves_nothing_and_says_it_in_the_services_words(self, doubles: Doubles) -> None:
         endpoint = _endpoint(doubles, _data())
@@ -697,6 +736,8 @@ class TestDeploying:
         for other in (name, NAME, "operations/5"):
             with pytest.raises(errors.InvalidArgument):
                 endpoints.operation(other)
+        with pytest.raises(errors.InvalidArgument):
+            endpoints.operation(5)  # type: ignore[arg-type]  # what a caller may do
 
     def test_what_cannot_be_undone_is_said(self, doubles: Doubles) -> None:
         data = _data()
@@ -841,7 +882,7 @@ class TestTraffic:
         assert dict(request.traffic_split) == {"0": 10, "1": 18, "2": 72}
 
     def test_a_canary_on_an_empty_endpoint_is_refused(self, doubles: Doubles) -> None:
-        with pytest.raises(errors.InvalidArgument, match="nothing is deployed"):
+        with pytest.raises(errors.InvalidArgument, match="has nothing deployed"):
             _endpoint(doubles, _data()).canary(_model(doubles))
 
     def test_promoting_sends_everything_to_the_latest_and_leaves_the_old_deployed(
@@ -870,8 +911,8 @@ class TestTraffic:
         with pytest.raises(errors.FailedPrecondition, match="undeployed: 1"):
             endpoint.rollback()
 
-    @pytest.mark.parametrize("split", [{"1": 50}, {"1": 50, "9": 50}, {}])
-    def test_an_impossible_split_is_refused(self, doubles: Doubles, split: dict[str, int]) -> None:
+    @pytest.mark.parametrize("split", [{"1": 50}, {"1": 50, "9": 50}, {}, [("1", 100)], None, {1: 100}])
+    def test_an_impossible_split_is_refused(self, doubles: Doubles, split: Any) -> None:
         with pytest.raises(errors.InvalidArgument):
             _endpoint(doubles, _data({"1": 100}, _deployed("1"))).set_traffic(split)
         assert doubles.endpoints.mock_calls == []
@@ -990,6 +1031,37 @@ def test_undeploying_waits_for_other_work_on_the_same_model(doubles: Doubles) ->
     )
     endpoint.undeploy("1")
     assert doubles.endpoints.undeploy_model.call_count == 3
+
+
+@pytest.mark.parametrize("replicas", [None, "2", 0, (2, 1), 2.0])
+def test_resizing_to_what_is_no_number_of_replicas_is_refused(doubles: Doubles, replicas: Any) -> None:
+    with pytest.raises(errors.InvalidArgument):
+        _endpoint(doubles, _data({"1": 100}, _deployed("1"))).resize("1", replicas)
+    assert doubles.endpoints.mock_calls == []
+
+
+def test_whatever_takes_long_shows_that_it_goes_on(
+    doubles: Doubles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = _data({"1": 100}, _deployed("1"), _deployed("2", "2"))
+    doubles.context = replace(doubles.context, progress=True)
+    endpoint = _endpoint(doubles, data)
+    _deploys(doubles, data)
+    doubles.endpoints.delete_endpoint.return_value = done()
+
+    def create(*, request: v1.CreateEndpointRequest, **_: Any) -> Any:
+        doubles.rest.answers[f"{PARENT}/endpoints/{request.endpoint_id}"] = _data()
+        return done()
+
+    doubles.endpoints.create_endpoint.side_effect = create
+    for work, words in (
+        (lambda: Endpoints(doubles.context).create("mnist"), "Creating the endpoint mnist"),
+        (lambda: endpoint.undeploy("2"), "Undeploying mnist"),
+        (endpoint.undeploy_all, "Undeploying mnist"),
+        (endpoint.delete, "Deleting the endpoint mnist"),
+    ):
+        work()
+        assert f"{words}: done" in capsys.readouterr().err
 
 
 def test_resizing_changes_the_replicas_only(doubles: Doubles) -> None:

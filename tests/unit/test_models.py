@@ -339,7 +339,20 @@ class TestUploading:
             {"framework": "sklearn", "accelerator": True},
             {"serving_image": "not an image"},
             {"version_aliases": ["1"]},
+            {"version_aliases": [5]},
+            {"version_aliases": [None]},
+            {"version_aliases": "candidate"},
+            {"version_aliases": 5},
             {"labels": {"Team": "x"}},
+            {"labels": ["team"]},
+            {"description": 5},
+            {"framework": None, "framework_version": 5},
+            {"framework_version": 2.15},
+            {"serving_image": 5},
+            {"prefix": 5},
+            {"parent": 5},
+            {"artifact": None},
+            {"artifact": b"folder"},
             {"artifact": "/no/such/folder"},
             {"artifact": "gs://no-such-bucket/m"},
             {"artifact": "gs://my-bucket/empty"},
@@ -482,9 +495,12 @@ class TestVersions:
 
     def test_an_impossible_alias_and_losing_the_default_are_refused(self, doubles: Doubles) -> None:
         model = Model(doubles.context, _data())
+        for alias in ("7", 5):
+            with pytest.raises(errors.InvalidArgument):
+                model.add_aliases(alias)  # type: ignore[arg-type]  # what a caller may do
         with pytest.raises(errors.InvalidArgument):
-            model.add_aliases("7")
-        with pytest.raises(errors.InvalidArgument, match="always has a default"):
+            model.remove_aliases(5)  # type: ignore[arg-type]  # what a caller may do
+        with pytest.raises(errors.InvalidArgument, match="always has one"):
             model.remove_aliases("default")
         assert doubles.models.mock_calls == []
 
@@ -497,6 +513,18 @@ class TestFinding:
         for name, version in ((NAME, "2"), (f"{NAME}@1", "1"), ("mnist", "2"), ("mnist@1", "1")):
             found = models.get(name)
             assert (found.resource_name, found.version_id) == (NAME, version)
+
+    @pytest.mark.parametrize("name", [None, 5, ""])
+    def test_what_is_no_name_is_refused(self, doubles: Doubles, models: Models, name: Any) -> None:
+        for find in (models.get, models.delete):
+            with pytest.raises(errors.InvalidArgument):
+                find(name)
+        with pytest.raises(errors.InvalidArgument):
+            Model(doubles.context, _data()).version(None)  # type: ignore[arg-type]  # what a caller may do
+        assert doubles.rest.asked == []
+
+    def test_the_manager_says_what_it_manages(self, models: Models) -> None:
+        assert repr(models) == f"<Models of {PARENT}>"
 
     def test_a_version_cannot_be_deleted_as_if_it_were_the_model(self, models: Models) -> None:
         with pytest.raises(errors.InvalidArgument, match="one version"):
@@ -530,7 +558,20 @@ def test_deploying_without_an_endpoint_makes_one_and_deletes_it_when_that_fails(
     assert doubles.context.created.names == ()
 
 
-@pytest.mark.parametrize("arguments", [{"machine": "no-such-machine"}, {"traffic": 10}, {"traffic": 101}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"machine": "no-such-machine"},
+        {"traffic": 10},
+        {"traffic": 101},
+        {"machine": 5},
+        {"replicas": None},
+        {"timeout": 0},
+        {"service_account": 5},
+        {"endpoint": "mnist"},
+    ],
+    ids=str,
+)
 def test_deploying_with_a_wrong_argument_makes_no_endpoint(
     doubles: Doubles, arguments: dict[str, Any]
 ) -> None:

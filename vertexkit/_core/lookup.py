@@ -76,7 +76,7 @@ def find(
         NotFound: There is none.
     """
     if not isinstance(name, str) or not name:
-        raise InvalidArgument(argument, name, f"give a name, an id or a display name of {collection}")
+        raise InvalidArgument(argument, name, f"is not the name, id or display name of one of {collection}")
     if by_id and name.startswith("projects/"):
         return context.clients.http_json("GET", str(_checked(name, collection, argument)), resource=name)
     with_id = f"{parent(context)}/{collection}/{name}"
@@ -95,14 +95,14 @@ def find(
         raise NotFound(
             f"there is none in {parent(context)}",
             resource=f"{collection} {name!r}",
-            remedy=f"session.{collection}.list() gives what there is",
+            remedy=f"see what there is with session.{collection}.list()",
         )
     if len(candidates) > 1:
         shown = ", ".join(f"{found['name']} (created {found.get('createTime', '?')})" for found in candidates)
         raise InvalidArgument(
             argument,
             name,
-            f"{len(candidates)} {collection} have this display name: {shown}",
+            f"is the display name of {len(candidates)} {collection}: {shown}",
             remedy="give the id of the one that you mean",
         )
     return candidates[0]
@@ -128,7 +128,7 @@ def _checked(name: str, collection: str, argument: str) -> ResourceName:
     except ValueError as error:
         raise InvalidArgument(argument, name, str(error)) from None
     if parsed.collection != collection:
-        raise InvalidArgument(argument, name, f"this names one of {parsed.collection}, not of {collection}")
+        raise InvalidArgument(argument, name, f"names one of {parsed.collection}, not of {collection}")
     return parsed
 
 
