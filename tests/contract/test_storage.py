@@ -196,13 +196,13 @@ def test_a_file_that_vanishes_after_it_was_found_is_named(
 
     folder = make(tmp_path / "m", {"stays": b"1", "goes": b"2"})
 
-    real = upload.look_up
+    real = upload.existing_objects
 
-    def look_up(*arguments: Any, **options: Any) -> Any:
+    def existing_objects(*arguments: Any, **options: Any) -> Any:
         (folder / "goes").unlink(missing_ok=True)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(upload, "look_up", look_up)
+    monkeypatch.setattr(upload, "existing_objects", existing_objects)
     with pytest.raises(errors.TransferFailed, match="No such file") as caught:
         bucket.upload_dir(folder, engine=engine)
     assert list(caught.value.failures) == [str(folder / "goes")]

@@ -9,10 +9,10 @@ from pathlib import Path
 from vertexkit._core.names import GcsUri
 from vertexkit._transfer.count import Count
 from vertexkit._transfer.engine import Engine, Place
+from vertexkit._transfer.existing import existing_objects
 from vertexkit._transfer.file_upload import FileUpload, Route
 from vertexkit._transfer.jobs import attempted, run_all, words
 from vertexkit._transfer.local_tree import LocalTree, read_tree, reason, shown
-from vertexkit._transfer.lookup import look_up
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.upload_sessions import UploadSessions
@@ -57,7 +57,7 @@ class FolderUpload:
         started = time.monotonic()
         tree = self._tree()
         names = [self._prefix + file.relative for file in tree.files]
-        there = look_up(self._api, names, self._prefix)
+        there = existing_objects(self._api, names, self._prefix)
         description = f"Uploading {shown(self._folder.resolve().name)}"
         total = sum(file.size for file in tree.files)
         with tracked(description, total, "bytes", self._place.context.progress) as tracker:
@@ -117,7 +117,7 @@ class FolderUpload:
         # A service that nobody waits for any more is not waited for here again.
         timeout = _LAST_LOOK if self._patience.is_over else None
         try:
-            stored = look_up(self._api, [file.name for file in sent], self._prefix, timeout=timeout)
+            stored = existing_objects(self._api, [file.name for file in sent], self._prefix, timeout=timeout)
         except VertexkitError as error:
             for file in sent:
                 file.disproved(f"it was sent, and could not be checked: {words(error)}")

@@ -11,7 +11,7 @@ _OTHERS = 1000
 """So many objects that nobody asked for are read on the way; beyond, asking for each name is cheaper."""
 
 
-def look_up(
+def existing_objects(
     api: ObjectsApi, names: Sequence[str], prefix: str, *, timeout: float | None = None
 ) -> dict[str, ObjectInfo]:
     """Those of the objects that exist, by name.
