@@ -101,6 +101,29 @@ def test_a_broken_error_body_is_still_an_error() -> None:
         assert type(from_http(404, body)) is errors.NotFound
 
 
+def test_the_request_is_not_put_before_the_service_s_own_words() -> None:
+    reply = requests.Response()
+    reply.status_code = 404
+    reply.request = requests.Request("DELETE", "https://storage.test/b/x?a=1").prepare()
+    reply._content = b'{"error": {"message": "GET it: there is no such bucket"}}'
+    for error in (
+        api.from_http_response(reply),
+        api.NotFound("GET it: there is no such bucket"),
+        api.format_http_response_error(reply, "DELETE", "https://x.test/v1/y", reply.json()),
+    ):
+        translated_error = translate(error, resource="gs://x")
+        assert type(translated_error) is errors.NotFound
+        assert str(translated_error) == "gs://x: GET it: there is no such bucket"
+
+
+def test_only_what_the_local_one_does_not_do_is_looked_up_in_its_list() -> None:
+    ours = api.MethodNotImplemented("RestoreModel is not implemented by the local Vertex AI.")
+    assert "vertexkit emulator methods" in str(translate(ours))
+    theirs = api.MethodNotImplemented("Operation is not implemented, or supported, or enabled.")
+    assert translate(theirs).remedy is None
+    assert "emulator" not in str(from_http(501, b'{"error": {"message": "not here"}}'))
+
+
 def test_credentials_that_cannot_be_refreshed_say_how_to_log_in() -> None:
     error = translate(auth.RefreshError("expired"))
     assert type(error) is errors.Unauthenticated

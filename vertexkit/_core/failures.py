@@ -158,6 +158,7 @@ _QUOTA_METRIC = (
 _DISABLED_API = re.compile(r"has not been used in project|it is disabled|SERVICE_DISABLED")
 _API_HOST = re.compile(r"\b([a-z]+\.googleapis\.com)\b")
 _PROJECT = re.compile(r"\bprojects?[/ ]([a-z0-9:.-]+)")
+_REQUEST = re.compile(r"\A(?:GET|HEAD|POST|PUT|PATCH|DELETE) https?://\S+: ")
 _PERMISSION = re.compile(r"[Pp]ermission '?([a-z][\w]*(?:\.\w+){2,})'?")
 
 # A local Vertex AI that was started again has another certificate.
@@ -281,7 +282,9 @@ def _remedy(kind: type[ServiceError], message: str, reason: str, metadata: Mappi
     if issubclass(kind, Unauthenticated):
         return LOGIN
     if issubclass(kind, Unimplemented):
-        return "`vertexkit emulator methods` lists what the local Vertex AI does and does not do"
+        # Google Cloud answers so too, of which that list says nothing.
+        is_local = "local vertex ai" in message.lower()
+        return "see `vertexkit emulator methods` for what the local Vertex AI does" if is_local else None
     return _START_IT if issubclass(kind, Unavailable) and _REFUSED_HERE.search(message) else None
 
 
@@ -322,7 +325,8 @@ def _message_of(exception: BaseException) -> str:
     details = getattr(exception, "details", None)
     words = details() if callable(details) else getattr(exception, "message", None)
     if isinstance(words, str) and words:
-        return words
+        # google.api_core puts the request before the words of a REST reply: "GET https://...: words".
+        return _REQUEST.sub("", words, count=1) or words
     url = getattr(getattr(exception, "request", None), "url", None)
     if url:
         # requests and urllib3 wrap the reason several times, each with its own internals.
