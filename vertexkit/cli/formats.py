@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -26,13 +27,28 @@ def format_of(path: str, argument: str) -> str:
     """
     suffix = Path(path).suffix.lstrip(".").lower()
     if suffix not in FORMATS:
+        otherwise = ", or say which with --format" if argument == "FILE" else ""
         raise InvalidArgument(
             argument,
             path,
-            "the name does not end in a format that is understood",
-            remedy=f"Use .{', .'.join(FORMATS)}, or say which with --format.",
+            "has a name that does not end in a format that is understood",
+            remedy=f"use .{', .'.join(FORMATS)}{otherwise}",
         )
     return suffix
+
+
+def check_writable(path: str, argument: str) -> None:
+    """See that a file can be made there or replaced, and leave what is there as it is.
+
+    Raises:
+        InvalidArgument: It cannot.
+    """
+    try:
+        # The file too is written beside its place first, and renamed.
+        with tempfile.TemporaryFile(dir=Path(path).absolute().parent):
+            pass
+    except OSError as error:
+        raise InvalidArgument(argument, path, f"cannot be written: {error.strerror}") from error
 
 
 def read_instances(source: IO[bytes], kind: str, name: str) -> Any:
@@ -55,9 +71,9 @@ def read_instances(source: IO[bytes], kind: str, name: str) -> Any:
     try:
         instances = _READERS[kind](data)
     except (ValueError, OSError, EOFError) as error:
-        raise InvalidArgument("FILE", name, f"this is not {kind}: {error}") from error
+        raise InvalidArgument("FILE", name, f"is not {kind}: {error}") from error
     if len(instances) == 0:
-        raise InvalidArgument("FILE", name, "there is no instance in it")
+        raise InvalidArgument("FILE", name, "holds no instance")
     return instances
 
 
@@ -77,7 +93,12 @@ def write_predictions(predictions: Predictions, target: IO[bytes], kind: str, na
         import numpy as np
 
         if isinstance(predictions, dict):
-            raise InvalidArgument("--out", name, "npy holds one array, and the model has several outputs")
+            raise InvalidArgument(
+                "--out",
+                name,
+                "is npy, which holds one array, and the model has several outputs",
+                remedy="use npz",
+            )
         np.save(target, predictions, allow_pickle=False)
     elif kind == "npz":
         import numpy as np
@@ -205,8 +226,8 @@ def _csv(predictions: Predictions, name: str) -> str:
             raise InvalidArgument(
                 "--out",
                 name,
-                f"csv has rows of values, and {key} has {array.ndim} axes",
-                remedy="Use jsonl or npz.",
+                f"is csv, which has rows of values, and {key} has {array.ndim} axes",
+                remedy="use jsonl or npz",
             )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VertexkitError as error:
         click.echo(f"Error: {error}", err=True)
         return 1
+    except OSError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
     return status if isinstance(status, int) else 0
 
 

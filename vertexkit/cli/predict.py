@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vertexkit.cli.connection import connected
-from vertexkit.cli.formats import FORMATS, format_of, read_instances, write_predictions
+from vertexkit.cli.formats import FORMATS, check_writable, format_of, read_instances, write_predictions
 
 if TYPE_CHECKING:
     from vertexkit.session import Session
@@ -37,6 +37,8 @@ def predict(
     kind = kind or ("json" if file == "-" else format_of(file, "FILE"))
     # Looked at before the endpoint is asked for anything, which may cost.
     out_kind = "jsonl" if out is None else format_of(out, "--out")
+    if out is not None:
+        check_writable(out, "--out")
     with click.open_file(file, "rb") as source:
         instances = read_instances(source, kind, file)
     predictions = session.endpoints.get(endpoint).predict(instances, timeout=timeout)

@@ -66,6 +66,19 @@ def test_a_key_file_is_connected_with_and_needs_no_project(
     assert f"cannot read credentials from {key_file}" in capsys.readouterr().err
 
 
+def test_a_failure_of_the_system_is_one_line_and_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    def full() -> None:
+        raise OSError(28, "No space left on device", "out.json")
+
+    monkeypatch.setattr(cli, "full", full, raising=False)
+    monkeypatch.setitem(cli._COMMANDS, "models", "vertexkit.cli.main:full")
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err == "Error: [Errno 28] No space left on device: 'out.json'\n"
+
+
 def test_an_error_is_one_message_with_the_remedy_and_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

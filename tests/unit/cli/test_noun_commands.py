@@ -274,6 +274,25 @@ def test_predict_reads_asks_and_prints_one_prediction_a_line(
     assert capfdbinary.readouterr().out == b"[0.5, 0.5]\n[1.0, 0.0]\n"
 
 
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("nowhere/x.json", "No such file or directory"),
+        ("x.txt", "use .json"),
+        ("in.jsonl/x.json", "Not a dir"),
+    ],
+)
+def test_predict_finds_out_that_it_cannot_write_before_it_predicts(
+    session: MagicMock, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, words: str
+) -> None:
+    (tmp_path / "in.jsonl").write_text("[1.0]\n")
+    assert main(["predict", "mnist", "in.jsonl", "--out", out]) == 1
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert "--format" not in shown
+    session.endpoints.get.return_value.predict.assert_not_called()
+
+
 def test_predict_writes_a_file_in_the_format_of_its_name(session: MagicMock, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("[1]\n[2]\n")
     session.endpoints.get.return_value.predict.return_value = np.array([1.5, 2.5])
