@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,69 +35,212 @@ def session(emulator: Any, project: str) -> Iterator[vk.Session]:
         yield session
 
 
+@dataclass
+class World:
+    """A session, a model of two versions, and an endpoint that serves both."""
+
+    session: vk.Session
+    model: vk.Model
+    endpoint: vk.Endpoint
+    first: vk.DeployedModel
+    second: vk.DeployedModel
+    artifact: Path
+
+    def share(self, first: int, *, before: int) -> None:
+        """Let the first version have this share of the requests, and have had that one before."""
+        for percent in (before, first):
+            self.endpoint.set_traffic({self.first.id: percent, self.second.id: 100 - percent})
+
+    def split(self, first: int) -> dict[str, int]:
+        """The split in which the first version has this share."""
+        shares = {self.first.id: first, self.second.id: 100 - first}
+        return {key: share for key, share in shares.items() if share}
+
+
 @pytest.fixture(scope="module")
-def deploying(emulator: Any, scaling_models: Mapping[int, Path]) -> Iterator[vk.Model]:
-    """A model of two versions, of a project in which things are deployed."""
+def world(emulator: Any, scaling_models: Mapping[int, Path]) -> Iterator[World]:
     with vk.connect("client-faults", emulator=emulator.rest, temporary=True) as session:
         model = session.models.upload("scaling", scaling_models[2])
         model.upload_version(scaling_models[3], default=False)
-        yield model
-
-
-@pytest.mark.parametrize("fault", ONCE)
-def test_a_life_without_deploying_goes_through_one_failure_of_every_call(
-    session: vk.Session, scaling_models: Mapping[int, Path], inject: Inject, fault: str
-) -> None:
-    methods = [
-        "ModelService.UploadModel",
-        "ModelService.GetModel",
-        "ModelService.ListModels",
-        "ModelService.ListModelVersions",
-        "ModelService.MergeVersionAliases",
-        "ModelService.DeleteModel",
-        "EndpointService.CreateEndpoint",
-        "EndpointService.GetEndpoint",
-        "EndpointService.ListEndpoints",
-        "EndpointService.DeleteEndpoint",
-    ]
-    struck = inject(*({"method": method, **ONCE[fault]} for method in methods))
-    model = session.models.upload("scaling", scaling_models[2])
-    model.add_aliases("stable")
-    assert [version.version_aliases for version in model.versions()] == [("default", "stable")]
-    assert session.models.get("scaling") == model
-    endpoint = session.endpoints.create("scaling")
-    assert [found.id for found in session.endpoints.list()] == [endpoint.id]
-    assert endpoint.refresh().display_name == "scaling"
-    session.cleanup()
-    assert dict(zip(methods, struck(), strict=True)) == dict.fromkeys(methods, 1)
-    inject()
-    assert (session.models.list(), session.endpoints.list(), session.buckets.list()) == ([], [], [])
-
-
-@pytest.mark.parametrize("fault", ONCE)
-def test_deploying_goes_through_one_failure_of_every_call_and_deploys_once(
-    deploying: vk.Model, emulator: Any, inject: Inject, fault: str
-) -> None:
-    with vk.connect("client-faults", emulator=emulator.rest, temporary=True) as session:
         endpoint = session.endpoints.create("scaling")
-        methods = [
-            "EndpointService.DeployModel",
-            "EndpointService.GetEndpoint",
-            "EndpointService.UpdateEndpoint",
-            "EndpointService.UndeployModel",
-            "*.GetOperation",
-        ]
-        struck = inject(*({"method": method, **ONCE[fault]} for method in methods))
-        first = endpoint.deploy(deploying.version(1))
-        second = endpoint.deploy(deploying.version(2))
-        assert endpoint.refresh().deployed == [first, second]
-        assert endpoint.canary(second, 20).traffic == 20
-        assert endpoint.rollback() == {first.id: 100}
-        assert endpoint.rollback() == {first.id: 80, second.id: 20}
-        assert endpoint.predict(ROW).shape == (1, 3)
-        endpoint.undeploy_all()
-        assert endpoint.refresh().deployed == []
-        assert dict(zip(methods, struck(), strict=True)) == dict.fromkeys(methods, 1)
+        first, second = endpoint.deploy(model.version(1)), endpoint.deploy(model.version(2))
+        yield World(session, model, endpoint, first, second, scaling_models[2])
+
+
+# Each of these prepares something, yields the call that is to fail once from there on, and does what
+# makes that call.
+
+
+def creating_and_deleting_an_endpoint(world: World) -> Iterator[str]:
+    there = {found.id for found in world.session.endpoints.list()}
+    yield "EndpointService.CreateEndpoint"
+    endpoint = world.session.endpoints.create("another")
+    assert {found.id for found in world.session.endpoints.list()} == {*there, endpoint.id}
+    yield "EndpointService.DeleteEndpoint"
+    endpoint.delete()
+    assert {found.id for found in world.session.endpoints.list()} == there
+
+
+def finding_endpoints(world: World) -> Iterator[str]:
+    yield "EndpointService.ListEndpoints"
+    assert world.session.endpoints.get("scaling") == world.endpoint
+    yield "EndpointService.GetEndpoint"
+    assert world.session.endpoints.get(world.endpoint.id) == world.endpoint
+
+
+def uploading_and_deleting_a_model(world: World) -> Iterator[str]:
+    yield "ModelService.UploadModel"
+    model = world.session.models.upload("another", world.artifact)
+    assert {found.id for found in world.session.models.list()} == {world.model.id, model.id}
+    yield "ModelService.DeleteModel"
+    model.delete()
+    assert world.session.models.list() == [world.session.models.get("scaling")]
+
+
+def deleting_a_version(world: World) -> Iterator[str]:
+    version = world.model.upload_version(world.artifact, default=False)
+    yield "ModelService.DeleteModelVersion"
+    version.delete()
+    assert [found.version_id for found in world.model.versions()] == ["1", "2"]
+
+
+def finding_models(world: World) -> Iterator[str]:
+    yield "ModelService.ListModels"
+    assert world.session.models.get("scaling").id == world.model.id
+    yield "ModelService.GetModel"
+    assert world.session.models.get(world.model.id).id == world.model.id
+    yield "ModelService.ListModelVersions"
+    assert len(world.model.versions()) == 2
+
+
+def naming_a_version(world: World) -> Iterator[str]:
+    version = world.model.version(2)
+    yield "ModelService.MergeVersionAliases"
+    version.add_aliases("candidate")
+    assert version.version_aliases == ("candidate",)
+    yield "ModelService.MergeVersionAliases"
+    version.remove_aliases("candidate")
+    assert version.version_aliases == ()
+
+
+def setting_traffic(world: World) -> Iterator[str]:
+    world.share(100, before=50)
+    yield "EndpointService.UpdateEndpoint"
+    assert world.endpoint.set_traffic({world.first.id: 30, world.second.id: 70}) == world.split(30)
+    assert world.endpoint.rollback() == world.split(100)
+
+
+def trying_a_canary(world: World) -> Iterator[str]:
+    world.share(100, before=50)
+    yield "EndpointService.UpdateEndpoint"
+    assert world.endpoint.canary(world.second, 20).traffic == 20
+    assert world.endpoint.rollback() == world.split(100)
+
+
+def promoting(world: World) -> Iterator[str]:
+    world.share(80, before=50)
+    yield "EndpointService.UpdateEndpoint"
+    assert world.endpoint.promote(world.second) == world.split(0)
+    assert world.endpoint.rollback() == world.split(80)
+
+
+def rolling_back(world: World) -> Iterator[str]:
+    world.share(80, before=50)
+    yield "EndpointService.UpdateEndpoint"
+    assert world.endpoint.rollback() == world.split(50)
+    yield "EndpointService.UpdateEndpoint"
+    assert world.endpoint.rollback() == world.split(80)
+
+
+def deploying_and_undeploying(world: World) -> Iterator[str]:
+    world.share(100, before=50)
+    yield "EndpointService.DeployModel"
+    third = world.endpoint.deploy(world.model, traffic=10)
+    assert world.endpoint.deployed == world.endpoint.refresh().deployed
+    assert [one.id for one in world.endpoint.deployed] == [world.first.id, world.second.id, third.id]
+    assert world.endpoint.traffic == {world.first.id: 90, third.id: 10}
+    assert world.endpoint.rollback() == world.split(100)
+    yield "EndpointService.UndeployModel"
+    world.endpoint.undeploy(third)
+    assert [one.id for one in world.endpoint.deployed] == [world.first.id, world.second.id]
+
+
+def writing_down_what_a_deployment_replaces(world: World) -> Iterator[str]:
+    world.share(100, before=50)
+    yield "EndpointService.UpdateEndpoint"
+    third = world.endpoint.deploy(world.model, traffic=10)
+    yield "EndpointService.UpdateEndpoint"
+    world.endpoint.undeploy(third)
+    world.share(80, before=100)
+    assert world.endpoint.rollback() == world.split(100)
+
+
+def resizing(world: World) -> Iterator[str]:
+    for replicas in (2, 1):
+        yield "EndpointService.MutateDeployedModel"
+        assert world.endpoint.resize(world.second, replicas).replicas == (replicas, replicas)
+
+
+def looking_at_a_deployment_that_goes_on(world: World) -> Iterator[str]:
+    operation = world.endpoint.deploy(world.model, wait=False)
+    yield "*.GetOperation"
+    third = operation.result(120)
+    yield "*.GetOperation"
+    assert world.session.endpoints.operation(operation.name).result() == third
+    world.endpoint.undeploy(third)
+
+
+def cancelling_a_deployment(world: World) -> Iterator[str]:
+    world.share(100, before=50)
+    operation = world.endpoint.deploy(world.model, traffic=10, wait=False)
+    yield "*.CancelOperation"
+    operation.cancel()
+    assert operation.wait(120).state == "CANCELLED"
+    # Nobody has asked for its result, so nothing of ours has run since.
+    assert world.endpoint.rollback() == world.split(50)
+    assert [one.id for one in world.endpoint.deployed] == [world.first.id, world.second.id]
+
+
+CASES: list[Callable[[World], Iterator[str]]] = [
+    creating_and_deleting_an_endpoint,
+    finding_endpoints,
+    uploading_and_deleting_a_model,
+    deleting_a_version,
+    finding_models,
+    naming_a_version,
+    setting_traffic,
+    trying_a_canary,
+    promoting,
+    rolling_back,
+    deploying_and_undeploying,
+    writing_down_what_a_deployment_replaces,
+    resizing,
+    looking_at_a_deployment_that_goes_on,
+    cancelling_a_deployment,
+]
+
+
+@pytest.mark.parametrize("fault", ONCE)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_one_failure_of_a_call_changes_nothing(
+    world: World, inject: Inject, case: Callable[[World], Iterator[str]], fault: str
+) -> None:
+    struck = None
+    for method in case(world):
+        assert struck is None or struck() == [1]
+        struck = inject({"method": method, **ONCE[fault]})
+    assert struck is not None
+    assert struck() == [1]
+
+
+def test_every_call_that_a_noun_makes_is_made_to_fail() -> None:
+    """A call of a generated client that no case above names is one that nobody has made fail."""
+    source = "".join(path.read_text() for path in Path(vk.__file__).parent.glob("*.py"))
+    called = set(re.findall(r"clients\.(?:endpoints|models)\.([a-z_]+)", source))
+    called |= set(re.findall(r'_delete\("([a-z_]+)"', source))
+    assert len(called) > 10
+    tested = set(re.findall(r'yield "[\w*]+\.(\w+)"', Path(__file__).read_text()))
+    assert {"".join(part.title() for part in name.split("_")) for name in called} <= tested
 
 
 @pytest.mark.parametrize("fault", ["refused_503", "cut_off_before", "answer_lost"])
