@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -214,8 +215,8 @@ def _project(value: Any, sources: Mapping[str, str]) -> str | None:
         raise InvalidArgument(
             _named("project", sources),
             value,
-            "A project's id has 6 to 30 lower-case letters, digits and '-', and starts with a letter.",
-            remedy="Give the id, not the display name: `gcloud projects list` shows both.",
+            "is not 6 to 30 lower-case letters, digits and '-', starting with a letter, as a project's id is",
+            remedy="give the id, not the display name: `gcloud projects list` shows both",
         )
     return value
 
@@ -223,11 +224,8 @@ def _project(value: Any, sources: Mapping[str, str]) -> str | None:
 def _location(value: Any, sources: Mapping[str, str]) -> str | None:
     if value is None:
         return None
-    argument = _named("location", sources)
-    if not isinstance(value, str):
-        raise InvalidArgument(argument, value, "A region's name is text.")
-    refuse(check_region(value, argument))
-    return value
+    refuse(check_region(value, _named("location", sources)))
+    return str(value)
 
 
 def _bucket(value: Any, sources: Mapping[str, str]) -> str | None:
@@ -246,13 +244,14 @@ def _emulator(value: Any, sources: Mapping[str, str]) -> str | bool | None:
     if isinstance(value, str):
         if value.lower() in _WORDS:
             return _WORDS[value.lower()]
-        parts = urlsplit(value)
-        if parts.scheme in ("http", "https") and parts.hostname:
-            return value.rstrip("/")
+        with suppress(ValueError):  # of brackets that are not closed
+            parts = urlsplit(value)
+            if parts.scheme in ("http", "https") and parts.hostname:
+                return value.rstrip("/")
     raise InvalidArgument(
         _named("emulator", sources),
         value,
-        "this is neither an http:// URL nor a boolean",
+        "is neither an http:// URL nor a boolean",
         remedy="give the `rest` address that `vertexkit emulator start` prints, True, or False",
     )
 
@@ -260,12 +259,16 @@ def _emulator(value: Any, sources: Mapping[str, str]) -> str | bool | None:
 def _key_file(value: Any, sources: Mapping[str, str], relative_to: Path) -> Path | None:
     if value is None:
         return None
-    path = relative_to / Path(value).expanduser()
-    if not path.is_file():
+    try:
+        path = relative_to / Path(value).expanduser()
+        is_there = path.is_file()
+    except (TypeError, ValueError, RuntimeError):  # no path; a NUL in it; a home of nobody
+        is_there = False
+    if not is_there:
         raise InvalidArgument(
             _named("key_file", sources),
-            str(value),
-            "there is no such file",
+            value,
+            "is not a file",
             remedy="give the path of a service-account key file (JSON)",
         )
     return path

@@ -201,6 +201,15 @@ def test_credentials_are_left_aside_where_the_emulator_is_asked_for(
         {"labels": {"Team": "x"}},
         {"labels": {"team": "Upper"}},
         {"emulator": "not a url"},
+        {"emulator": "http://["},
+        {"emulator": 5},
+        {"project": 5},
+        {"location": 5},
+        {"bucket": 5},
+        {"labels": 5},
+        {"key_file": 5},
+        {"key_file": "a\0b"},
+        {"key_file": "~nobody-of-that-name/key.json"},
     ],
 )
 def test_a_wrong_argument_is_refused_before_anything_starts(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import pickle
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +62,39 @@ def test_an_error_comes_out_of_another_process_as_it_went_in(
     assert other.__notes__ == ["seen on the way"]
     for parameter in inspect.signature(kind).parameters:
         assert getattr(other, parameter, None) == getattr(error, parameter, None)
+
+
+def spoken() -> Iterator[tuple[str, str, str]]:
+    """Where each literal problem and remedy is, which of them it is, and what it says."""
+    package = Path(errors.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        # The local Vertex AI speaks in the service's own words.
+        if "emulator" in file.relative_to(package).parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            if isinstance(node.func, ast.Name) and node.func.id in ("InvalidArgument", "Finding"):
+                given |= dict(zip(("argument", "value", "problem", "remedy"), node.args, strict=False))
+            for of in ("problem", "remedy"):
+                for text in texts(given.get(of)):
+                    yield f"{file.relative_to(package)}:{node.lineno}", of, text
+
+
+def texts(node: ast.expr | None) -> Iterator[str]:
+    """The text of a literal, or the texts of one that depends; a placeholder stands for what is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+    elif isinstance(node, ast.IfExp):
+        yield from texts(node.body)
+        yield from texts(node.orelse)
+
+
+def test_problems_and_remedies_are_clauses_in_lower_case_without_a_full_stop() -> None:
+    said = list(spoken())
+    assert len(said) > 100
+    wrong = [one for one in said if one[2][:1].isupper() or one[2].endswith((".", "!", "?"))]
+    assert wrong == []

@@ -72,10 +72,10 @@ class Connection:
         settings = self.settings()
         if settings.local and not isinstance(settings.emulator, str):
             raise ConfigurationError(
-                "No project is named, and no running local Vertex AI.",
-                remedy="Name a project with --project (or GOOGLE_CLOUD_PROJECT); or start a local Vertex AI "
+                "no project is named, and no running local Vertex AI",
+                remedy="name a project with --project (or GOOGLE_CLOUD_PROJECT); or start a local Vertex AI "
                 "with `vertexkit emulator start` and give its rest address with --emulator (or "
-                "VERTEXKIT_EMULATOR).",
+                "VERTEXKIT_EMULATOR)",
             )
         return connect(
             project=self.project,
