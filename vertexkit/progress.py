@@ -21,7 +21,7 @@ from typing import Literal, Protocol
 
 __all__ = ["Tracker", "amount", "status", "tracked"]
 
-Unit = Literal["bytes", "files", "images", "requests", "steps"]
+Unit = Literal["bytes", "steps"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -34,9 +34,6 @@ class Row(Protocol):
 
     def describe(self, text: str) -> None:
         """Change the words."""
-
-    def expect(self, total: int) -> None:
-        """Change how many units there are."""
 
     def close(self, failed: bool) -> None:
         """Show the end of it, and nothing afterwards."""
@@ -58,11 +55,6 @@ class Tracker:
         if self._row is not None:
             self._row.describe(text)
 
-    def expect(self, total: int) -> None:
-        """Set how many units there are in all, when that is known only later."""
-        if self._row is not None:
-            self._row.expect(total)
-
 
 @contextmanager
 def tracked(
@@ -72,7 +64,7 @@ def tracked(
 
     Args:
         description: What is being done: ``"Uploading my_mnist_model"``.
-        total: How many units there are; None when that is not known (yet).
+        total: How many units there are; None when that is not known.
         unit: What is counted; ``"bytes"`` are shown as kB, MB and GB, with a speed.
         enabled: True to show it anywhere, False never, None when standard error is a terminal or a notebook.
 
@@ -106,7 +98,7 @@ def status(description: str, enabled: bool | None = None) -> Iterator[Tracker]:
 
 
 def amount(n: float, unit: Unit) -> str:
-    """``n`` units in words: ``"2,000 files"``, ``"51.2 MB"`` (decimal, as Cloud Storage counts)."""
+    """``n`` units in words: ``"2,000 steps"``, ``"51.2 MB"`` (decimal, as Cloud Storage counts)."""
     if unit != "bytes":
         return f"{n:,.0f} {unit}"
     for name in ("bytes", "kB", "MB", "GB"):
@@ -168,10 +160,6 @@ class _LineRow:
         with self._lock:
             self._description = text
             self._line_when_due()
-
-    def expect(self, total: int) -> None:
-        with self._lock:
-            self._total = total
 
     def close(self, failed: bool) -> None:
         with self._lock:

@@ -46,8 +46,8 @@ def test_nothing_is_shown_and_rich_is_not_imported_when_standard_error_is_no_ter
     program = """
         import sys
         from vertexkit.progress import status, tracked
-        with tracked("Uploading", 10, "files") as tracker:
-            tracker.advance(10); tracker.describe("still"); tracker.expect(20)
+        with tracked("Uploading", 10, "steps") as tracker:
+            tracker.advance(10); tracker.describe("still")
         with status("Waiting"):
             pass
         assert "rich" not in sys.modules
@@ -102,7 +102,7 @@ def test_work_inside_work_and_in_other_threads_shares_one_display() -> None:
         import threading
         from vertexkit.progress import status, tracked
         def upload(name):
-            with tracked(f"Uploading {name}", 1000, "files") as tracker:
+            with tracked(f"Uploading {name}", 1000, "steps") as tracker:
                 for _ in range(1000):
                     tracker.advance()
         with status("Deploying"):
@@ -115,7 +115,7 @@ def test_work_inside_work_and_in_other_threads_shares_one_display() -> None:
     for name in (b"one", b"two", b"three"):
         assert b"Uploading " + name in shown
     assert shown.count("✓".encode()) >= 5
-    assert b"1,000 files of 1,000 files" in shown
+    assert b"1,000 steps of 1,000 steps" in shown
     assert b"Traceback" not in shown
 
 
@@ -124,7 +124,7 @@ def test_a_log_gets_plain_lines_when_asked_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "stderr", log)
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    with tracked("Uploading", 2000, "files", enabled=True) as tracker:
+    with tracked("Uploading", 2000, "steps", enabled=True) as tracker:
         tracker.advance(10)
         now[0] += 11
         tracker.advance(990)
@@ -132,8 +132,8 @@ def test_a_log_gets_plain_lines_when_asked_for(monkeypatch: pytest.MonkeyPatch) 
         tracker.advance(1000)
     assert log.getvalue().splitlines() == [
         "Uploading ...",
-        "Uploading: 1,000 files of 2,000 files, 11 s so far",
-        "Uploading: 2,000 files of 2,000 files, done in 12.0 s",
+        "Uploading: 1,000 steps of 2,000 steps, 11 s so far",
+        "Uploading: 2,000 steps of 2,000 steps, done in 12.0 s",
     ]
 
 
@@ -148,7 +148,7 @@ def test_a_log_says_that_the_work_failed(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_units_from_many_threads_are_all_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)
-    with tracked("Uploading", None, "files", enabled=True) as tracker:
+    with tracked("Uploading", None, "steps", enabled=True) as tracker:
         threads = [
             threading.Thread(target=lambda: [tracker.advance() for _ in range(5000)]) for _ in range(4)
         ]
@@ -156,7 +156,7 @@ def test_units_from_many_threads_are_all_counted(monkeypatch: pytest.MonkeyPatch
             thread.start()
         for thread in threads:
             thread.join()
-    assert "20,000 files, done" in log.getvalue()
+    assert "20,000 steps, done" in log.getvalue()
 
 
 def test_a_terminal_that_cannot_move_its_cursor_is_not_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,14 +175,14 @@ def test_a_terminal_that_cannot_move_its_cursor_is_not_asked_to(monkeypatch: pyt
 
 def test_progress_survives_without_a_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    with tracked("Uploading", 1, "files") as tracker:
+    with tracked("Uploading", 1, "steps") as tracker:
         tracker.advance()
 
 
 @pytest.mark.parametrize(
     ("n", "unit", "words"),
     [(0, "bytes", "0 bytes"), (999, "bytes", "999 bytes"), (51_200_000, "bytes", "51.2 MB"),
-     (2.5e12, "bytes", "2.50 TB"), (2000, "files", "2,000 files")],
+     (2.5e12, "bytes", "2.50 TB"), (2000, "steps", "2,000 steps")],
 )  # fmt: skip
 def test_amounts_are_in_words(n: float, unit: progress.Unit, words: str) -> None:
     assert amount(n, unit) == words

@@ -61,13 +61,6 @@ class Clients:
         return self._once("endpoints", lambda: self._generated(EndpointServiceClient))
 
     @property
-    def predictions(self) -> aiplatform_v1.PredictionServiceClient:
-        """Google's generated client of PredictionService."""
-        from google.cloud.aiplatform_v1.services.prediction_service import PredictionServiceClient
-
-        return self._once("predictions", lambda: self._generated(PredictionServiceClient))
-
-    @property
     def storage(self) -> StorageClient:
         """Google's Cloud Storage client."""
         return self._once("storage", self._storage)
@@ -99,7 +92,7 @@ class Clients:
         """Call a method of a generated client.
 
         Args:
-            method: A bound method of ``models``, ``endpoints`` or ``predictions``.
+            method: A bound method of ``models`` or ``endpoints``.
             request: Its request message, or a mapping for one.
             resource: Name of the resource concerned, for errors.
             timeout: Seconds for all attempts together; 60 by default.

@@ -49,10 +49,6 @@ class LiveRow:
         """Change the words."""
         self._progress.update(self._task, description=_plain(text))
 
-    def expect(self, total: int) -> None:
-        """Change how many units there are."""
-        self._progress.update(self._task, total=total)
-
     def close(self, failed: bool) -> None:
         """Leave the line as it ended, and the display with it when it was the last one."""
         self._progress.update(self._task, mark="[red]✗[/]" if failed else "[green]✓[/]")
