@@ -34,21 +34,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             other than gzip.
         ConnectionError: The client left before it was complete.
     """
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts, size = [body], len(body)
-        while message.get("more_body"):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ConnectionError("the client left before its request was complete")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise too_large(limit)
-        body = b"".join(parts)
-    if len(body) > limit:
-        raise too_large(limit)
+    body = await whole_body(receive, limit)
     encoding = (header(scope, b"content-encoding") or b"identity").strip().lower()
     if encoding == b"gzip":
         return _gunzip(body, limit)
@@ -56,6 +42,32 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         named = encoding.decode("latin-1")
         raise ApiError(Code.INVALID_ARGUMENT, f"Content-Encoding {named!r} is not supported: gzip is.")
     return body
+
+
+async def whole_body(receive: Receive, limit: int | None = None) -> bytes:
+    """The whole body of a request, as it came.
+
+    Args:
+        receive: The request's.
+        limit: Most bytes; None for any number.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT if it is larger.
+        ConnectionError: The client left before it was complete.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        # What came until now may pass for a whole body: an empty one asks for something else.
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client left before its request was complete")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if limit is not None and size > limit:
+            raise too_large(limit)
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 def too_large(limit: int) -> ApiError:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import orjson
 
+from vertexkit.emulator.asgi import Application, Receive, Scope, Send, whole_body
 from vertexkit.emulator.serving.model_server.errors import RequestError
 from vertexkit.emulator.serving.model_server.model import ServedModel
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _HEALTHY = orjson.dumps(
     {
@@ -31,7 +25,7 @@ _THREADS = 4
 _SMALL_BODY = 64 * 1024
 
 
-def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> App:
+def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> Application:
     """The ASGI application that serves ``model``.
 
     Args:
@@ -46,9 +40,11 @@ def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> A
         if path == predict_route and method == "POST":
             try:
                 values = VALUES_HEADER in dict(scope["headers"])
-                status, reply = 200, await _predict(model, await _read(receive), values, executor)
+                status, reply = 200, await _predict(model, await whole_body(receive), values, executor)
             except RequestError as error:
                 status, reply = error.status, _error(error.message)
+            except ConnectionError:
+                return  # There is nobody left to answer.
         elif path == health_route and method == "GET":
             status, reply = 200, _HEALTHY
         else:
@@ -77,17 +73,6 @@ async def _predict(model: ServedModel, body: bytes, values: bool, executor: Thre
         # Handing such a request to a thread would cost more than answering it.
         return model.answer(request)
     return await loop.run_in_executor(executor, model.answer, request)
-
-
-async def _read(receive: Receive) -> bytes:
-    message = await receive()
-    if not message.get("more_body", False):
-        return bytes(message.get("body", b""))
-    chunks = [message["body"]]
-    while message.get("more_body", False):
-        message = await receive()
-        chunks.append(message.get("body", b""))
-    return b"".join(chunks)
 
 
 def _error(message: str) -> bytes:
