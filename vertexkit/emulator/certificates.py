@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from vertexkit.emulator.guard import is_allowed_host
+
 _LIFETIME = datetime.timedelta(days=90)
 _AUTHORITY = "vertexkit local Vertex AI"
 _NAMES = tuple(x509.DNSName(name) for name in ("localhost", "googleapis.com", "*.googleapis.com"))
@@ -49,12 +51,19 @@ class Identity:
     key_pem: bytes = field(repr=False)
 
     def server_context(self) -> ssl.SSLContext:
-        """TLS settings of a server that speaks HTTP/2 or HTTP/1.1."""
+        """TLS settings of a server that speaks HTTP/2 or HTTP/1.1, and answers to its own names only."""
         by_name, by_address = self._context(self.names_pem), self._context(self.addresses_pem)
 
-        def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-            if name is not None:
-                connection.context = by_name
+        def choose(
+            connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext
+        ) -> int | None:
+            if name is None:
+                return None
+            if not is_allowed_host(name):
+                # A web page's name, rebound to loopback: nobody else comes here by another name.
+                return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+            connection.context = by_name
+            return None
 
         by_address.sni_callback = choose
         return by_address

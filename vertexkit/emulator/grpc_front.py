@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from vertexkit.emulator.dispatch import Dispatcher, not_implemented
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.faults import Fault, Faults
+from vertexkit.emulator.guard import sent_by_page
 from vertexkit.emulator.methods import Method
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -73,9 +74,9 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpc itsel
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         path: str = handler_call_details.method
         metadata: Any = handler_call_details.invocation_metadata
-        if any(key == "origin" for key, _ in metadata):
-            # Only browsers send it, and no web page has any business here.
-            return _refusing(ApiError(Code.PERMISSION_DENIED, "Requests with an Origin are refused."))
+        for key, value in metadata:
+            if why := sent_by_page(key.encode(), value if isinstance(value, bytes) else value.encode()):
+                return _refusing(ApiError(Code.PERMISSION_DENIED, why))
         handler = self._made.get(path)
         if handler is None:
             method = self._methods.get(path)

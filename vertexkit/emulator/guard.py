@@ -1,7 +1,8 @@
 """Keeps web pages out: the emulator asks for no token, so a browser must not be able to drive it.
 
-A page of another site cannot help sending ``Origin`` with what matters, and one that rebinds its
-own name to 127.0.0.1 cannot help sending that name as ``Host``.
+A page of another site cannot help sending ``Origin`` with what matters and ``Sec-Fetch-Site`` with
+everything (an image or a script is fetched without an ``Origin``), and one that rebinds its own name
+to 127.0.0.1 cannot help sending that name as ``Host``, and in the handshake of TLS.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from vertexkit.emulator.asgi import Application, Receive, Scope, Send, reply_err
 from vertexkit.emulator.errors import ApiError, Code
 
 _MOST_REMEMBERED = 256
+_SITES = frozenset({b"none", b"same-origin"})
+"""What ``Sec-Fetch-Site`` says of an address typed in, and of a page of this server's own.
+
+Source: https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +43,8 @@ class Guard:
                     await _refuse(send, "Requests with two Host headers are refused.")
                     return
                 host = value
-            elif name == b"origin":
-                await _refuse(send, "Requests with an Origin are refused: no web page may call this server.")
+            elif why := sent_by_page(name, value):
+                await _refuse(send, why)
                 return
         if host not in self._allowed:
             if host is None or not is_allowed_host(host.decode("latin-1")):
@@ -48,6 +54,15 @@ class Guard:
                 self._allowed.add(host)
         _log.debug("HTTP %s %s", scope["method"], scope["path"])
         await self._application(scope, receive, send)
+
+
+def sent_by_page(name: bytes, value: bytes) -> str | None:
+    """Why a request with such a header (its name in lower case) is refused; None if it may pass."""
+    if name == b"origin":
+        return "Requests with an Origin are refused: no web page may call this server."
+    if name == b"sec-fetch-site" and value.strip().lower() not in _SITES:
+        return "Requests of another site are refused: no web page may call this server."
+    return None
 
 
 async def _refuse(send: Send, why: str) -> None:

@@ -302,9 +302,33 @@ def test_a_web_page_is_refused_on_every_port(info: EmulatorInfo, channel: grpc.C
         assert requests.get(url, verify=verify).status_code == 200
         assert requests.get(url, verify=verify, headers={"Origin": "http://x"}).status_code == 403
         assert requests.get(url, verify=verify, headers={"Host": "rebound.example"}).status_code == 403
-    with pytest.raises(grpc.RpcError) as caught:
-        rpc(channel, "GetModel", get_model("1"), metadata=[("origin", "http://x")])
-    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined]
+        image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+        assert requests.get(url, verify=verify, headers=image).status_code == 403
+        typed = {"Sec-Fetch-Site": "none"}
+        assert requests.get(url, verify=verify, headers=typed).status_code == 200
+    for header in (("origin", "http://x"), ("sec-fetch-site", "cross-site")):
+        with pytest.raises(grpc.RpcError) as caught:
+            rpc(channel, "GetModel", get_model("1"), metadata=[header])
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+def test_tls_answers_to_no_name_but_its_own(info: EmulatorInfo, protocol: str) -> None:
+    port = int(info.grpc.rpartition(":")[2])
+    context = ssl.create_default_context(cafile=info.ca)
+    context.check_hostname = False
+    context.set_alpn_protocols([protocol])
+    for name in ("localhost", "us-central1-aiplatform.googleapis.com"):
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secure,
+        ):
+            assert secure.selected_alpn_protocol() == protocol
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        context.wrap_socket(plain, server_hostname="rebound.example")
 
 
 @pytest.mark.parametrize("path", ["/Nope/Nothing", f"/{AIPLATFORM}.ModelService/Nothing"])

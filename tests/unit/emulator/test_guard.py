@@ -64,3 +64,13 @@ def test_any_origin_is_refused_even_a_local_one() -> None:
 def test_a_request_without_a_host_or_with_two_is_refused() -> None:
     assert status_of([]) == 403
     assert status_of([(b"host", b"localhost"), (b"host", b"evil.com")]) == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "other"])
+def test_what_a_page_of_another_site_fetches_is_refused_without_an_origin(site: str) -> None:
+    assert status_of([(b"host", b"localhost"), (b"sec-fetch-site", site.encode())]) == 403
+
+
+@pytest.mark.parametrize("site", ["none", "same-origin"])
+def test_an_address_that_the_user_types_in_is_answered(site: str) -> None:
+    assert status_of([(b"host", b"localhost"), (b"sec-fetch-site", site.encode())]) == 204
