@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from vertexkit._core.names import ResourceName, parse_resource_name
 from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.messages import Raw
 from vertexkit.emulator.projects import project_number
 
 _LOCATION_NAME = re.compile(r"projects/(?P<project>[^/@]+)/locations/(?P<location>[^/@]+)")
@@ -111,6 +112,22 @@ def check_labels(labels: Mapping[str, str], field: str) -> None:
                 f'Label value "{value}" of "{key}" has to be at most 64 characters long and contain only '
                 "lower-case letters, digits, underscores and dashes.",
             )
+
+
+def check_supported(message: Raw, supported: frozenset[str], path: str) -> None:
+    """Refuse, by name, every field that is set and that nothing here would take notice of.
+
+    Args:
+        message: The message of a request, or a part of it.
+        supported: Names of the fields that are honoured, or that only the service may set.
+        path: What the message is called in the request.
+
+    Raises:
+        ApiError: UNIMPLEMENTED.
+    """
+    for field, _ in message.ListFields():
+        if field.name not in supported:
+            raise ApiError(Code.UNIMPLEMENTED, f"The local Vertex AI does not support {path}.{field.name}.")
 
 
 def new_id() -> str:

@@ -22,14 +22,44 @@ from vertexkit.emulator.messages import (
 from vertexkit.emulator.operations import Operations, Running
 from vertexkit.emulator.services.deployed_models import ENDPOINTS, DeployedModels, show_status
 from vertexkit.emulator.services.deployments import Deployment, Served, check_servable
-from vertexkit.emulator.services.machine_resources import check_replica_counts, check_resources
+from vertexkit.emulator.services.machine_resources import check_resources, check_scaling
 from vertexkit.emulator.services.model_registry import MODELS
 from vertexkit.emulator.services.traffic import NEW_MODEL, split_with_new, split_without
-from vertexkit.emulator.validation import canonical_name, check_display_name, invalid, invalid_field, new_id
+from vertexkit.emulator.validation import (
+    canonical_name,
+    check_display_name,
+    check_supported,
+    invalid,
+    invalid_field,
+    new_id,
+)
 
 _DEPLOYED_MODEL_ID = re.compile(r"[0-9]{1,10}")
-_GIVEN = ("display_name", "service_account", "disable_container_logging", "enable_access_logging")
-_UNSUPPORTED = ("explanation_spec", "faster_deployment_config", "speculative_decoding_spec", "checkpoint_id")
+_GIVEN = (
+    "disable_container_logging",
+    # There are none to disable.
+    "disable_explanations",
+    "display_name",
+    "enable_access_logging",
+    # Whose rights the container would have in Google Cloud, where local ones have nothing to do.
+    "service_account",
+)
+_SUPPORTED = frozenset(
+    {
+        *_GIVEN,
+        "dedicated_resources",
+        "id",
+        "model",
+        # Refused in Vertex AI's own words, with the model's name.
+        "automatic_resources",
+        "shared_resources",
+        # Output only, which services ignore in requests.
+        "create_time",
+        "model_version_id",
+        "private_endpoints",
+        "status",
+    }
+)
 _MUTABLE = frozenset(
     {
         "dedicated_resources.autoscaling_metric_specs",
@@ -143,12 +173,7 @@ class ModelDeployer:
                 f'"{asked.id}" is not 1 to 10 digits, or is {NEW_MODEL}, the new model\'s.',
             )
         check_servable(version)
-        set_fields = {field.name for field, _ in asked.ListFields()}
-        for field in _UNSUPPORTED:
-            if field in set_fields:
-                raise ApiError(
-                    Code.UNIMPLEMENTED, f"The local Vertex AI does not support deployed_model.{field}."
-                )
+        check_supported(asked, _SUPPORTED, "deployed_model")
         model = self._store.get(MODELS, str(name.unversioned))
         deployed = DeployedModel(
             id=asked.id or new_id(), model=model.name, model_version_id=version.version_id
@@ -248,7 +273,7 @@ class ModelDeployer:
                 target.autoscaling_metric_specs.MergeFrom(value)
             else:
                 setattr(target, field, value)
-        check_replica_counts(changed.dedicated_resources)
+        check_scaling(changed.dedicated_resources)
         return endpoint, changed
 
 

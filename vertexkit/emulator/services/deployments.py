@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import shutil
 import threading
@@ -21,20 +20,22 @@ from vertexkit._core.names import ResourceName
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.gcs.errors import StorageError
 from vertexkit.emulator.gcs.store import ObjectStore
-from vertexkit.emulator.messages import AcceleratorType, Raw
+from vertexkit.emulator.messages import Raw
 from vertexkit.emulator.services.artifacts import artifact_folder
 from vertexkit.emulator.services.machine_resources import replicas_wanted
+from vertexkit.emulator.services.placement import gpu_environment, notices, replicas_that_fit
 from vertexkit.emulator.serving import DeploymentSpec, ServingEngine, ServingFailed
-from vertexkit.emulator.validation import canonical_name
+from vertexkit.emulator.validation import canonical_name, check_supported
 from vertexkit.images import ServingImage, parse_serving_image
-from vertexkit.machines import RETIRED
 
 _LOGGER = logging.getLogger(__name__)
 
 _DEFAULT_TIMEOUT: Final = 600.0
 """Seconds that a model may take to come up, unless its container says otherwise."""
-_REPLICA_BYTES: Final = 600 * 2**20
-"""Memory that a model server needs to start: TensorFlow alone takes most of it."""
+_CONTAINER: Final = frozenset(
+    {"deployment_timeout", "env", "health_route", "image_uri", "ports", "predict_route"}
+)
+"""Fields of a ModelContainerSpec that replicas are run by; the others are refused."""
 _VARIABLE = re.compile(r"\$(?:\$\((?P<escaped>\w+)\)|\((?P<name>\w+)\))")
 
 
@@ -111,9 +112,8 @@ class Deployments:
         """
         if cancelled is not None and cancelled.is_set():
             raise ApiError(Code.CANCELLED, "The operation was cancelled.")
-        wanted = replicas_wanted(deployment.deployed_model)
-        replicas = min(wanted, _replicas_that_fit())
-        notes = _notes(deployment, wanted, replicas)
+        replicas = min(replicas_wanted(deployment.deployed_model), replicas_that_fit())
+        notes = _notes(deployment, replicas)
         for note in notes:
             _LOGGER.warning(
                 "%s, deployed model %s: %s", deployment.endpoint, deployment.deployed_model.id, note
@@ -143,7 +143,7 @@ class Deployments:
         try:
             # What already runs has its memory: only more than that has to fit.
             running = len(self._serving.status(deployment.key).replicas)
-            replicas = min(wanted, running + _replicas_that_fit())
+            replicas = min(wanted, running + replicas_that_fit())
             self._serving.resize(deployment.key, replicas)
         except ServingFailed as error:
             raise ApiError(Code.FAILED_PRECONDITION, _words(error)) from error
@@ -152,7 +152,7 @@ class Deployments:
                 Code.FAILED_PRECONDITION,
                 f"DeployedModel {deployment.deployed_model.id} does not run: undeploy it, and deploy again.",
             ) from error
-        return Served(replicas, " ".join(_notes(deployment, wanted, replicas)))
+        return Served(replicas, " ".join(_notes(deployment, replicas)))
 
     def take_down(self, key: str) -> None:
         """Stop serving, and remove the copy; nothing happens when there is neither."""
@@ -206,6 +206,8 @@ class Deployments:
         }
         for variable in container.env:
             environment[variable.name] = _expanded(variable.value, environment)
+        # Last, so that what the user is told of GPUs holds.
+        environment.update(gpu_environment(deployed.dedicated_resources.machine_spec))
         return environment
 
 
@@ -227,13 +229,12 @@ def check_servable(version: Raw) -> ServingImage:
             "TensorFlow images only, of any version, CPU or GPU, such as "
             "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest.",
         )
-    for field in ("command", "args", "invoke_route_prefix", "grpc_ports"):
-        if getattr(container, field):
-            raise ApiError(
-                Code.UNIMPLEMENTED,
-                f"The local Vertex AI does not support container_spec.{field} of {version.name}.",
-            )
+    check_supported(container, _CONTAINER, "model.container_spec")
     return image
+
+
+def _notes(deployment: Deployment, replicas: int) -> list[str]:
+    return notices(deployment.deployed_model, check_servable(deployment.version), replicas)
 
 
 def _not_copied(deployment: Deployment, why: str) -> ApiError:
@@ -241,41 +242,6 @@ def _not_copied(deployment: Deployment, why: str) -> ApiError:
         Code.FAILED_PRECONDITION,
         f"Cannot copy the artifact {deployment.version.artifact_uri} of {deployment.version.name}: {why}",
     )
-
-
-def _notes(deployment: Deployment, wanted: int, replicas: int) -> list[str]:
-    """What is not as the user asked for."""
-    notes = []
-    machine = deployment.deployed_model.dedicated_resources.machine_spec
-    image = parse_serving_image(deployment.version.container_spec.image_uri)
-    accelerator = AcceleratorType(machine.accelerator_type).name if machine.accelerator_type else None
-    if accelerator is not None:
-        notes.append(f"Served on CPU: the local Vertex AI has no {accelerator}.")
-        if accelerator in RETIRED:
-            notes.append(f"{accelerator}: {RETIRED[accelerator]}.")
-    elif image is not None and image.gpu:
-        notes.append("Served on CPU: the image is built for GPUs, and the local Vertex AI has none.")
-    if replicas < wanted:
-        notes.append(f"Served by {replicas} of {wanted} replicas: this machine holds no more.")
-    return notes
-
-
-def _replicas_that_fit() -> int:
-    """How many more model servers this machine can hold; at least one."""
-    by_processor = 2 * (os.cpu_count() or 1)
-    return max(1, min(by_processor, _available_bytes() // _REPLICA_BYTES))
-
-
-def _available_bytes() -> int:
-    """Memory that processes can still get."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        # Not Linux: half of what there is serves as an estimate.
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _words(error: ServingFailed) -> str:

@@ -120,14 +120,15 @@ class Vertex:
         split: dict[str, int] | None = None,
         replicas: int = 1,
         machine: dict[str, Any] | None = None,
+        resources: dict[str, Any] | None = None,
         **fields: Any,
     ) -> operations_pb2.Operation:
-        resources = {"machine_spec": machine or {"machine_type": "n1-standard-2"}}
-        deployed = {
-            "model": model,
-            "dedicated_resources": {**resources, "min_replica_count": replicas},
-            **fields,
+        dedicated = {
+            "machine_spec": machine or {"machine_type": "n1-standard-2"},
+            "min_replica_count": replicas,
+            **(resources or {}),
         }
+        deployed = {"model": model, "dedicated_resources": dedicated, **fields}
         request = types.DeployModelRequest(endpoint=endpoint, deployed_model=deployed, traffic_split=split)
         return self.endpoints.DeployModel(raw(request))
 

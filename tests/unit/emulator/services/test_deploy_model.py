@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 from google.cloud.aiplatform_v1 import types
 from google.longrunning import operations_pb2
 from local_services import IMAGE, PARENT, Vertex, raw
 
 from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.services import deploy_model
 
 
 def test_a_deployed_model_takes_all_traffic_of_an_empty_endpoint(vertex: Vertex) -> None:
@@ -52,6 +57,7 @@ def test_the_container_finds_the_environment_that_vertex_ai_gives_it(vertex: Ver
         "AIP_DEPLOYED_MODEL_ID": deployed.id,
         "AIP_MODEL_NAME": model_id,
         "AIP_VERSION_NAME": "1",
+        "CUDA_VISIBLE_DEVICES": "-1",
         "MODEL": f"{model_id}/$(NOBODY)",
         "RAW": "$(MODEL)",
     }
@@ -192,6 +198,145 @@ def test_two_models_are_deployed_on_one_endpoint_at_once(vertex: Vertex) -> None
 
 
 @pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        ({"system_labels": {"a": "b"}}, "deployed_model.system_labels"),
+        ({"checkpoint_id": "7"}, "deployed_model.checkpoint_id"),
+        ({"explanation_spec": {"metadata": {"inputs": {}}}}, "deployed_model.explanation_spec"),
+        (
+            {"machine": {"machine_type": "n1-standard-2", "reservation_affinity": {"key": "k"}}},
+            "machine_spec.reservation_affinity",
+        ),
+        (
+            {"machine": {"machine_type": "n1-standard-2", "tpu_topology": "2x2"}},
+            "machine_spec.tpu_topology",
+        ),
+        (
+            {"resources": {"autoscaling_metric_specs": [{"metric_name": "pubsub.googleapis.com/x"}]}},
+            "autoscaling_metric_specs with pubsub.googleapis.com/x",
+        ),
+    ],
+)
+def test_what_would_change_how_a_model_is_served_is_refused_by_name(
+    vertex: Vertex, fields: dict[str, Any], refused: str
+) -> None:
+    with pytest.raises(ApiError, match=re.escape(refused)) as error:
+        vertex.start_deploy(vertex.create_endpoint(), vertex.upload(), **fields)
+    assert error.value.code is Code.UNIMPLEMENTED
+
+
+def test_no_field_of_a_deployed_model_passes_unseen() -> None:
+    # What Google adds to the API later is refused until it is decided upon.
+    fields = {field.name for field in types.DeployedModel.pb().DESCRIPTOR.fields}
+    assert fields - deploy_model._SUPPORTED == {
+        "checkpoint_id",
+        "explanation_spec",
+        "faster_deployment_config",
+        "speculative_decoding_spec",
+        "system_labels",
+    }
+
+
+def test_what_googles_client_may_send_along_is_kept(vertex: Vertex) -> None:
+    given = {
+        "service_account": "me@my-project.iam.gserviceaccount.com",
+        "enable_access_logging": True,
+        "disable_container_logging": True,
+        "disable_explanations": True,
+    }
+    metrics: list[dict[str, Any]] = [
+        {"metric_name": "aiplatform.googleapis.com/prediction/online/cpu/utilization", "target": 70},
+        {"metric_name": "aiplatform.googleapis.com/prediction/online/request_count", "target": 600},
+        {"metric_name": "aiplatform.googleapis.com/prediction/online/accelerator/duty_cycle"},
+    ]
+    resources = {"autoscaling_metric_specs": metrics, "required_replica_count": 1, "max_replica_count": 4}
+    endpoint = vertex.create_endpoint()
+    vertex.deploy(endpoint, vertex.upload(), machine=T4, resources=resources, **given)
+    shown = vertex.endpoint(endpoint).deployed_models[0]
+    assert {name: getattr(shown, name) for name in given} == given
+    kept = shown.dedicated_resources
+    assert [(spec.metric_name, spec.target) for spec in kept.autoscaling_metric_specs] == [
+        (metric["metric_name"], metric.get("target", 0)) for metric in metrics
+    ]
+    assert "does not scale up to max_replica_count, 4" in shown.status.message
+
+
+def test_a_spot_deployment_is_served_on_this_machine_and_said_so(vertex: Vertex) -> None:
+    deployed = vertex.deploy(vertex.create_endpoint(), vertex.upload(), resources={"spot": True})
+    assert deployed.dedicated_resources.spot
+    assert "Not served on Spot VMs" in deployed.status.message
+
+
+CPU_UTILIZATION = "aiplatform.googleapis.com/prediction/online/cpu/utilization"
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        ({"required_replica_count": 5}, "required_replica_count; Message: It is 5"),
+        ({"required_replica_count": -3}, "required_replica_count; Message: It is -3"),
+        (
+            {"autoscaling_metric_specs": [{"metric_name": "nonsense", "target": 5}]},
+            '"nonsense" is not one of',
+        ),
+        (
+            {"autoscaling_metric_specs": [{"metric_name": CPU_UTILIZATION, "target": 101}]},
+            "target; Message: It is 101",
+        ),
+        (
+            {"autoscaling_metric_specs": [{"metric_name": CPU_UTILIZATION, "target": -1}]},
+            "target; Message: It is -1",
+        ),
+        (
+            {
+                "autoscaling_metric_specs": [
+                    {"metric_name": "aiplatform.googleapis.com/prediction/online/accelerator/duty_cycle"}
+                ]
+            },
+            "duty_cycle is of accelerators, and there is none",
+        ),
+    ],
+)
+def test_impossible_scaling_is_refused_when_deployed_and_when_changed(
+    vertex: Vertex, resources: dict[str, Any], words: str
+) -> None:
+    endpoint, model = vertex.create_endpoint(), vertex.upload()
+    with pytest.raises(ApiError) as error:
+        vertex.start_deploy(endpoint, model, resources=resources)
+    assert error.value.code is Code.INVALID_ARGUMENT
+    assert words in error.value.message
+    deployed = vertex.deploy(endpoint, model)
+    with pytest.raises(ApiError) as error:
+        mutate(
+            vertex, endpoint, deployed.id, [f"dedicated_resources.{name}" for name in resources], **resources
+        )
+    assert error.value.code is Code.INVALID_ARGUMENT
+    assert words in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("args", ["--verbose"]),
+        ("command", ["serve"]),
+        ("grpc_ports", [{"container_port": 8500}]),
+        ("health_probe", {"period_seconds": 1}),
+        ("invoke_route_prefix", "/"),
+        ("liveness_probe", {"period_seconds": 1}),
+        ("shared_memory_size_mb", 64),
+        ("startup_probe", {"period_seconds": 1}),
+    ],
+)
+def test_a_container_setting_that_replicas_do_not_have_is_refused_by_name(
+    vertex: Vertex, field: str, value: Any
+) -> None:
+    model = vertex.upload(container_spec={"image_uri": IMAGE, field: value})
+    with pytest.raises(ApiError, match=f"container_spec.{field}") as error:
+        vertex.start_deploy(vertex.create_endpoint(), model)
+    assert error.value.code is Code.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
     "image", ["gcr.io/mine/server:1", "us-docker.pkg.dev/vertex-ai/prediction/sklearn-cpu.1-0:latest"]
 )
 def test_an_image_that_cannot_be_served_is_refused_by_name(vertex: Vertex, image: str) -> None:
@@ -238,23 +383,74 @@ def test_a_deployed_model_needs_dedicated_resources(vertex: Vertex) -> None:
         vertex.endpoints.DeployModel(raw(request))
 
 
+T4 = {"machine_type": "n1-standard-4", "accelerator_type": "NVIDIA_TESLA_T4", "accelerator_count": 2}
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where NVIDIA's driver would show itself; a machine has a GPU once it exists."""
+    path = tmp_path / "driver"
+    monkeypatch.setattr("vertexkit.emulator.services.placement._NVIDIA_DRIVER", path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return path
+
+
+def gpus_given(vertex: Vertex) -> str:
+    (spec,) = vertex.serving.specs.values()
+    return spec.env["CUDA_VISIBLE_DEVICES"]
+
+
 @pytest.mark.parametrize("accelerator", ["NVIDIA_TESLA_K80", "NVIDIA_TESLA_T4"])
-def test_an_accelerator_is_accepted_served_on_cpu_and_said_so(
-    vertex: Vertex, accelerator: str, caplog: pytest.LogCaptureFixture
+def test_without_a_gpu_an_accelerator_is_accepted_served_on_cpu_and_said_so(
+    vertex: Vertex, accelerator: str, driver: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    machine = {"machine_type": "n1-standard-4", "accelerator_type": accelerator, "accelerator_count": 1}
     endpoint = vertex.create_endpoint()
-    vertex.deploy(endpoint, vertex.upload(), machine=machine)
+    vertex.deploy(endpoint, vertex.upload(), machine={**T4, "accelerator_type": accelerator})
     shown = vertex.endpoint(endpoint).deployed_models[0]
     assert f"Served on CPU: the local Vertex AI has no {accelerator}." in shown.status.message
     assert ("retired" in shown.status.message) == (accelerator == "NVIDIA_TESLA_K80")
     assert "Served on CPU" in caplog.text
+    assert gpus_given(vertex) == "-1"
+
+
+def test_who_asks_for_an_accelerator_is_given_this_machines_gpu_and_told_so(
+    vertex: Vertex, driver: Path
+) -> None:
+    driver.touch()
+    deployed = vertex.deploy(vertex.create_endpoint(), vertex.upload(), machine=T4)
+    assert gpus_given(vertex) == "0,1"
+    assert "this machine's own GPU" in deployed.status.message
+    assert "CPU" not in deployed.status.message
+
+
+@pytest.mark.parametrize(("visible", "given"), [("3", "3"), ("-1", "-1"), ("", "-1")])
+def test_gpus_that_the_emulator_may_not_see_are_given_to_nobody(
+    vertex: Vertex, driver: Path, monkeypatch: pytest.MonkeyPatch, visible: str, given: str
+) -> None:
+    driver.touch()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    deployed = vertex.deploy(vertex.create_endpoint(), vertex.upload(), machine=T4)
+    assert gpus_given(vertex) == given
+    assert ("Served on CPU" in deployed.status.message) == (given == "-1")
+
+
+def test_who_asks_for_no_accelerator_is_served_on_cpu_whatever_the_machine_has(
+    vertex: Vertex, driver: Path
+) -> None:
+    driver.touch()
+    env = [{"name": "CUDA_VISIBLE_DEVICES", "value": "0"}]
+    container = {"image_uri": IMAGE.replace("cpu", "gpu"), "env": env}
+    deployed = vertex.deploy(vertex.create_endpoint(), vertex.upload(container_spec=container))
+    assert gpus_given(vertex) == "-1"
+    assert deployed.status.message == (
+        "Served on CPU: the image is built for GPUs, and the deployment asks for none."
+    )
 
 
 def test_replicas_that_the_machine_cannot_hold_are_left_out_and_said_so(
     vertex: Vertex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vertexkit.emulator.services.deployments._available_bytes", lambda: 3 * 600 * 2**20)
+    monkeypatch.setattr("vertexkit.emulator.services.placement._available_bytes", lambda: 3 * 450 * 2**20)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     endpoint = vertex.create_endpoint()
     vertex.deploy(endpoint, vertex.upload(), replicas=5)
@@ -307,7 +503,7 @@ def test_what_is_not_deployed_cannot_be_undeployed(vertex: Vertex) -> None:
     assert error.value.code is Code.NOT_FOUND
 
 
-def mutate(vertex: Vertex, endpoint: str, deployed_id: str, paths: list[str], **resources: int) -> None:
+def mutate(vertex: Vertex, endpoint: str, deployed_id: str, paths: list[str], **resources: Any) -> None:
     request = types.MutateDeployedModelRequest(
         endpoint=endpoint,
         deployed_model={"id": deployed_id, "dedicated_resources": resources},
@@ -318,7 +514,7 @@ def mutate(vertex: Vertex, endpoint: str, deployed_id: str, paths: list[str], **
 
 
 def test_a_deployed_model_is_really_resized(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vertexkit.emulator.services.deployments._available_bytes", lambda: 2**40)
+    monkeypatch.setattr("vertexkit.emulator.services.placement._available_bytes", lambda: 2**40)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     endpoint = vertex.create_endpoint()
     deployed = vertex.deploy(endpoint, vertex.upload())
