@@ -123,11 +123,13 @@ def test_a_model_that_does_not_come_up_leaves_nothing(
     assert raised.value.log_tail
     assert endpoint.refresh().traffic == {first.id: 100}
     assert [one.id for one in endpoint.deployed] == [first.id]
-    assert not any(key.startswith("vertexkit_previous") for key in endpoint._data["labels"])
+    assert endpoint._data["labels"] == session.labels
     assert endpoint.predict(ROW).tolist() == [[2.0, 4.0, 6.0]]
 
     with pytest.raises(vk.DeployFailed):
         broken.deploy()
+    with pytest.raises(vk.InvalidArgument, match="traffic=10"):
+        doubling.deploy(traffic=10)
     assert [found.display_name for found in session.endpoints.list()] == ["scaling"]
 
 
@@ -155,7 +157,7 @@ def test_ctrl_c_during_a_deployment_leaves_nothing(
 
 
 def test_a_deployment_that_takes_too_long_is_undone(endpoint: vk.Endpoint, doubling: vk.Model) -> None:
-    with pytest.raises(vk.DeadlineExceeded):
+    with pytest.raises(vk.DeadlineExceeded, match="it has been taken off again"):
         endpoint.deploy(doubling, timeout=0.01)
     assert endpoint.refresh().deployed == []
 
@@ -173,6 +175,25 @@ def test_without_waiting_there_is_a_handle_that_another_process_finds_by_name(
             other.endpoints.operation(endpoint.resource_name)
     assert operation.state == "SUCCEEDED"
     assert operation.result() == deployed
+
+
+def test_a_late_deployment_leaves_the_canary_that_somebody_else_set_meanwhile(
+    session: vk.Session, endpoint: vk.Endpoint, doubling: vk.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vertexkit import deployment
+
+    first, second = endpoint.deploy(doubling), endpoint.deploy(doubling.version(2))
+
+    def interrupted(endpoint_: object, new: str) -> vk.DeployedModel:
+        # It is up, and has its share: somebody else goes on from there.
+        session.endpoints.get(endpoint.id).set_traffic({first.id: 45, second.id: 45, new: 10})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deployment, "_one", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.deploy(doubling, traffic=20)
+    assert endpoint.refresh().traffic == {first.id: 50, second.id: 50}
+    assert endpoint.deployed == [one for one in endpoint.deployed if one.id in (first.id, second.id)]
 
 
 def test_a_cancelled_deployment_leaves_nothing(endpoint: vk.Endpoint, doubling: vk.Model) -> None:
