@@ -13,7 +13,7 @@ from typing import Any
 from vertexkit.emulator.gcs import errors, fields, resources
 from vertexkit.emulator.gcs.conditions import from_query, from_read, integer, version_tag
 from vertexkit.emulator.gcs.copying import ComposeSource, compose, copy_object
-from vertexkit.emulator.gcs.globs import compile_glob
+from vertexkit.emulator.gcs.globs import Glob
 from vertexkit.emulator.gcs.http import Request, Response
 from vertexkit.emulator.gcs.json_errors import json_response
 from vertexkit.emulator.gcs.listing import Query, decode_token, encode_token
@@ -249,7 +249,6 @@ def _list_query(request: Request) -> Query:
     start = query.get("startOffset", "")
     if query.get("pageToken"):
         start = max(start, decode_token(query["pageToken"]))
-    matching = compile_glob(query["matchGlob"]) if query.get("matchGlob") else None
     return Query(
         prefix=prefix,
         delimiter=query.get("delimiter", ""),
@@ -257,7 +256,7 @@ def _list_query(request: Request) -> Query:
         end=query.get("endOffset", ""),
         limit=min(limit or MAX_RESULTS, MAX_RESULTS),
         trailing=request.flag("includeTrailingDelimiter"),
-        accept=None if matching is None else lambda name: matching.fullmatch(name) is not None,
+        accept=Glob(query["matchGlob"]).matches if query.get("matchGlob") else None,
     )
 
 

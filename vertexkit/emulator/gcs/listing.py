@@ -1,7 +1,7 @@
 """Listing: the names of a bucket in order, from any point on, page by page.
 
 The folders are the truth about plain names, the rows about odd ones. A folder's entries are kept,
-sorted, for as long as its modification time stands still, so that the next page of a listing reads
+sorted, for as long as its times stand still, so that the next page of a listing reads
 no folder again; a page starts at its place by bisection.
 """
 
@@ -25,7 +25,7 @@ from vertexkit.emulator.gcs.records import ObjectInfo
 
 _KEPT_ENTRIES = 200_000
 SETTLED_NS = 50_000_000
-"""A folder changed less than this before it was read may change again at the same modification time."""
+"""A folder changed less than this before it was read may change again at the same times."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Page:
 
 
 class _Entries(NamedTuple):
-    inode: int
-    mtime_ns: int
+    state: tuple[int, int, int]
+    """Inode, modification time and change time: a modification time can be put back."""
     names: list[str]
     """Sorted; the names of folders end in a slash, so that their order is that of object names."""
 
@@ -112,9 +112,10 @@ class Lister:
 
     def _entries_of(self, path: tuple[str, ...], folder: int) -> list[str]:
         status = os.fstat(folder)
+        state = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         with self._lock:
             kept = self._kept.get(path)
-            if kept is not None and (kept.inode, kept.mtime_ns) == (status.st_ino, status.st_mtime_ns):
+            if kept is not None and kept.state == state:
                 self._kept.move_to_end(path)
                 return kept.names
         read_at = time.time_ns()
@@ -126,8 +127,8 @@ class Lister:
                 elif entry.is_dir(follow_symlinks=False):
                     names.append(f"{entry.name}/")
         names.sort()
-        if abs(read_at - status.st_mtime_ns) > SETTLED_NS:
-            self._keep(path, _Entries(status.st_ino, status.st_mtime_ns, names))
+        if min(abs(read_at - status.st_mtime_ns), abs(read_at - status.st_ctime_ns)) > SETTLED_NS:
+            self._keep(path, _Entries(state, names))
         return names
 
     def _keep(self, path: tuple[str, ...], entries: _Entries) -> None:

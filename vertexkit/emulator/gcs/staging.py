@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import sys
@@ -46,12 +47,22 @@ class Staged:
         return staged
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        self._hasher.update(data)
-        self.size += len(data)
+        """Append bytes.
+
+        Raises:
+            OSError: The disk is full, say. ``size`` and the checksums are then those of the bytes that are
+                on it, so that an upload can go on from there.
+        """
+        written = os.pwrite(self._fd, data, self.size)
+        while written < len(data):
+            self._append(data[:written])
+            data = data[written:]
+            written = os.pwrite(self._fd, data, self.size)
+        self._append(data)
+
+    def _append(self, written: bytes) -> None:
+        self._hasher.update(written)
+        self.size += len(written)
 
     def write_all(self, pieces: Iterable[bytes]) -> None:
         """Append pieces of bytes, one after the other."""
@@ -87,7 +98,14 @@ class Staged:
         return self._hasher.md5 if self._crc32c is None else self._md5
 
     def close(self) -> Identity:
-        """Close the file, which is whole now."""
+        """Close the file, which is whole now.
+
+        Raises:
+            OSError: It does not hold the bytes that its checksums are of.
+        """
+        held = os.fstat(self._fd).st_size
+        if held != self.size:
+            raise OSError(errno.EIO, f"{held} bytes are on the disk, and {self.size} were written", self.path)
         # The kernel's times stand still for milliseconds. One of our own making is never that of a
         # later write from outside, so that a change in place does not go unnoticed.
         now = time.time_ns()

@@ -81,8 +81,9 @@ class XmlObjects:
         )
         return xml_response(("ListBucketResult", _listed(bucket, query, page)))
 
-    async def head_bucket(self, _request: Request, bucket: str) -> Response:
+    async def head_bucket(self, request: Request, bucket: str) -> Response:
         """Tell whether a bucket is there."""
+        _refuse_subresources(request.query)
         info = self._store.bucket(bucket)
         return Response(200, [(b"x-goog-bucket-location", info.location.encode())])
 
@@ -149,6 +150,7 @@ class XmlObjects:
 
     async def delete(self, request: Request, bucket: str, name: str) -> Response:
         """Delete an object."""
+        _refuse_subresources(request.query)
         self._store.delete(
             bucket,
             name,

@@ -13,7 +13,7 @@ from vertexkit.emulator.gcs import errors
 from vertexkit.emulator.gcs.conditions import Conditions, from_headers, from_query, http_etag, version_tag
 from vertexkit.emulator.gcs.errors import StorageError
 from vertexkit.emulator.gcs.fields import parse_fields, select, selects
-from vertexkit.emulator.gcs.globs import compile_glob
+from vertexkit.emulator.gcs.globs import Glob
 from vertexkit.emulator.gcs.http import Request, Response
 from vertexkit.emulator.gcs.json_errors import json_error
 from vertexkit.emulator.gcs.listing import after_prefix, decode_token, encode_token
@@ -74,23 +74,39 @@ def test_a_selection_says_what_it_holds() -> None:
         (r"a\*b", ["a*b"], ["axb"]),
         ("a.b+(c)", ["a.b+(c)"], ["aXb+(c)"]),
         ("[]]", ["]"], ["x"]),
+        ("{a,b{,c}}*{.x,}", ["a", "bc", "b.x", "azz.x"], ["c", "a/x"]),
         ("", [""], ["a"]),
     ],
 )
 def test_a_glob_matches(glob: str, matching: list[str], other: list[str]) -> None:
-    pattern = compile_glob(glob)
-    assert [name for name in matching + other if pattern.fullmatch(name)] == matching
+    pattern = Glob(glob)
+    assert [name for name in matching + other if pattern.matches(name)] == matching
 
 
 @pytest.mark.parametrize("glob", ["{a", "a{b,c", "[a", "a}b{", "[z-a]"])
 def test_a_malformed_glob_is_refused(glob: str) -> None:
     with pytest.raises(StorageError):
-        compile_glob(glob)
+        Glob(glob)
 
 
 @given(st.text(alphabet="ab*?.-x"), st.text(alphabet="ab.-x"))
 def test_a_glob_without_slashes_is_a_shell_s(glob: str, name: str) -> None:
-    assert (compile_glob(glob).fullmatch(name) is not None) == fnmatch.fnmatchcase(name, glob)
+    assert Glob(glob).matches(name) == fnmatch.fnmatchcase(name, glob)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("glob", ["**a" * 300 + "b", "*a" * 400 + "b", "{a,aa,**}" * 100 + "b"])
+def test_a_glob_costs_no_more_than_its_length_times_the_name_s(glob: str) -> None:
+    pattern = Glob(glob)
+    assert not pattern.matches("a" * 1000)
+    assert pattern.matches("a" * 1000 + "b")
+
+
+@pytest.mark.parametrize("glob", ["{" * 3000, "{" * 40 + "a" + "}" * 40, "a" * 3000])
+def test_a_glob_that_is_too_deep_or_too_long_is_refused(glob: str) -> None:
+    with pytest.raises(StorageError) as refused:
+        Glob(glob)
+    assert refused.value.status == 400
 
 
 def in_pieces(body: bytes, cuts: list[int]) -> AsyncIterator[bytes]:
