@@ -34,10 +34,10 @@ assert len(predicted[0]) == 10
 
 def run() -> list[Row]:
     """Measure both sides in interpreters of their own, their .pyc files warm."""
-    return [_imports(), _cold_scripts()]
+    return [*_imports(), _cold_scripts()]
 
 
-def _imports() -> Row:
+def _imports() -> list[Row]:
     env = dict(os.environ)
 
     def of(module: str) -> float:
@@ -45,13 +45,16 @@ def _imports() -> Row:
 
     of("vertexkit"), of("google.cloud.aiplatform")
     ours, theirs = in_turn(lambda: of("vertexkit"), lambda: of("google.cloud.aiplatform"), 5)
-    return Row(
-        "import",
-        milliseconds(ours),
-        f"google.cloud.aiplatform {milliseconds(theirs)}",
-        theirs / ours,
-        target=25,
-    )
+    return [
+        Row(
+            "import",
+            milliseconds(ours),
+            f"google.cloud.aiplatform {milliseconds(theirs)}",
+            theirs / ours,
+            target=25,
+        ),
+        Row("import: time", milliseconds(ours), "", ours * 1e3, target=60, unit="ms", at_most=True),
+    ]
 
 
 def _cold_scripts() -> Row:
