@@ -21,35 +21,50 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 JSON = "application/json; charset=UTF-8"
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+TooLarge = Callable[[int, int], ApiError]
+"""Makes the answer to a body of so many bytes (as far as is known) where so many are allowed."""
+
+
+def too_large(_size: int, limit: int) -> ApiError:
+    """The answer to a body of more than ``limit`` bytes."""
+    return ApiError(Code.INVALID_ARGUMENT, f"Request payload size exceeds the limit: {limit} bytes.")
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int, *, refusal: TooLarge = too_large) -> bytes:
     """The whole body of a request, unpacked if it came with ``Content-Encoding: gzip``.
 
     Args:
         scope: The request's.
         receive: The request's.
         limit: Most bytes, packed or unpacked.
+        refusal: Makes the answer to more.
 
     Raises:
         ApiError: INVALID_ARGUMENT if it is larger, not what its encoding says, or in an encoding
             other than gzip.
         ConnectionError: The client left before it was complete.
     """
-    body = await whole_body(receive, limit)
+    length = header(scope, b"content-length")
+    if length is not None and int(length) > limit:
+        # At once: what is refused all the same need not be kept until it has come.
+        raise refusal(int(length), limit)
+    body = await whole_body(receive, limit, refusal=refusal)
     encoding = (header(scope, b"content-encoding") or b"identity").strip().lower()
     if encoding == b"gzip":
-        return _gunzip(body, limit)
+        return _gunzip(body, limit, refusal)
     if encoding != b"identity":
         named = encoding.decode("latin-1")
         raise ApiError(Code.INVALID_ARGUMENT, f"Content-Encoding {named!r} is not supported: gzip is.")
     return body
 
 
-async def whole_body(receive: Receive, limit: int | None = None) -> bytes:
+async def whole_body(receive: Receive, limit: int | None = None, *, refusal: TooLarge = too_large) -> bytes:
     """The whole body of a request, as it came.
 
     Args:
         receive: The request's.
         limit: Most bytes; None for any number.
+        refusal: Makes the answer to more.
 
     Raises:
         ApiError: INVALID_ARGUMENT if it is larger.
@@ -65,24 +80,19 @@ async def whole_body(receive: Receive, limit: int | None = None) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if limit is not None and size > limit:
-            raise too_large(limit)
+            raise refusal(size, limit)
         if not message.get("more_body"):
             return b"".join(parts)
 
 
-def too_large(limit: int) -> ApiError:
-    """The answer to a body of more than ``limit`` bytes."""
-    return ApiError(Code.INVALID_ARGUMENT, f"Request payload size exceeds the limit: {limit} bytes.")
-
-
-def _gunzip(body: bytes, limit: int) -> bytes:
+def _gunzip(body: bytes, limit: int, refusal: TooLarge) -> bytes:
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
         plain = unpacker.decompress(body, limit + 1)
     except zlib.error as error:
         raise ApiError(Code.INVALID_ARGUMENT, f"The request body is not gzip: {error}") from error
     if len(plain) > limit:
-        raise too_large(limit)
+        raise refusal(len(plain), limit)
     if not unpacker.eof:
         raise ApiError(Code.INVALID_ARGUMENT, "The gzip request body is cut short.")
     return plain

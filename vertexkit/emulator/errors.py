@@ -46,3 +46,10 @@ class ApiError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def prediction_too_large(size: int, limit: int) -> ApiError:
+    """The answer to a request for a prediction of more than ``limit`` bytes, of which ``size`` are known."""
+    return ApiError(
+        Code.INVALID_ARGUMENT, f"The request size ({size} bytes) exceeds {limit / 1e6:.3f}MB limit."
+    )

@@ -21,6 +21,8 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Both ways; gRPC's own default of 4 MB is less than one batch of images."""
 
 _THREADS = 32
+_MOST_CALLS = 512
+"""At once, running and waiting for a thread; more are refused with RESOURCE_EXHAUSTED."""
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _RESET = (Code.UNAVAILABLE, "Connection reset by peer")
 
@@ -45,6 +47,7 @@ class GrpcFront:
         self._server = grpc.server(
             self._threads,
             handlers=[_Handlers(methods, dispatcher, faults)],
+            maximum_concurrent_rpcs=_MOST_CALLS,
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

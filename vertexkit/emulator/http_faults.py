@@ -14,15 +14,33 @@ from vertexkit.emulator.asgi import Application, Receive, Scope, Send, reply_err
 from vertexkit.emulator.faults import Fault, Faults
 
 _BREAK = "vertexkit.break"
+_MOST_HEADER_BYTES = 64 * 1024
 
 
-class BreakableProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, whose connections an application can break (an ASGI extension)."""
+class EmulatorProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, with bounded headers and connections that an application can break."""
+
+    _unfinished: int | None = None
+    """Bytes of a request whose headers have not all come; None between."""
 
     def on_message_begin(self) -> None:
         """Offer the extension with every request."""
         super().on_message_begin()
+        self._unfinished = 0
         self.scope["extensions"] = {_BREAK: {"transport": self.transport}}
+
+    def on_headers_complete(self) -> None:
+        """Pass the request on."""
+        self._unfinished = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless it is headers without an end, which the parser would keep for ever."""
+        super().data_received(data)
+        if self._unfinished is not None:
+            self._unfinished += len(data)
+            if self._unfinished > _MOST_HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response("Request headers are too large.")
 
 
 class StorageFaults:

@@ -13,7 +13,7 @@ import orjson
 from vertexkit.emulator.answers import Answer
 from vertexkit.emulator.asgi import JSON, Receive, Scope, Send, error_json, read_body, reply, reply_error
 from vertexkit.emulator.dispatch import Dispatcher, not_implemented, unexpected
-from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.errors import ApiError, Code, prediction_too_large
 from vertexkit.emulator.faults import Fault, Faults
 from vertexkit.emulator.http_faults import suffer
 from vertexkit.emulator.methods import AIPLATFORM, Method
@@ -53,6 +53,10 @@ class Reply(Protocol):
 
 class HttpPredictor(Protocol):
     """Answers predictions without decoding what passes through."""
+
+    def request_limit(self, endpoint_name: str) -> int:
+        """Most bytes of a request to an endpoint; an ``ApiError`` when nothing there answers any."""
+        ...
 
     async def predict_http(
         self, endpoint_name: str, body: bytes, call: PredictCall, headers: Mapping[str, str]
@@ -201,7 +205,9 @@ class _Predict:
         self._call = cast(PredictCall, match["call"].decode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(scope, receive, MAX_BODY_BYTES)
+        # First of all: nothing is kept of what nobody will answer.
+        limit = self._predictor.request_limit(self._endpoint)
+        body = await read_body(scope, receive, limit, refusal=prediction_too_large)
         headers = {}
         if self._call != "predict":
             # Nothing of a plain prediction's is passed on, and it is the one that has to be quick.

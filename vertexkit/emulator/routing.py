@@ -119,16 +119,31 @@ class Routes:
             ApiError: INVALID_ARGUMENT, it is not an endpoint's name; NOT_FOUND, there is no such
                 endpoint; FAILED_PRECONDITION, no model on it takes traffic.
         """
+        turns = self._found(endpoint_name)
+        return turns.order[next(turns.next) % len(turns.order)]
+
+    def is_dedicated(self, endpoint_name: str) -> bool:
+        """Whether an endpoint that takes traffic has a DNS name of its own; nobody's turn is taken.
+
+        Args:
+            endpoint_name: Resource name of the endpoint, with the project's id or number.
+
+        Raises:
+            ApiError: As for ``pick``.
+        """
+        return self._found(endpoint_name).order[0].dedicated
+
+    def _found(self, endpoint_name: str) -> _Turns:
+        """The turns of an endpoint on which somebody has one."""
         turns = self._turns.get(endpoint_name)
         if turns is None:
             canonical = str(canonical_name(endpoint_name, "endpoints"))
             turns = self._turns.get(canonical)
             if turns is None:
                 raise ApiError(Code.NOT_FOUND, f"Endpoint `{canonical}` not found.")
-        order = turns.order
-        if not order:
+        if not turns.order:
             raise ApiError(Code.FAILED_PRECONDITION, f"Endpoint {endpoint_name} doesn't have traffic_split.")
-        return order[next(turns.next) % len(order)]
+        return turns
 
 
 def _smooth(weighted: Sequence[tuple[Route, int]]) -> Iterator[Route]:

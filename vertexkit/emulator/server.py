@@ -24,7 +24,7 @@ from vertexkit.emulator.dispatch import Dispatcher
 from vertexkit.emulator.faults import Faults
 from vertexkit.emulator.grpc_front import GrpcFront
 from vertexkit.emulator.guard import Guard
-from vertexkit.emulator.http_faults import BreakableProtocol, StorageFaults
+from vertexkit.emulator.http_faults import EmulatorProtocol, StorageFaults
 from vertexkit.emulator.methods import methods
 from vertexkit.emulator.options import EmulatorInfo, EmulatorOptions
 from vertexkit.emulator.parts import Parts, Place, assemble
@@ -112,7 +112,7 @@ class Server:
         server = _HttpServer(
             uvicorn.Config(
                 application,
-                http=BreakableProtocol,
+                http=EmulatorProtocol,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

@@ -81,11 +81,14 @@ class Predictions:
     def StreamRawPredict(self, request: Any) -> Answer[Iterator[HttpBody]]:
         return Answer(iter([HttpBody(data=b"1"), HttpBody(data=b"2")]), {"X-Made-By": "me"})
 
+    def request_limit(self, endpoint_name: str) -> int:
+        if endpoint_name.endswith("/none"):
+            raise ApiError(Code.NOT_FOUND, "no such endpoint")
+        return 1_500_000
+
     async def predict_http(self, endpoint_name: str, body: bytes, call: str, headers: Any) -> Any:
         if endpoint_name.endswith("/broken"):
             raise ZeroDivisionError("no model")
-        if endpoint_name.endswith("/none"):
-            raise ApiError(Code.NOT_FOUND, "no such endpoint")
         given = {"Content-Type": "text/plain", "X-Call": call, "X-Got": headers.get("x-sent", "")}
         return SimpleNamespace(status=203, headers=given, body=endpoint_name.encode() + b" " + body)
 
@@ -226,10 +229,61 @@ def test_a_prediction_may_come_packed_and_only_with_gzip(info: EmulatorInfo) -> 
     url = f"{info.rest}/v1/{PARENT}/endpoints/7:predict"
     packed = requests.post(url, data=gzip.compress(b"plain"), headers={"Content-Encoding": "GZIP"})
     assert packed.text == f"{PARENT}/endpoints/7 plain"
-    bomb = gzip.compress(b" " * (65 * 1024 * 1024))
-    for encoding, body, words in (("gzip", bomb, "exceeds the limit"), ("br", b"?", "'br' is not supported")):
+    bomb = gzip.compress(b" " * 2_000_000)
+    for encoding, body, words in (
+        ("gzip", bomb, "exceeds 1.500MB limit"),
+        ("br", b"?", "'br' is not supported"),
+    ):
         refused = requests.post(url, data=body, headers={"Content-Encoding": encoding})
         assert (refused.status_code, words in refused.json()["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status", "words"),
+    [("none", 404, "no such endpoint"), ("7", 400, "64000000 bytes) exceeds")],
+)
+def test_a_prediction_that_nobody_will_answer_is_refused_before_its_body_comes(
+    info: EmulatorInfo, endpoint: str, status: int, words: str
+) -> None:
+    refused = headers_only(
+        info.rest, f"/v1/{PARENT}/endpoints/{endpoint}:predict", "Content-Length: 64000000"
+    )
+    assert refused.startswith(f"HTTP/1.1 {status} ".encode())
+    assert words.encode() in refused
+
+
+def test_a_body_without_a_length_is_read_up_to_the_limit_of_its_endpoint(info: EmulatorInfo) -> None:
+    pieces = (b" " * 100_000 for _ in range(16))
+    refused = requests.post(f"{info.rest}/v1/{PARENT}/endpoints/7:predict", data=pieces)
+    assert (refused.status_code, "exceeds 1.500MB limit" in refused.text) == (400, True)
+
+
+@pytest.mark.parametrize("port", ["rest", "storage", "grpc"])
+def test_headers_without_an_end_are_not_kept(info: EmulatorInfo, port: str) -> None:
+    address = getattr(info, port)
+    number = int(address.rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", number), timeout=30))
+        if port == "grpc":
+            context = ssl.create_default_context(cafile=info.ca)
+            connection = stack.enter_context(context.wrap_socket(connection, server_hostname="localhost"))
+        connection.sendall(b"GET /emulator HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            for _ in range(100):
+                connection.sendall(b"x" * 4096)
+        # The connection has been ended, by an answer where it could still be sent.
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while connection.recv(4096):
+                pass
+
+
+def headers_only(address: str, path: str, *headers: str) -> bytes:
+    """What is answered to a request of which only the headers are sent."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        lines = (f"POST {path} HTTP/1.1", "Host: localhost", *headers, "", "")
+        connection.sendall("\r\n".join(lines).encode())
+        return connection.recv(65536)
 
 
 def test_streams_come_as_messages_and_as_an_array(info: EmulatorInfo, channel: grpc.Channel) -> None:

@@ -40,6 +40,17 @@ def test_over_any_100_requests_in_a_row_the_split_is_honoured_exactly(split: lis
     assert picked == Counter({str(number): percent for number, percent in enumerate(split) if percent})
 
 
+def test_asking_whether_an_endpoint_is_dedicated_takes_nobodys_turn() -> None:
+    routes = Routes()
+    routes.set(ENDPOINT, [(replace(route(1), dedicated=True), 50), (replace(route(2), dedicated=True), 50)])
+    first = routes.pick(ENDPOINT)
+    assert routes.is_dedicated(ENDPOINT)
+    assert routes.pick(ENDPOINT) != first
+    with pytest.raises(ApiError) as missing:
+        routes.is_dedicated(f"{ENDPOINT}1")
+    assert missing.value.code is Code.NOT_FOUND
+
+
 def test_turns_are_spread_evenly() -> None:
     routes = Routes()
     routes.set(ENDPOINT, [(route(1), 90), (route(2), 10)])

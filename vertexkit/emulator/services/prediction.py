@@ -16,9 +16,9 @@ from google.api import httpbody_pb2
 from google.cloud import aiplatform_v1
 
 from vertexkit.emulator.answers import Answer
-from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.errors import ApiError, Code, prediction_too_large
 from vertexkit.emulator.routing import Route, Routes
-from vertexkit.emulator.serving import NoReplica, RequestTimeout, ServingReply
+from vertexkit.emulator.serving import VALUES_HEADER, NoReplica, RequestTimeout, ServingReply, Source
 
 _LIMIT_BYTES, _DEDICATED_LIMIT_BYTES = 1_500_000, 10_000_000
 """Of one request and of one reply, on a shared and on a dedicated public endpoint.
@@ -26,7 +26,9 @@ _LIMIT_BYTES, _DEDICATED_LIMIT_BYTES = 1_500_000, 10_000_000
 Source: https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type
 """
 _PREDICTIONS = b'{"predictions":'
-_OUTPUTS = b'{"outputs":'
+_NOT_A_PREDICT_REQUEST = 422
+"""The model server's status for a body that the API itself refuses; the words are the API's."""
+_FROM_GRPC = {"Content-Type": "application/json", VALUES_HEADER: Source.GRPC.value}
 _NOT_PASSED_ON = frozenset(
     {
         "accept-encoding",
@@ -44,6 +46,8 @@ _NOT_PASSED_ON = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
+        # It is the service's to say.
+        VALUES_HEADER.lower(),
     }
 )
 _CODES = {
@@ -85,6 +89,17 @@ class PredictionService:
         self._serving = serving
         self._loop = loop
 
+    def request_limit(self, endpoint_name: str) -> int:
+        """Most bytes of a request to an endpoint, so that a larger one need not be read.
+
+        Args:
+            endpoint_name: Resource name of the endpoint.
+
+        Raises:
+            ApiError: There is no such endpoint, or nothing on it takes traffic.
+        """
+        return _limit(dedicated=self._routes.is_dedicated(endpoint_name))
+
     async def predict_http(
         self,
         endpoint_name: str,
@@ -109,6 +124,7 @@ class PredictionService:
         if call != "predict":
             reply = await self._raw(route, body, headers)
             return replace(reply, headers={**reply.headers, **_signature(endpoint_name, route)})
+        _check_request_size(route, len(body))
         predictions = await self._predictions(route, body)
         # The one copy of the reply: predictions as the model server wrote them, and who made them.
         return ServingReply(200, {}, b"%b,%b" % (predictions[:-1], _signed(route)))
@@ -127,7 +143,7 @@ class PredictionService:
         _check_request_size(route, request.ByteSize())
         parameters = request.parameters if request.HasField("parameters") else None
         body = from_values(request.instances, parameters)
-        reply = self._wait(self._predictions(route, body, check_size=False))
+        reply = self._wait(self._predictions(route, body, _FROM_GRPC))
         response = _PredictResponse(
             deployed_model_id=route.deployed_model_id,
             model=route.model_name,
@@ -164,19 +180,15 @@ class PredictionService:
         body = httpbody_pb2.HttpBody(content_type=answered, data=reply.body)
         return Answer(body, _signature(request.endpoint, route))
 
-    async def _predictions(self, route: Route, body: bytes, *, check_size: bool = True) -> bytes:
-        if check_size:
-            _check_request_size(route, len(body))
-        reply = await self._ask(route, body)
+    async def _predictions(
+        self, route: Route, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        reply = await self._ask(route, body, raw=headers is not None, headers=headers)
+        if reply.status == _NOT_A_PREDICT_REQUEST:
+            raise ApiError(Code.INVALID_ARGUMENT, orjson.loads(reply.body)["error"])
         if reply.status != 200:
             raise _refused(reply)
         if not reply.body.startswith(_PREDICTIONS):
-            if reply.body.startswith(_OUTPUTS):
-                # The model server knows a format that PredictRequest has no field for.
-                raise ApiError(
-                    Code.INVALID_ARGUMENT,
-                    'Invalid JSON payload received. Unknown name "inputs": Cannot find field.',
-                )
             raise ApiError(Code.INTERNAL, "The model server's reply holds no predictions.")
         _check_reply_size(route, len(reply.body))
         return reply.body
@@ -243,20 +255,18 @@ def _check_streams(route: Route) -> None:
         )
 
 
-def _limit(route: Route) -> int:
-    return _DEDICATED_LIMIT_BYTES if route.dedicated else _LIMIT_BYTES
+def _limit(*, dedicated: bool) -> int:
+    return _DEDICATED_LIMIT_BYTES if dedicated else _LIMIT_BYTES
 
 
 def _check_request_size(route: Route, size: int) -> None:
-    limit = _limit(route)
+    limit = _limit(dedicated=route.dedicated)
     if size > limit:
-        raise ApiError(
-            Code.INVALID_ARGUMENT, f"The request size ({size} bytes) exceeds {limit / 1e6:.3f}MB limit."
-        )
+        raise prediction_too_large(size, limit)
 
 
 def _check_reply_size(route: Route, size: int) -> None:
-    limit = _limit(route)
+    limit = _limit(dedicated=route.dedicated)
     if size > limit:
         raise ApiError(
             Code.INVALID_ARGUMENT,
