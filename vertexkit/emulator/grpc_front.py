@@ -15,7 +15,7 @@ from vertexkit.emulator.dispatch import Dispatcher, not_implemented
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.faults import Fault, Faults
 from vertexkit.emulator.guard import sent_by_page
-from vertexkit.emulator.methods import Method
+from vertexkit.emulator.methods import AIPLATFORM, Method
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Both ways; gRPC's own default of 4 MB is less than one batch of images."""
@@ -23,6 +23,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _THREADS = 32
 _MOST_CALLS = 512
 """At once, running and waiting for a thread; more are refused with RESOURCE_EXHAUSTED."""
+_PREDICTIONS = f"{AIPLATFORM}.PredictionService"
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _RESET = (Code.UNAVAILABLE, "Connection reset by peer")
 
@@ -44,9 +45,11 @@ class GrpcFront:
     ) -> None:
         self.socket = socket
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc")
+        # A prediction waits for its model, which may be starting: other calls must not wait with it.
+        self._predictions = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc-predict")
         self._server = grpc.server(
             self._threads,
-            handlers=[_Handlers(methods, dispatcher, faults)],
+            handlers=[_Handlers(methods, dispatcher, faults, self._predictions)],
             maximum_concurrent_rpcs=_MOST_CALLS,
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -62,13 +65,21 @@ class GrpcFront:
     def stop(self, grace: float) -> None:
         """Take no more calls, give those running ``grace`` seconds, and end. Blocks."""
         self._server.stop(grace).wait()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._predictions):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpc itself is not generic when run
     """Makes the handler of an RPC when it is first called."""
 
-    def __init__(self, methods: Mapping[str, Method], dispatcher: Dispatcher, faults: Faults) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        dispatcher: Dispatcher,
+        faults: Faults,
+        predictions: ThreadPoolExecutor,
+    ) -> None:
+        self._predictions = predictions
         self._methods = methods
         self._dispatcher = dispatcher
         self._faults = faults
@@ -95,11 +106,18 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpc itsel
             "response_serializer": method.response.SerializeToString,
         }
         if not method.server_streaming:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method), **codec)
-        stream = self._stream(method)
+            return grpc.unary_unary_rpc_method_handler(self._placed(method, self._unary(method)), **codec)
+        stream = self._placed(method, self._stream(method))
         if method.client_streaming:
             return grpc.stream_stream_rpc_method_handler(stream, **codec)
         return grpc.unary_stream_rpc_method_handler(stream, **codec)
+
+    def _placed(self, method: Method, answer: Any) -> Any:
+        """Have the answer to a prediction made in a thread of the predictions' own."""
+        if method.service == _PREDICTIONS:
+            # gRPC's way to choose a pool by method; without it, the answer is made in the pool of all.
+            answer.experimental_thread_pool = self._predictions
+        return answer
 
     def _unary(self, method: Method) -> Callable[[Message, grpc.ServicerContext], Message]:
         def answer(request: Message, context: grpc.ServicerContext) -> Message:

@@ -25,6 +25,8 @@ OPERATIONS = Kind("operations", Operation, "Operation")
 _FILTERABLE = Filterable(Operation, {"done", "name"})
 _LONGEST_WAIT = 60.0
 """Seconds that WaitOperation waits at most: each wait occupies a thread of the server."""
+_MOST_WAITS = 8
+"""At once, so that threads are left for calls that need not wait."""
 _STOPPED = "The local Vertex AI was stopped before the operation finished."
 
 
@@ -67,6 +69,7 @@ class Operations:
         self._lock = threading.Lock()
         self._running: dict[str, Running] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._waits = threading.BoundedSemaphore(_MOST_WAITS)
         self._closed = False
         for operation in store.all(OPERATIONS):
             if not operation.done:
@@ -155,13 +158,19 @@ class Operations:
         return self._store.page(OPERATIONS, location, request, matches=matches)
 
     def wait(self, name: str, timeout: float | None) -> Raw:
-        """An operation once it is done, or as it is after ``timeout`` seconds (60 at most)."""
+        """An operation once it is done, or as it is after ``timeout`` seconds (60 at most).
+
+        As it is at once when many wait already, which the API allows: the client asks again.
+        """
         operation = self.get(name)
         with self._lock:
             running = self._running.get(operation.name)
-        if running is not None:
-            limit = _LONGEST_WAIT if timeout is None else timeout
-            running.finished.wait(max(0.0, min(limit, _LONGEST_WAIT)))
+        if running is not None and self._waits.acquire(blocking=False):
+            try:
+                limit = _LONGEST_WAIT if timeout is None else timeout
+                running.finished.wait(max(0.0, min(limit, _LONGEST_WAIT)))
+            finally:
+                self._waits.release()
             operation = self.get(operation.name)
         return operation
 

@@ -65,7 +65,11 @@ class Models:
 
 
 class Predictions:
-    """Streams on demand, and answers ``:predict`` with what it got."""
+    """Streams on demand, and answers ``:predict`` with what it got, or late."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.proceed = threading.Event()
 
     def ServerStreamingPredict(self, request: Any) -> Iterator[Any]:
         for number in range(3):
@@ -74,6 +78,11 @@ class Predictions:
             )
         if request.endpoint.endswith("/broken"):
             raise ZeroDivisionError("after three")
+
+    def Predict(self, request: Any) -> Any:
+        self.entered.release()
+        assert self.proceed.wait(30)
+        return aiplatform_v1.PredictResponse.pb()(model="late")
 
     def RawPredict(self, request: Any) -> Answer[HttpBody]:
         return Answer(HttpBody(data=b"1"), {"X-Made-By": "me"})
@@ -138,8 +147,12 @@ def models() -> Models:
 
 
 @pytest.fixture(scope="module")
-def info(models: Models) -> Iterator[EmulatorInfo]:
-    predictions = Predictions()
+def predictions() -> Predictions:
+    return Predictions()
+
+
+@pytest.fixture(scope="module")
+def info(models: Models, predictions: Predictions) -> Iterator[EmulatorInfo]:
     services = {f"{AIPLATFORM}.ModelService": models, f"{AIPLATFORM}.PredictionService": predictions}
     with served(Parts(services, predictions, storage), EmulatorOptions(allow_faults=True)) as info:
         yield info
@@ -293,6 +306,22 @@ def test_streams_come_as_messages_and_as_an_array(info: EmulatorInfo, channel: g
     address = f"{info.rest}/v1/{PARENT}/endpoints/1"
     answer = requests.post(f"{address}:serverStreamingPredict", json={})
     assert [part["outputs"][0]["intVal"] for part in answer.json()] == [[0], [1], [2]]
+
+
+def test_predictions_that_wait_for_a_model_keep_nobody_else_waiting(
+    predictions: Predictions, channel: grpc.Channel
+) -> None:
+    request = aiplatform_v1.PredictRequest.pb()(endpoint=f"{PARENT}/endpoints/1")
+    with ThreadPoolExecutor(40) as threads:
+        waiting = [threads.submit(rpc, channel, "Predict", request) for _ in range(40)]
+        try:
+            for _ in range(32):
+                assert predictions.entered.acquire(timeout=30)
+            assert rpc(channel, "GetModel", get_model("1")).name == f"{PARENT}/models/1"
+            assert not any(one.done() for one in waiting)
+        finally:
+            predictions.proceed.set()
+        assert {one.result(30).model for one in waiting} == {"late"}
 
 
 @pytest.mark.parametrize(("name", "data"), [("RawPredict", b"1"), ("StreamRawPredict", b"12")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import pytest
@@ -129,6 +130,19 @@ def test_waiting_ends_with_the_timeout(vertex: Vertex) -> None:
     assert not vertex.operations.WaitOperation(request).done
     vertex.running.cancel(operation.name)
     assert vertex.finished(operation).error.code == Code.CANCELLED.number
+
+
+def test_many_who_wait_leave_threads_for_others(vertex: Vertex) -> None:
+    operation = vertex.running.start(ENDPOINT, METADATA(), until_cancelled)
+    with ThreadPoolExecutor(32) as threads:
+        # As many as a front has threads: without a bound, none of them ends before the operation.
+        waits = [threads.submit(vertex.running.wait, operation.name, None) for _ in range(32)]
+        early = next(as_completed(waits, timeout=30)).result()
+        assert threads.submit(vertex.running.get, operation.name).result(30).name == operation.name
+        vertex.running.cancel(operation.name)
+        ended = [wait.result(30) for wait in waits]
+    assert not early.done
+    assert 1 <= sum(one.done for one in ended) < 32
 
 
 def test_cancelling_what_is_done_changes_nothing(vertex: Vertex) -> None:
