@@ -18,8 +18,8 @@ from vertexkit._transfer.values import ObjectInfo, UploadReport
 from vertexkit.endpoints import Endpoints
 from vertexkit.model import Model, ModelVersion
 from vertexkit.models import Models
-from vertexkit.saved_model import _message_class
-from vertexkit.signature import read_saved_model, to_schemata
+from vertexkit.predict_schemata import to_schemata
+from vertexkit.saved_model import _message_class, read_saved_model
 from vertexkit.types import Signature, TensorSpec
 
 NAME = f"{PARENT}/models/m1"

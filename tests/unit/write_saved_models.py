@@ -1,4 +1,4 @@
-"""Writes the SavedModels that test_signature.py reads: a process of its own, for TensorFlow's sake."""
+"""Writes the SavedModels that test_saved_model.py reads: a process of its own, for TensorFlow's sake."""
 
 from __future__ import annotations
 

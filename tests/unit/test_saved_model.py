@@ -1,11 +1,9 @@
-"""Signatures: read from SavedModels without TensorFlow, and kept as predict schemata."""
+"""SavedModels: their signatures, read without TensorFlow."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vertexkit.errors import InvalidArgument
-from vertexkit.saved_model import _message_class
-from vertexkit.signature import from_schemata, read_saved_model, to_schemata
+from vertexkit.saved_model import _message_class, read_saved_model
 from vertexkit.types import Signature, TensorSpec
 
 IMAGES = TensorSpec("images", "uint8", (None, 28, 28))
@@ -154,7 +151,7 @@ def test_files_and_bytes_are_counted_below_the_folder_too(tmp_path: Path) -> Non
 def test_reading_imports_no_tensorflow(tmp_path: Path) -> None:
     folder = serving(tmp_path)
     program = (
-        "import sys; from vertexkit.signature import read_saved_model; "
+        "import sys; from vertexkit.saved_model import read_saved_model; "
         f"read_saved_model({str(folder)!r}); "
         "print([name for name in ('tensorflow', 'numpy', 'grpc') if name in sys.modules])"
     )
@@ -208,54 +205,3 @@ def test_real_models_are_read_as_they_were_written(real_models: dict[str, Path],
 
 def test_other_signatures_of_a_model_are_named_too(real_models: dict[str, Path]) -> None:
     assert set(read_saved_model(real_models["function"]).signatures) == {"serving_default", "other"}
-
-
-# Predict schemata --------------------------------------------------------------------------------
-
-dtypes = st.sampled_from(
-    ["bool", "uint8", "int16", "int64", "uint64", "float16", "float32", "bfloat16", "string", "resource"]
-)
-shapes = st.one_of(st.none(), st.lists(st.one_of(st.none(), st.integers(0, 5000)), max_size=5).map(tuple))
-
-
-@st.composite
-def specs(draw: Callable[..., Any]) -> dict[str, TensorSpec]:
-    names = draw(st.lists(st.text(min_size=1), min_size=1, max_size=4, unique=True))
-    return {name: TensorSpec(name, draw(dtypes), draw(shapes)) for name in names}
-
-
-@given(st.builds(Signature, specs(), specs(), st.text(min_size=1)))
-def test_a_signature_survives_being_kept_as_json(signature: Signature) -> None:
-    kept = [json.loads(json.dumps(schema)) for schema in to_schemata(signature)]
-    read = from_schemata(*kept)
-    assert read == signature
-    assert read is not None
-    assert list(read.inputs) == list(signature.inputs)
-    assert list(read.outputs) == list(signature.outputs)
-
-
-def test_a_schema_says_in_openapi_what_one_instance_is() -> None:
-    instance, prediction = to_schemata(SIGNATURE)
-    assert instance["type"] == "array"
-    assert instance["minItems"] == instance["maxItems"] == 28
-    assert instance["items"]["items"] == {"type": "integer", "minimum": 0, "maximum": 255}
-    assert prediction["items"] == {"type": "number", "format": "float"}
-    several, _ = to_schemata(REAL["keras_two_inputs"])
-    assert several["type"] == "object"
-    assert several["required"] == ["age", "name"]
-
-
-json_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.text()),
-    lambda children: st.one_of(st.lists(children), st.dictionaries(st.text(), children)),
-)
-
-
-@given(
-    st.dictionaries(st.sampled_from(["type", "x-vertexkit-tensors"]), json_values),
-    st.dictionaries(st.sampled_from(["signature", "tensors"]), json_values),
-)
-def test_schemata_of_others_hold_no_signature(schema: dict[str, Any], extension: dict[str, Any]) -> None:
-    kept = to_schemata(SIGNATURE)
-    assert from_schemata(schema, kept[1]) is None
-    assert from_schemata(kept[0], {"x-vertexkit-tensors": extension}) is None
