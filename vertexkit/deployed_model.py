@@ -37,6 +37,8 @@ class DeployedModel:
     """When it was deployed, in UTC."""
     service_account: str | None = None
     """The account that it runs as; None for the default one."""
+    status_message: str = ""
+    """What the service has to say of it, as that it is served without its accelerator; often nothing."""
 
     @property
     def versioned_model(self) -> str:
@@ -77,4 +79,5 @@ def _deployed(deployed: Mapping[str, Any], traffic: int) -> DeployedModel:
         traffic=int(traffic),
         created=timestamp(deployed, "createTime"),
         service_account=deployed.get("serviceAccount") or None,
+        status_message=str(deployed.get("status", {}).get("message", "")),
     )

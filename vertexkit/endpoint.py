@@ -5,6 +5,7 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property, partial
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from vertexkit.types import Machine
 
 __all__ = ["Endpoint"]
+
+_log = logging.getLogger("vertexkit")
 
 _DELETE_SECONDS = 300.0
 _DEPLOY_SECONDS = 3600.0
@@ -146,6 +149,9 @@ class Endpoint(EndpointState):
             return begin(self._context, plan, timeout=timeout)
         deployed = deploy(self._context, plan, timeout=timeout)
         self.refresh()
+        for found in self.deployed:
+            if found.id == deployed.id and found.status_message:
+                _log.warning("%s: %s", found, found.status_message)
         return deployed
 
     def canary(

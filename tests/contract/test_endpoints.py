@@ -35,6 +35,19 @@ def endpoint(session: vk.Session) -> Iterator[vk.Endpoint]:
         yield endpoint
 
 
+def test_who_deploys_is_told_what_the_service_has_to_say_of_it(
+    endpoint: vk.Endpoint, doubling: vk.Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Known locally as everywhere, and had by no machine any more.
+    with pytest.warns(vk.PreflightWarning):
+        endpoint.deploy(doubling, machine=vk.Machine("n1-standard-2", "NVIDIA_TESLA_K80"))
+    assert "NVIDIA_TESLA_K80" in endpoint.deployed[0].status_message
+    (told,) = [
+        record for record in caplog.records if record.name == "vertexkit" and record.levelname == "WARNING"
+    ]
+    assert endpoint.deployed[0].status_message in told.getMessage()
+
+
 def test_a_whole_rollout_canary_promote_rollback_undeploy(
     session: vk.Session, endpoint: vk.Endpoint, doubling: vk.Model
 ) -> None:
