@@ -52,6 +52,11 @@ def test_a_deployed_model_predicts_over_either_transport_and_refuses_in_its_own_
     plain = requests.post(emulator.rest + path, json=body).json()
     assert plain["predictions"] == [[2.0, 4.0, 6.0]]
     assert requests.post(f"https://{emulator.grpc}{path}", json=body, verify=emulator.ca).json() == plain
+    refused = requests.post(emulator.rest + path, json={**body, "signature_name": "serving_default"})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"] == (
+        'Invalid JSON payload received. Unknown name "signature_name": Cannot find field.'
+    )
 
     aiplatform.Model(model.model).update(display_name="twice")
     assert requests.post(emulator.rest + path, json=body).json() == {**plain, "modelDisplayName": "twice"}

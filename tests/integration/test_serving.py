@@ -47,8 +47,11 @@ class Served:
         spec = DeploymentSpec(key, folder, {**ROUTES, **env}, replicas, signature_name)
         self.engine.deploy(spec, timeout=120)
 
-    def post(self, key, body):
-        work = self.engine.predict(key, body if isinstance(body, bytes) else json.dumps(body).encode())
+    def post(self, key, body, *, raw=True):
+        """Post as RawPredict does, whose bodies TensorFlow Serving reads, or as Predict over REST."""
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if raw else None
+        work = self.engine.predict(key, body, raw=raw, headers=headers)
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(120)
 
     def predict(self, key, body):
@@ -199,6 +202,14 @@ def test_several_inputs_and_outputs(served):
 def test_columnar_inputs_are_answered_with_outputs(served):
     body = {"signature_name": "multi", "inputs": {"a": [[1, 2]], "b": [3]}}
     assert served.predict("zoo", body) == {"outputs": {"total": [6.0], "twice": [6]}}
+
+
+@pytest.mark.parametrize("field", ["signature_name", "inputs"])
+def test_over_rest_a_field_that_a_predict_request_has_not_is_refused_as_over_grpc(served, field):
+    body = {"instances": [[0.0] * 784], field: "serving_default"}
+    reply = served.post("mnist", body, raw=False)
+    words = f'Invalid JSON payload received. Unknown name "{field}": Cannot find field.'
+    assert (reply.status, json.loads(reply.body)) == (422, {"error": words})
 
 
 def test_text_and_bytes_pass_both_ways(served):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vertexkit.emulator.serving.engine import ServingEngine
 from vertexkit.emulator.serving.types import (
+    VALUES_HEADER,
     DeploymentSpec,
     DeploymentStatus,
     HealthPolicy,
@@ -15,9 +16,11 @@ from vertexkit.emulator.serving.types import (
     RequestTimeout,
     ServingFailed,
     ServingReply,
+    Source,
 )
 
 __all__ = [
+    "VALUES_HEADER",
     "DeploymentSpec",
     "DeploymentStatus",
     "HealthPolicy",
@@ -27,4 +30,5 @@ __all__ = [
     "ServingEngine",
     "ServingFailed",
     "ServingReply",
+    "Source",
 ]

@@ -19,12 +19,14 @@ from vertexkit.emulator.serving.connections import request_head
 from vertexkit.emulator.serving.deployment import Deployment
 from vertexkit.emulator.serving.replica import Replica, ReplicaPlan
 from vertexkit.emulator.serving.types import (
+    VALUES_HEADER,
     DeploymentSpec,
     DeploymentStatus,
     HealthPolicy,
     NoReplica,
     ServingFailed,
     ServingReply,
+    Source,
 )
 
 _logger = logging.getLogger(__name__)
@@ -38,8 +40,8 @@ _CANCEL_POLL_SECONDS = 0.1
 _SOCKET_FOLDER_BYTES = 80
 _ROUTE = re.compile(r"/[!-~]*")
 # PredictRequest holds its instances as protobuf Values. Their JSON passes through undecoded, so the
-# model server is told that 1.0 in it is the same as 1.
-_JSON = {"Content-Type": "application/json", "X-Vertex-Values": "1"}
+# model server is told that it is one: that 1.0 in it is the same as 1, and which fields it may have.
+_JSON = {"Content-Type": "application/json", VALUES_HEADER: Source.REST.value}
 
 
 class ServingEngine:

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+VALUES_HEADER = "X-Vertex-Values"
+"""Header that tells the model server a request's ``Source``; there is none in raw requests."""
+
+
+class Source(enum.Enum):
+    """Where a request's body comes from; values are those of ``VALUES_HEADER``."""
+
+    RAW = ""
+    """RawPredict: whatever the caller wrote, for the model server to read as it likes."""
+    REST = "rest"
+    """Predict over REST: JSON of a PredictRequest, passed on undecoded."""
+    GRPC = "grpc"
+    """Predict over gRPC: a PredictRequest, written as JSON by the service."""
 
 
 @dataclass(frozen=True)

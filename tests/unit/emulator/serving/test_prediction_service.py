@@ -223,12 +223,19 @@ def test_a_reply_over_the_limit_is_refused(service, engine, endpoint, limit, wor
             call()
 
 
-def test_columnar_bodies_are_for_raw_predict_only(service, engine):
-    engine.reply = ServingReply(200, {}, b'{"outputs":[1]}')
-    with pytest.raises(ApiError, match='Unknown name "inputs"') as refused:
+def test_what_is_no_predict_request_is_refused_in_the_apis_words_alone(service, engine):
+    engine.reply = ServingReply(422, {}, b'{"error":"Invalid JSON payload received."}')
+    with pytest.raises(ApiError) as refused:
         http(service, b'{"inputs":[1]}')
     assert refused.value.code is Code.INVALID_ARGUMENT
-    assert http(service, b'{"inputs":[1]}', call="rawPredict").body == b'{"outputs":[1]}'
+    assert refused.value.message == "Invalid JSON payload received."
+
+
+def test_the_model_server_is_told_where_a_request_comes_from_and_by_nobody_else(service, engine):
+    grpc(service, 1)
+    http(service, call="rawPredict", headers={"X-Vertex-Values": "rest", "X-Mine": "1"})
+    told = [headers for _, _, raw, headers in engine.asked if raw]
+    assert told == [{"Content-Type": "application/json", "X-Vertex-Values": "grpc"}, {"X-Mine": "1"}]
 
 
 def test_a_reply_without_predictions_is_an_internal_error(service, engine):

@@ -14,6 +14,7 @@ from vertexkit.emulator.serving.model_server import instances
 from vertexkit.emulator.serving.model_server.dense import decode_dense
 from vertexkit.emulator.serving.model_server.errors import RequestError
 from vertexkit.emulator.serving.model_server.signature import NUMPY_DTYPES, Signature, TensorSpec
+from vertexkit.emulator.serving.types import Source
 
 
 def signature(name="serving_default", **dtypes):
@@ -67,6 +68,47 @@ def test_a_request_may_name_its_signature():
 def test_parameters_and_unknown_keys_are_ignored():
     request = decode({"instances": [1.5], "parameters": {"a": "e[1,2]"}}, x="float")
     assert request.inputs["x"].tolist() == [1.5]
+
+
+def rest_refusal(body):
+    with pytest.raises(RequestError) as caught:
+        instances.decode(body, {"s": signature("s", x="float")}, "s", Source.REST)
+    assert caught.value.status == 422
+    return caught.value.message
+
+
+@pytest.mark.parametrize("name", ["signature_name", "inputs", "foo"])
+def test_over_rest_a_predict_request_has_its_own_fields_only(name):
+    body = json.dumps({"instances": [1.5], name: "s"}).encode()
+    assert rest_refusal(body) == (f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.')
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"instances": [1.5]}', b'{"instances": [1.5], "parameters": {"a": 1}, "labels": {"b": "c"}}']
+)
+def test_over_rest_the_fields_of_a_predict_request_are_taken(body):
+    found = instances.decode(body, {"s": signature("s", x="float")}, "s", Source.REST)
+    assert found.inputs["x"].tolist() == [1.5]
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "nought"])
+def test_over_rest_what_is_no_json_is_refused(word):
+    words = rest_refusal(b'{"instances": [1.5, %b]}' % word.encode())
+    assert words.startswith(f"Invalid JSON payload received. Unexpected token.\n{word}")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"instances": []}', b'{"instances": null, "labels": {}}'])
+def test_over_rest_instances_are_required_in_the_words_of_grpc(body):
+    assert "Field: instances; Message: Required field is not set." in rest_refusal(body)
+
+
+def test_over_rest_a_request_is_an_object():
+    assert "Root element must be a message" in rest_refusal(b"[1.5]")
+
+
+def test_over_grpc_numbers_that_are_not_finite_are_taken():
+    found = instances.decode(b'{"instances": [NaN]}', {"s": signature("s", x="float")}, "s", Source.GRPC)
+    assert np.isnan(found.inputs["x"]).all()
 
 
 def test_strings_are_text_or_base64():

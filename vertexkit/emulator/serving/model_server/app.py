@@ -10,6 +10,7 @@ import orjson
 from vertexkit.emulator.asgi import Application, Receive, Scope, Send, whole_body
 from vertexkit.emulator.serving.model_server.errors import RequestError
 from vertexkit.emulator.serving.model_server.model import ServedModel
+from vertexkit.emulator.serving.types import VALUES_HEADER, Source
 
 _HEALTHY = orjson.dumps(
     {
@@ -18,8 +19,8 @@ _HEALTHY = orjson.dumps(
         ]
     }
 )
-VALUES_HEADER = b"x-vertex-values"
-"""Header of requests whose instances stand for protobuf ``Value``s: those of Predict, not of RawPredict."""
+_SOURCE_HEADER = VALUES_HEADER.lower().encode()
+_SOURCES = {source.value.encode(): source for source in Source}
 _THREADS = 4
 # A larger body takes longer to decode than to hand to a thread.
 _SMALL_BODY = 64 * 1024
@@ -39,8 +40,8 @@ def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> A
         path, method = scope["path"], scope["method"]
         if path == predict_route and method == "POST":
             try:
-                values = VALUES_HEADER in dict(scope["headers"])
-                status, reply = 200, await _predict(model, await whole_body(receive), values, executor)
+                source = _SOURCES.get(dict(scope["headers"]).get(_SOURCE_HEADER, b""), Source.RAW)
+                status, reply = 200, await _predict(model, await whole_body(receive), source, executor)
             except RequestError as error:
                 status, reply = error.status, _error(error.message)
             except ConnectionError:
@@ -64,11 +65,11 @@ def model_app(model: ServedModel, *, health_route: str, predict_route: str) -> A
     return app
 
 
-async def _predict(model: ServedModel, body: bytes, values: bool, executor: ThreadPoolExecutor) -> bytes:
+async def _predict(model: ServedModel, body: bytes, source: Source, executor: ThreadPoolExecutor) -> bytes:
     loop = asyncio.get_running_loop()
     if len(body) > _SMALL_BODY:
-        return await loop.run_in_executor(executor, lambda: model.answer(model.decode(body, values=values)))
-    request = model.decode(body, values=values)
+        return await loop.run_in_executor(executor, lambda: model.answer(model.decode(body, source)))
+    request = model.decode(body, source)
     if model.is_quick(request):
         # Handing such a request to a thread would cost more than answering it.
         return model.answer(request)

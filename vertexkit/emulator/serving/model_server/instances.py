@@ -17,8 +17,10 @@ import orjson
 from vertexkit.emulator.serving.model_server import tensor_json
 from vertexkit.emulator.serving.model_server.dense import decode_dense
 from vertexkit.emulator.serving.model_server.errors import RequestError
+from vertexkit.emulator.serving.model_server.predict_request import parse_predict_request
 from vertexkit.emulator.serving.model_server.signature import NUMPY_DTYPES, Signature, TensorSpec
 from vertexkit.emulator.serving.model_server.tensor_json import shown
+from vertexkit.emulator.serving.types import Source
 
 Array = np.ndarray[Any, Any]
 
@@ -42,31 +44,39 @@ class DecodedRequest:
         return sizes.pop() if len(sizes) == 1 else 1
 
 
-def decode(body: bytes, signatures: Mapping[str, Signature], default: str) -> DecodedRequest:
+def decode(
+    body: bytes, signatures: Mapping[str, Signature], default: str, source: Source = Source.RAW
+) -> DecodedRequest:
     """Decode the body of a predict request.
 
     Args:
-        body: JSON text, in which ``NaN`` and ``Infinity`` are allowed.
+        body: JSON text, in which ``NaN`` and ``Infinity`` are allowed but over REST.
         signatures: The model's signatures by name.
         default: The name of the signature that serves a request which names none.
+        source: Where it comes from: over REST, a PredictRequest must be one.
 
     Raises:
-        RequestError: The body is refused, in TensorFlow Serving's words.
+        RequestError: The body is refused, in TensorFlow Serving's words or, over REST, in the API's.
     """
     usual = signatures[default]
     if len(usual.inputs) == 1:
         ((name, spec),) = usual.inputs.items()
+        # Whatever the source: it leads nowhere if there is any key but instances, or no JSON.
         array = decode_dense(body, spec)
         if array is not None:
             return DecodedRequest(usual, {name: array}, True)
     try:
-        return _decode(body, signatures, default)
+        document = parse_predict_request(body) if source is Source.REST else _parse(body)
+        # np.asarray takes true for 1, which the model must not: only a body without either word is safe.
+        may_hold_booleans = b"true" in body or b"false" in body
+        return _decode(document, signatures, default, may_hold_booleans)
     except RecursionError:
         raise RequestError("JSON Parse error: nested too deeply") from None
 
 
-def _decode(body: bytes, signatures: Mapping[str, Signature], default: str) -> DecodedRequest:
-    document = _parse(body)
+def _decode(
+    document: Any, signatures: Mapping[str, Signature], default: str, may_hold_booleans: bool
+) -> DecodedRequest:
     if not isinstance(document, dict):
         raise RequestError(f"JSON Value: {shown(document)} Is not object")
     signature = _signature(document, signatures, default)
@@ -76,8 +86,6 @@ def _decode(body: bytes, signatures: Mapping[str, Signature], default: str) -> D
             f"JSON Value: {shown(document)} Not formatted correctly expecting only one of 'inputs' "
             "or 'instances' keys to exist "
         )
-    # np.asarray takes true for 1, which the model must not: only a body without either word is safe.
-    may_hold_booleans = b"true" in body or b"false" in body
     if rows:
         instances = document["instances"]
         if not isinstance(instances, list):

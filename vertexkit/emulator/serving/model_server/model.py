@@ -10,6 +10,7 @@ import numpy as np
 from vertexkit.emulator.serving.model_server import instances, replies
 from vertexkit.emulator.serving.model_server.instances import DecodedRequest
 from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend
+from vertexkit.emulator.serving.types import Source
 
 Array = np.ndarray[Any, Any]
 
@@ -53,18 +54,19 @@ class ServedModel:
         """
         self._fast = fast
 
-    def decode(self, body: bytes, *, values: bool = False) -> DecodedRequest:
+    def decode(self, body: bytes, source: Source) -> DecodedRequest:
         """Decode the body of a predict request.
 
         Args:
             body: JSON text.
-            values: Whether it stands for protobuf ``Value``s, in which every number is a double.
+            source: Where it comes from: but for RawPredict, it stands for protobuf ``Value``s, in which
+                every number is a double.
 
         Raises:
             RequestError: It is refused.
         """
-        signatures = self._fed_with_values if values else self._signatures
-        return instances.decode(body, signatures, self._default)
+        signatures = self._signatures if source is Source.RAW else self._fed_with_values
+        return instances.decode(body, signatures, self._default, source)
 
     def is_quick(self, request: DecodedRequest) -> bool:
         """Whether the answer takes so little time that the event loop may work it out itself."""
