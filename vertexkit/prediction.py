@@ -267,31 +267,7 @@ class Predictor:
         timeout: float = DEFAULT_TIMEOUT,
         return_response: bool = False,
     ) -> Predicted | PredictResponse:
-        """Predict instances, in as few requests as the limits allow, sent at the same time.
-
-        A request that fails in passing (the connection breaks, 429, 502, 503, 504) is sent again until
-        ``timeout``; predicting twice does no harm. The first failure that will not pass ends the call.
-
-        Args:
-            instances: An array of shape (instances, ...); a list of instances (numbers, strings, bytes,
-                nested lists, or dicts from input names to values); a DataFrame, whose columns are the
-                model's inputs by name, or the features of its only input; or a mapping from input names
-                to arrays of equal length. Dtypes and shapes are checked against the model's signature.
-            parameters: Sent along with every request, for models that take any.
-            timeout: Seconds for the whole call, however many requests and attempts it takes.
-            return_response: Whether to tell which model answered each instance.
-
-        Returns:
-            An array of shape (instances, ...) and of the dtype in the model's signature (float64 for a
-            model without one); a dict of such arrays by output name for a model of several outputs;
-            a :class:`PredictResponse` holding either with ``return_response``.
-
-        Raises:
-            InvalidArgument: The model, or JSON, cannot take the instances; nothing was sent.
-            PredictionFailed: The model refused the instances, or answered what it should not.
-            DeadlineExceeded: There was no answer within ``timeout``.
-            VertexkitError: The service failed otherwise.
-        """
+        """See `vertexkit.Endpoint.predict`."""
         call = _Call.within(timeout)
         requests, signatures = self._encode(instances, parameters, call)
         answers = fan_out(
@@ -321,22 +297,7 @@ class Predictor:
         content_type: str = "application/json",
         timeout: float = DEFAULT_TIMEOUT,
     ) -> RawPrediction:
-        """Pass a body to the model server as it is, and give back what it answers as it is.
-
-        See https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/rawPredict
-
-        Args:
-            body: The body; a mapping is written as JSON.
-            headers: Further headers for the model server.
-            content_type: The ``Content-Type`` of ``body``.
-            timeout: Seconds for the whole call, with all attempts.
-
-        Raises:
-            InvalidArgument: The body is above the limit, or JSON cannot carry it; nothing was sent.
-            PredictionFailed: The model server refused the body.
-            DeadlineExceeded: There was no answer within ``timeout``.
-            VertexkitError: The service failed otherwise.
-        """
+        """See `vertexkit.Endpoint.raw_predict`."""
         from vertexkit.codec import raw_body
 
         call = _Call.within(timeout)

@@ -291,6 +291,19 @@ class Session:
             f"location={self.location!r}, chosen by {self.target.chosen_by}>"
         )
 
+    def _repr_html_(self) -> str:
+        from vertexkit._core.html import described
+
+        facts = {
+            "connected to": _place(self.target),
+            "chosen by": self.target.chosen_by,
+            "project": self.project,
+            "location": self.location,
+            "bucket": f"gs://{self._context.bucket}",
+            "temporary": "deletes what it creates when it is closed" if self._temporary else "",
+        }
+        return described(f"Session {self.id}", facts)
+
 
 def _cloud(settings: config.Settings, credentials: Any) -> Target:
     location = settings.location or DEFAULT_LOCATION

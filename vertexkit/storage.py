@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vertexkit._core.arguments import text
 from vertexkit._core.names import GcsUri
 from vertexkit._transfer.values import DownloadReport, ObjectInfo, UploadReport
 from vertexkit.cleanup import Order
@@ -63,7 +64,7 @@ class Buckets:
             FailedPrecondition: With ``exist_ok``, there is one of yours in another region.
         """
         name = _bucket_name(name)
-        _check_text("location", location)
+        text("location", location)
         carried = self._context.labelled(labels)
         refuse(check_labels(carried))
         where = location or self._context.target.location
@@ -200,10 +201,11 @@ class Bucket:
             TransferFailed: The file changed while it was read.
             ChecksumMismatch: It arrived damaged; the damaged object is deleted.
         """
+        from vertexkit._transfer.local_tree import local_path
         from vertexkit._transfer.single_file import upload_file
 
-        local = _path("path", path)
-        _check_text("content_type", content_type)
+        local = local_path("path", path)
+        text("content_type", content_type)
         return upload_file(self._place, local, name, content_type, overwrite=overwrite)
 
     def upload_dir(
@@ -248,12 +250,13 @@ class Bucket:
         """
         from vertexkit._transfer.engine import choose_engine
         from vertexkit._transfer.glob import compiled
+        from vertexkit._transfer.local_tree import local_path
         from vertexkit._transfer.object_names import folder_prefix
         from vertexkit._transfer.upload import FolderUpload
 
         compiled(pattern)
         _check_threads(threads)
-        path = _path("folder", folder)
+        path = local_path("folder", folder)
         where = folder_prefix(self._name, path.resolve().name if prefix is None else prefix, "prefix")
         return FolderUpload(self._place, path, where, pattern, choose_engine(self._place, engine)).run(
             threads
@@ -274,9 +277,10 @@ class Bucket:
             TransferFailed: The file cannot be written.
             ChecksumMismatch: The object arrived damaged; there is no file.
         """
+        from vertexkit._transfer.local_tree import local_path
         from vertexkit._transfer.single_file import download_file
 
-        return download_file(self._place, name, Path() if path is None else _path("path", path))
+        return download_file(self._place, name, Path() if path is None else local_path("path", path))
 
     def download_dir(
         self,
@@ -310,11 +314,12 @@ class Bucket:
         from vertexkit._transfer.download import FolderDownload
         from vertexkit._transfer.engine import choose_engine
         from vertexkit._transfer.glob import compiled
+        from vertexkit._transfer.local_tree import local_path
         from vertexkit._transfer.object_names import folder_prefix
 
         compiled(pattern)
         _check_threads(threads)
-        path = _path("folder", folder)
+        path = local_path("folder", folder)
         where = folder_prefix(self._name, prefix, "prefix")
         chosen = choose_engine(self._place, engine)
         return FolderDownload(self._place, where, path, pattern, chosen).run(threads)
@@ -372,7 +377,7 @@ class Bucket:
 
         if not isinstance(data, str | bytes | bytearray | memoryview):
             raise InvalidArgument("data", data, "is neither bytes nor text")
-        _check_text("content_type", content_type)
+        text("content_type", content_type)
         name = checked_name(self._name, name, "name")
         content = data.encode() if isinstance(data, str) else bytes(data)
         kind = content_type or content_type_of(name)
@@ -457,6 +462,12 @@ class Bucket:
         where = "" if self._location is None else f" in {self._location}"
         return f"<Bucket {self.uri}{where}>"
 
+    def _repr_html_(self) -> str:
+        from vertexkit._core.html import described
+
+        # What is not known yet is not asked for: showing a thing sends nothing.
+        return described(f"Bucket {self._name}", {"uri": self.uri, "location": self._location or ""})
+
 
 def _bucket_name(given: str) -> str:
     """The name that an argument means: a name, or the ``gs://`` URI of a bucket."""
@@ -474,17 +485,3 @@ def _bucket_name(given: str) -> str:
 def _check_threads(threads: int) -> None:
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise InvalidArgument("threads", threads, "is not a number of threads from 1 up")
-
-
-def _path(argument: str, given: object) -> Path:
-    if not isinstance(given, str | os.PathLike):
-        raise InvalidArgument(argument, given, "is not a path")
-    path = Path(given)
-    if "\0" in str(path):
-        raise InvalidArgument(argument, given, "has a NUL character, as no path does")
-    return path
-
-
-def _check_text(argument: str, given: object) -> None:
-    if given is not None and not isinstance(given, str):
-        raise InvalidArgument(argument, given, "is not text")

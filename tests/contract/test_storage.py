@@ -281,9 +281,9 @@ def test_more_files_than_a_page_of_a_listing_are_all_checked(bucket: Bucket, tmp
 def test_other_objects_between_the_names_do_not_hide_them(
     bucket: Bucket, tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vertexkit._transfer import lookup
+    from vertexkit._transfer import existing
 
-    monkeypatch.setattr(lookup, "_OTHERS", 3)
+    monkeypatch.setattr(existing, "_OTHERS", 3)
     bucket.upload_dir(make(tmp_path / "others", {f"m{number}": b"" for number in range(9)}), "")
     folder = make(tmp_path / "f", {"a": b"1", "m5": b"", "z": b"2"})
     report = bucket.upload_dir(folder, "", engine=engine)

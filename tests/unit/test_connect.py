@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,7 @@ from vertexkit.errors import (
     FailedPrecondition,
     InvalidArgument,
 )
-from vertexkit.session import connect
+from vertexkit.session import Session, connect
 
 ADDRESSES = EmulatorAddresses(
     grpc="localhost:1",
@@ -293,3 +294,19 @@ def test_a_closed_session_says_so(described: list[str]) -> None:
     session.close()
     with pytest.raises(ConfigurationError, match="closed"):
         session.endpoints.list()
+
+
+def test_a_notebook_shows_where_a_session_is_connected(described: list[str]) -> None:
+    with connect("my-project", emulator="http://127.0.0.1:2", temporary=True) as session:
+        shown = session._repr_html_()
+    for words in (session.id, "local Vertex AI at http://127.0.0.1:2", "my-project", "us-central1"):
+        assert words in shown
+    assert "<td>gs://my-project-vertexkit-us-central1</td>" in shown
+    assert "the argument emulator=" in shown
+    assert "deletes what it creates" in shown
+
+
+def test_what_a_notebook_shows_of_a_session_is_no_markup(described: list[str]) -> None:
+    with connect("my-project", emulator="http://127.0.0.1:2/<script>") as session:
+        target = replace(session.target, chosen_by="<script>")
+        assert "<script>" not in Session(target)._repr_html_()

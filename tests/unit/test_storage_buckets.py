@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -14,7 +15,7 @@ from vertexkit._core.context import Context
 from vertexkit._core.rpc import Clients
 from vertexkit._core.target import Target
 from vertexkit.cleanup import Created
-from vertexkit.storage import Buckets
+from vertexkit.storage import Bucket, Buckets, DownloadReport, UploadReport
 
 
 @pytest.fixture
@@ -162,3 +163,20 @@ def test_a_default_bucket_that_was_deleted_is_made_again_when_it_is_needed(
         created.delete_all()
     assert buckets.default().name == default.name
     assert client.create_bucket.call_count == 2
+
+
+def test_a_notebook_shows_a_bucket_without_asking_for_anything(buckets: Buckets, client: Any) -> None:
+    bucket = Bucket(buckets._context, "b-1")
+    assert "<td>gs://b-1</td>" in bucket._repr_html_()
+    client.get_bucket.assert_not_called()
+    client.get_bucket.return_value = placed(client, "b-1", "US")
+    assert "<td>us</td>" in buckets.get("b-1")._repr_html_()
+
+
+def test_a_report_prints_as_one_line() -> None:
+    sent = UploadReport("gs://b/model", files=4, uploaded=3, skipped=1, bytes=51_200_000, seconds=0.4)
+    assert str(sent) == "gs://b/model: 3 files uploaded (51.2 MB in 0.4 s), 1 there already"
+    got = DownloadReport(Path("model"), files=4, downloaded=3, skipped=1, bytes=51_200_000, seconds=0.4)
+    assert str(got) == "model: 3 files downloaded (51.2 MB in 0.4 s), 1 there already"
+    for report in (sent, got):
+        assert f"``{report}``" in str(type(report).__doc__)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vertexkit._transfer.glob import matches
 from vertexkit._transfer.object_names import name_problem
+from vertexkit.errors import InvalidArgument
 
 UNFINISHED_PREFIX, UNFINISHED_SUFFIX = ".vertexkit-", ".part"
 """An unfinished download is called so, in the folder that it is for."""
@@ -37,6 +38,20 @@ class LocalTree:
     files: list[LocalFile] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     """Local path and why it cannot be sent."""
+
+
+def local_path(argument: str, given: object) -> Path:
+    """The path that an argument means.
+
+    Raises:
+        InvalidArgument: It is none, or one that no file can have.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise InvalidArgument(argument, given, "is not a path")
+    path = Path(given)
+    if "\0" in str(path):
+        raise InvalidArgument(argument, given, "has a NUL character, as no path does")
+    return path
 
 
 def read_tree(folder: Path, pattern: str, prefix: str) -> LocalTree:

@@ -32,7 +32,10 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class UploadReport:
-    """What an upload did. Every file of the folder that matched is in ``files``."""
+    """What an upload did. Every file of the folder that matched is in ``files``.
+
+    Printed, it is one line: ``gs://b/model: 3 files uploaded (51.2 MB in 0.4 s), 1 there already``.
+    """
 
     uri: str
     """Where the files are: ``gs://bucket/prefix``."""
@@ -48,7 +51,7 @@ class UploadReport:
     """Time taken."""
 
     def __str__(self) -> str:
-        """``gs://b/model: 3 files uploaded (51.2 MB in 0.4 s), 1 was there already``."""
+        """``gs://b/model: 3 files uploaded (51.2 MB in 0.4 s), 1 there already``."""
         sent = f"{amount(self.bytes, 'bytes')} in {self.seconds:.1f} s"
         text = f"{self.uri}: {_files(self.uploaded)} uploaded ({sent})"
         return f"{text}, {self.skipped:,} there already" if self.skipped else text
@@ -56,7 +59,10 @@ class UploadReport:
 
 @dataclass(frozen=True)
 class DownloadReport:
-    """What a download did. Every object that matched is in ``files``."""
+    """What a download did. Every object that matched is in ``files``.
+
+    Printed, it is one line: ``model: 3 files downloaded (51.2 MB in 0.4 s), 1 there already``.
+    """
 
     folder: Path
     """Where the files are."""
@@ -72,7 +78,7 @@ class DownloadReport:
     """Time taken."""
 
     def __str__(self) -> str:
-        """``model: 3 files downloaded (51.2 MB in 0.4 s), 1 was there already``."""
+        """``model: 3 files downloaded (51.2 MB in 0.4 s), 1 there already``."""
         fetched = f"{amount(self.bytes, 'bytes')} in {self.seconds:.1f} s"
         text = f"{self.folder}: {_files(self.downloaded)} downloaded ({fetched})"
         return f"{text}, {self.skipped:,} there already" if self.skipped else text
