@@ -337,6 +337,35 @@ def test_a_signature_that_the_model_has_not_fails_the_deploy_with_those_it_has(s
         served.deploy("nothing", models / "zoo", signature_name="nothing")
 
 
+NOT_ALONE = """
+import sys
+
+class NotAlone:
+    def find_spec(self, name, path=None, target=None):
+        # The code of the package, which imports os as _os first, has not run: another may need it to have.
+        if name == "tensorflow.python.client.session" and not hasattr(sys.modules["tensorflow"], "_os"):
+            raise ImportError("cannot import name 'tf2' from partially initialized module 'tensorflow'")
+
+sys.meta_path.insert(0, NotAlone())
+"""
+
+
+def test_a_tensorflow_whose_inner_modules_do_not_load_alone_is_loaded_whole(served, models, tmp_path, images):
+    (tmp_path / "sitecustomize.py").write_text(NOT_ALONE)
+    body = orjson.dumps({"instances": images[:3]}, option=orjson.OPT_SERIALIZE_NUMPY)
+    served.deploy("whole", models / "mnist", PYTHONPATH=str(tmp_path))
+    try:
+        found = served.predict("whole", body)["predictions"]
+        (warning,) = [
+            line for line in served.engine.status("whole").log_tail if "All of it is loaded" in line
+        ]
+        assert "cannot import name 'tf2'" in warning
+        assert served.engine.status("whole").replicas[0].restarts == 0
+    finally:
+        served.engine.undeploy("whole")
+    np.testing.assert_allclose(found, np.load(models / "mnist_expected.npy")[:3], rtol=1e-4, atol=1e-6)
+
+
 def test_a_broken_saved_model_fails_the_deploy_with_tensorflows_words(served, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"no protobuf")
     with pytest.raises(ServingFailed, match=r"exited unexpectedly with status 1.*Loading servable failed"):

@@ -143,8 +143,10 @@ def _search(folder: Path, scratch: Path, signature_name: str | None) -> None:
 def _convert_and_check(folder: Path, scratch: Path, signature_name: str | None) -> str | None:
     """Leave a converted model in ``scratch``, or say why there is none."""
     prepare_tensorflow()
-    from tensorflow.lite.python.lite import TFLiteConverterV2
-
+    try:
+        from tensorflow.lite.python.lite import TFLiteConverterV2
+    except (AttributeError, ImportError) as error:
+        return f"the converter of this TensorFlow does not load alone: {error}"
     try:
         tensorflow = TensorFlowBackend(folder)
         signature = tensorflow.signatures[signature_name or tensorflow.default_signature]

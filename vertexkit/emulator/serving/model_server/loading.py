@@ -28,12 +28,11 @@ def load(storage: Path, scratch: Path, signature_name: str | None) -> ServedMode
 
     Raises:
         LoadError: The model cannot be served.
+        StandInFailed: This TensorFlow has to be loaded whole, in a fresh process.
     """
     folder = find_saved_model(storage)
     prepare_tensorflow()
-    # Imported before the search forks, so that its process need not do it again.
-    import tensorflow.python.saved_model.loader_impl
-
+    # TensorFlow is imported now, before the search forks, so that its process need not do it again.
     search = FastPathSearch(folder, scratch, signature_name)
     tensorflow = TensorFlowBackend(folder)
     name = signature_name or tensorflow.default_signature

@@ -66,6 +66,10 @@ def main(arguments: Sequence[str]) -> int:
 
     from vertexkit.emulator.serving.model_server.errors import LoadError
     from vertexkit.emulator.serving.model_server.loading import load
+    from vertexkit.emulator.serving.model_server.tensorflow_core import (
+        StandInFailed,
+        start_again_with_whole_tensorflow,
+    )
 
     try:
         environment = ServingEnvironment.read(os.environ)
@@ -73,6 +77,9 @@ def main(arguments: Sequence[str]) -> int:
     except KeyError as error:
         _logger.error("The environment variable %s is not set", error.args[0])
         return 1
+    except StandInFailed as error:
+        _logger.warning("%s. All of it is loaded instead, which takes longer.", error)
+        start_again_with_whole_tensorflow()
     except LoadError as error:
         # On a line of its own and last: it is what the deployer is shown.
         _logger.error("%s", error)
