@@ -1,11 +1,13 @@
 """Long-running operations: real ones, durable, which really run and can really be cancelled.
 
-An operation that a stop of the local Vertex AI cut short ends in ABORTED, and says so.
+An operation that a stop of the local Vertex AI cuts short ends in ABORTED, and says so, unless its
+work was done by then: each that runs has an outcome, kept beside it, that a restart ends it with.
 See https://google.aip.dev/151
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -22,11 +24,16 @@ from vertexkit.emulator.validation import new_id
 _LOGGER = logging.getLogger(__name__)
 
 OPERATIONS = Kind("operations", Operation, "Operation")
+OUTCOMES = Kind("operation_outcomes", Operation, "Outcome of the operation")
+"""How each unfinished operation ends if this process does: in ABORTED until its work has decided it."""
 _FILTERABLE = Filterable(Operation, {"done", "name"})
 _LONGEST_WAIT = 60.0
 """Seconds that WaitOperation waits at most: each wait occupies a thread of the server."""
 _MOST_WAITS = 8
 """At once, so that threads are left for calls that need not wait."""
+_MOST_KEPT = 1000
+"""Finished operations; older ones are forgotten."""
+_PRUNE_EVERY = 100
 _STOPPED = "The local Vertex AI was stopped before the operation finished."
 
 
@@ -53,6 +60,14 @@ class Running:
         """Show new metadata in the operation; its update time is filled in."""
         self._operations.update(self.name, metadata)
 
+    def decide(self, response: Raw) -> None:
+        """Have the operation end with this response, whatever happens until it does.
+
+        To be called in the ``Store.transaction()`` that makes the change: then neither a kill nor an
+        error while tidying up can have one without the other.
+        """
+        self._operations.decide(self.name, response=response)
+
 
 Work = Callable[[Running], Raw]
 
@@ -71,10 +86,11 @@ class Operations:
         self._threads: dict[str, threading.Thread] = {}
         self._waits = threading.BoundedSemaphore(_MOST_WAITS)
         self._closed = False
-        for operation in store.all(OPERATIONS):
-            if not operation.done:
-                _LOGGER.warning("%s ends in ABORTED: %s", operation.name, _STOPPED)
-                self._finish(operation.name, error=ApiError(Code.ABORTED, _STOPPED))
+        self._begun = itertools.count(1)
+        for outcome in store.all(OUTCOMES):
+            _LOGGER.warning("%s ends: %s", outcome.name, outcome.error.message or "its work was done")
+            self._finish(outcome.name)
+        self._store.prune(OPERATIONS, keep=_MOST_KEPT, but_not=OUTCOMES)
 
     def start(self, parent_name: str, metadata: Raw, work: Work) -> Raw:
         """Begin an operation, whose work runs in a thread of its own.
@@ -98,7 +114,11 @@ class Operations:
         with self._lock:
             if self._closed:
                 raise ApiError(Code.UNAVAILABLE, "The local Vertex AI is stopping.")
-            self._store.insert(OPERATIONS, _location_of(operation.name), operation)
+            with self._store.transaction():
+                self._keep(operation)
+                outcome = Operation(name=operation.name)
+                _put_result(outcome, error=ApiError(Code.ABORTED, _STOPPED))
+                self._store.insert(OUTCOMES, _location_of(operation.name), outcome)
             self._running[operation.name] = running
             self._threads[operation.name] = thread
             thread.start()
@@ -115,7 +135,7 @@ class Operations:
         operation = _new(parent_name, metadata)
         operation.done = True
         operation.response.Pack(response)
-        self._store.insert(OPERATIONS, _location_of(operation.name), operation)
+        self._keep(operation)
         return operation
 
     def update(self, name: str, metadata: Raw) -> None:
@@ -126,6 +146,14 @@ class Operations:
             metadata.generic_metadata.create_time.CopyFrom(created)
             _put_metadata(operation, metadata)
             self._store.replace(OPERATIONS, operation)
+
+    def decide(self, name: str, *, response: Raw | None = None, error: ApiError | None = None) -> None:
+        """Set what an operation that runs ends with; the first response stays."""
+        with self._store.transaction():
+            outcome = self._store.get(OUTCOMES, name)
+            if not outcome.HasField("response"):
+                _put_result(outcome, response=response, error=error)
+                self._store.replace(OUTCOMES, outcome)
 
     def get(self, name: str) -> Raw:
         """An operation as it is now.
@@ -218,36 +246,55 @@ class Operations:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self, running: Running, work: Work) -> None:
+        error: ApiError | None = None
+        response: Raw | None = None
         try:
             response = work(running)
-        except ApiError as error:
+        except ApiError as refused:
             # What was called off because everything stops was not cancelled by anybody.
-            stopped = error.code is Code.CANCELLED and self._closed
-            self._finish(running.name, error=ApiError(Code.ABORTED, _STOPPED) if stopped else error)
-        except Exception as error:
+            stopped = refused.code is Code.CANCELLED and self._closed
+            error = ApiError(Code.ABORTED, _STOPPED) if stopped else refused
+        except Exception as broken:
             # A defect of ours: the operation must end all the same, and say what happened.
             _LOGGER.exception("%s failed", running.name)
-            self._finish(running.name, error=ApiError(Code.INTERNAL, f"{type(error).__name__}: {error}"))
-        else:
-            self._finish(running.name, response=response)
+            error = ApiError(Code.INTERNAL, f"{type(broken).__name__}: {broken}")
+        try:
+            with self._store.transaction():
+                self.decide(running.name, response=response, error=error)
+                self._finish(running.name)
         finally:
             with self._lock:
                 self._running.pop(running.name, None)
                 self._threads.pop(running.name, None)
             running.finished.set()
 
-    def _finish(self, name: str, *, response: Raw | None = None, error: ApiError | None = None) -> None:
+    def _keep(self, operation: Raw) -> None:
+        """Record a new operation, and forget the oldest once in a while."""
+        self._store.insert(OPERATIONS, _location_of(operation.name), operation)
+        if next(self._begun) % _PRUNE_EVERY == 0:
+            self._store.prune(OPERATIONS, keep=_MOST_KEPT, but_not=OUTCOMES)
+
+    def _finish(self, name: str) -> None:
+        """End an operation with its outcome."""
         with self._store.transaction():
-            operation = self._store.get(OPERATIONS, name)
+            operation, outcome = self._store.get(OPERATIONS, name), self._store.get(OUTCOMES, name)
             operation.done = True
-            if error is None:
-                operation.response.Pack(Empty() if response is None else response)
+            if outcome.HasField("response"):
+                operation.response.CopyFrom(outcome.response)
             else:
-                operation.error.code = error.code.number
-                operation.error.message = error.message
+                operation.error.CopyFrom(outcome.error)
             # Its update time is when it finished.
             _put_metadata(operation, _metadata(operation))
             self._store.replace(OPERATIONS, operation)
+            self._store.delete(OUTCOMES, name)
+
+
+def _put_result(operation: Raw, *, response: Raw | None = None, error: ApiError | None = None) -> None:
+    if error is None:
+        operation.response.Pack(Empty() if response is None else response)
+    else:
+        operation.error.code = error.code.number
+        operation.error.message = error.message
 
 
 def _new(parent_name: str, metadata: Raw) -> Raw:

@@ -207,6 +207,22 @@ class Store:
             if cursor.rowcount == 0:
                 raise _not_found(kind, name)
 
+    def prune(self, kind: Kind, *, keep: int, but_not: Kind) -> None:
+        """Drop all but the newest resources of a kind.
+
+        Args:
+            kind: What to drop.
+            keep: How many to leave.
+            but_not: Resources that one of this kind shares its name with stay, however old.
+        """
+        with self.transaction():
+            self._connection.execute(
+                "DELETE FROM resources WHERE collection = ?1 AND sequence <= (SELECT sequence FROM resources"
+                " WHERE collection = ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?2)"
+                " AND name NOT IN (SELECT name FROM resources WHERE collection = ?3)",
+                (kind.collection, keep, but_not.collection),
+            )
+
     def all(self, kind: Kind, parent: str | None = None) -> list[Raw]:
         """Every resource of a kind, oldest first; only those below ``parent`` when it is given."""
         with self._lock:

@@ -117,19 +117,21 @@ class ModelDeployer:
             raise invalid_field("deployed_model_id", "Required field is not set.")
         self._without(name, gone_id, wanted)
 
-        def work(_running: Running) -> Raw:
+        def work(running: Running) -> Raw:
+            response = UndeployModelResponse()
             with self._deployed.reserved(name, gone_id):
                 with self._store.transaction():
                     endpoint, gone = self._without(name, gone_id, wanted)
                     self._store.replace(ENDPOINTS, endpoint)
                     version_name = f"{gone.model}@{gone.model_version_id}"
                     self._deployed.registry.undeployed(version_name, name, gone_id)
+                    running.decide(response)
                     self._deployed.route(endpoint)
                 # Routes first: the engine answers what is in flight before it stops the replicas.
                 key = Deployment.key_of(name, gone_id)
                 self._deployed.settle(key, give_up=True)
                 self._deployed.deployments.take_down(key)
-            return UndeployModelResponse()
+            return response
 
         return self._operations.start(name, UndeployModelOperationMetadata(), work)
 
@@ -143,7 +145,7 @@ class ModelDeployer:
             )
         self._mutated(name, asked, paths)
 
-        def work(_running: Running) -> Raw:
+        def work(running: Running) -> Raw:
             with self._deployed.reserved(name, asked.id):
                 self._deployed.settle(Deployment.key_of(name, asked.id), give_up=False)
                 endpoint, changed = self._mutated(name, asked, paths)
@@ -152,8 +154,10 @@ class ModelDeployer:
                     endpoint, changed = self._mutated(name, asked, paths)
                     show_status(changed, served)
                     self._store.replace(ENDPOINTS, endpoint)
-            changed.status.available_replica_count = served.replicas
-            return MutateDeployedModelResponse(deployed_model=changed)
+                    changed.status.available_replica_count = served.replicas
+                    response = MutateDeployedModelResponse(deployed_model=changed)
+                    running.decide(response)
+            return response
 
         return self._operations.start(name, MutateDeployedModelOperationMetadata(), work)
 
@@ -195,7 +199,7 @@ class ModelDeployer:
             self._at(running, DeploymentStage.STARTING_MODEL_SERVER)
             served = self._deployed.deployments.bring_up(deployment, cancelled=running.cancelled)
             self._at(running, DeploymentStage.FINISHING_UP)
-            deployed = self._kept(running, deployment, wanted, served)
+            response = self._kept(running, deployment, wanted, served)
         except BaseException as error:
             self._deployed.deployments.take_down(deployment.key)
             self._abandon(deployment)
@@ -205,9 +209,8 @@ class ModelDeployer:
                 DeploymentStage.DEPLOYMENT_TERMINATED if terminated else DeploymentStage.FAILED_TO_DEPLOY,
             )
             raise
-        self._deployed.release(str(deployment.endpoint), deployed.id)
-        self._at(running, DeploymentStage.SUCCESSFULLY_DEPLOYED)
-        return DeployModelResponse(deployed_model=deployed)
+        self._deployed.release(str(deployment.endpoint), deployment.deployed_model.id)
+        return response
 
     def _kept(self, running: Running, deployment: Deployment, wanted: dict[str, int], served: Served) -> Raw:
         """Show a deployment that is up on its endpoint, and let requests reach it."""
@@ -224,9 +227,12 @@ class ModelDeployer:
             endpoint.traffic_split.clear()
             endpoint.traffic_split.update(split)
             self._store.replace(ENDPOINTS, endpoint)
+            deployed.status.available_replica_count = served.replicas
+            response = DeployModelResponse(deployed_model=deployed)
+            running.decide(response)
+            self._at(running, DeploymentStage.SUCCESSFULLY_DEPLOYED)
             self._deployed.route(endpoint)
-        deployed.status.available_replica_count = served.replicas
-        return deployed
+        return response
 
     def _abandon(self, deployment: Deployment) -> None:
         """Forget a deploy that came to nothing."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +17,9 @@ from google.protobuf import duration_pb2
 from local_services import PARENT, Vertex, raw, response_of
 
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.operations import OPERATIONS, Running
+from vertexkit.emulator.operations import OPERATIONS, Operations, Running
 from vertexkit.emulator.projects import project_number
+from vertexkit.emulator.store import Kind, Store
 
 LOCATION = f"projects/{project_number('my-project')}/locations/us-central1"
 ENDPOINT = f"{LOCATION}/endpoints/1"
@@ -175,14 +179,40 @@ def test_what_a_stop_cuts_short_ends_in_aborted(start: Callable[[], Vertex]) -> 
     assert "stopped before the operation finished" in ended.error.message
 
 
-def test_what_a_kill_cut_short_ends_in_aborted_at_the_next_start(start: Callable[[], Vertex]) -> None:
-    first = start()
-    operation = first.running.done(ENDPOINT, METADATA(), types.Endpoint.pb()())
+def test_what_a_kill_cut_short_ends_in_aborted_at_the_next_start(vertex: Vertex, tmp_path: Path) -> None:
+    operation = vertex.running.start(ENDPOINT, METADATA(), until_cancelled)
     # As a killed process leaves it: begun and not done.
-    unfinished = operations_pb2.Operation(name=operation.name, metadata=operation.metadata)
-    first.store.replace(OPERATIONS, unfinished)
-    ended = get(start(), operation.name)
-    assert ended.error.code == Code.ABORTED.number
+    left = tmp_path / "killed.sqlite"
+    with contextlib.closing(sqlite3.connect(left)) as copy:
+        vertex.store._connection.backup(copy)
+    vertex.running.cancel(operation.name)
+    with contextlib.closing(Store(left)) as store:
+        ended = Operations(store).get(operation.name)
+        assert (ended.done, ended.error.code) == (True, Code.ABORTED.number)
+        assert Operations(store).get(operation.name) == ended
+
+
+def test_a_start_reads_no_operation_that_is_done(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
+    vertex.running.done(ENDPOINT, METADATA(), types.Endpoint.pb()())
+    read: list[Kind] = []
+    monkeypatch.setattr(vertex.store, "all", lambda kind, parent=None: read.append(kind) or [])
+    Operations(vertex.store)
+    assert OPERATIONS not in read
+
+
+def test_old_operations_are_forgotten_but_not_one_that_runs(
+    vertex: Vertex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vertexkit.emulator.operations._MOST_KEPT", 10)
+    monkeypatch.setattr("vertexkit.emulator.operations._PRUNE_EVERY", 5)
+    running = vertex.running.start(ENDPOINT, METADATA(), until_cancelled)
+    done = [vertex.running.done(ENDPOINT, METADATA(), types.Endpoint.pb()()).name for _ in range(24)]
+    assert {one.name for one in vertex.store.all(OPERATIONS)} == {running.name, *done[-10:]}
+    vertex.running.cancel(running.name)
+    assert vertex.finished(running).done
+    for _ in range(10):
+        vertex.running.done(ENDPOINT, METADATA(), types.Endpoint.pb()())
+    assert running.name not in {one.name for one in vertex.store.all(OPERATIONS)}
 
 
 def test_nothing_starts_while_everything_stops(vertex: Vertex) -> None:
