@@ -9,6 +9,7 @@ from vertexkit.emulator.gcs import errors
 from vertexkit.emulator.gcs.acls import AccessControls
 from vertexkit.emulator.gcs.batch import Batch
 from vertexkit.emulator.gcs.errors import StorageError
+from vertexkit.emulator.gcs.fields import parse_fields
 from vertexkit.emulator.gcs.http import ClientGone, Receive, Request, Response, Scope, Send
 from vertexkit.emulator.gcs.json_buckets import JsonBuckets
 from vertexkit.emulator.gcs.json_errors import json_error, json_response, media_error
@@ -147,6 +148,9 @@ class StorageApp:
                 raise nothing_here(request)
             route, values = matched
             encode = route.encode_error
+            if encode is json_error and (asked := request.query.get("fields")):
+                # Now, too: a request that is answered with a refusal should not have changed anything.
+                parse_fields(asked)
             return await route.handler(request, **values)
         except StorageError as error:
             return encode(request, error)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +12,7 @@ import google_crc32c
 
 from vertexkit.emulator.gcs import errors
 
+_READ_BYTES = 1 << 20
 _CASTAGNOLI = 0x82F63B78
 """The crc32c polynomial, bits reversed."""
 
@@ -39,6 +40,14 @@ class Hasher:
     def md5(self) -> str:
         """The MD5 so far, in base64."""
         return base64.b64encode(self._md5.digest()).decode("ascii")
+
+
+def crc32c_of_file(fd: int) -> str:
+    """The crc32c, in base64, of an open file from where it stands to its end."""
+    crc = 0
+    while data := os.read(fd, _READ_BYTES):
+        crc = google_crc32c.extend(crc, data)
+    return encode_crc32c(crc)
 
 
 def encode_crc32c(crc: int) -> str:
@@ -131,5 +140,5 @@ def _same(given: str, calculated: str) -> bool:
         return True
     try:
         return base64.b64decode(given, validate=True) == base64.b64decode(calculated)
-    except binascii.Error:
+    except ValueError:  # also what is not ASCII
         return False

@@ -14,6 +14,8 @@ from vertexkit.emulator.gcs import errors
 Selection = dict[str, "Selection | None"]
 """Which fields, and what of each; None for all of it."""
 
+_MAX_DEPTH = 16
+"""Deeper than any resource is."""
 _TOKEN = re.compile(r"[^,()/\s]+|[,()/]")
 
 
@@ -24,7 +26,7 @@ def parse_fields(text: str) -> Selection | None:
         StorageError: 400; it is malformed.
     """
     tokens = iter([*_TOKEN.findall(text), ""])
-    selection, stopped_at = _list(tokens, text)
+    selection, stopped_at = _list(tokens, text, _MAX_DEPTH)
     if stopped_at:
         raise _malformed(text)
     return None if "*" in selection else selection
@@ -52,14 +54,14 @@ def selects(selection: Selection | None, *path: str) -> bool:
     return True
 
 
-def _list(tokens: Iterator[str], text: str) -> tuple[Selection, str]:
+def _list(tokens: Iterator[str], text: str, depth: int) -> tuple[Selection, str]:
     """Fields up to the end or a closing parenthesis, and what they ended at."""
     selection: Selection = {}
     while True:
         name = next(tokens)
         if not name or name in ",()/":
             raise _malformed(text)
-        inner, after = _inner(tokens, text)
+        inner, after = _inner(tokens, text, depth)
         held = selection.get(name)
         if name in selection and held is not None and inner is not None:
             held.update(inner)
@@ -69,17 +71,19 @@ def _list(tokens: Iterator[str], text: str) -> tuple[Selection, str]:
             return selection, after
 
 
-def _inner(tokens: Iterator[str], text: str) -> tuple[Selection | None, str]:
+def _inner(tokens: Iterator[str], text: str, depth: int) -> tuple[Selection | None, str]:
     """What follows a field's name: ``/inner``, ``(inner,...)`` or nothing; and what comes after."""
     mark = next(tokens)
+    if mark and mark in "/(" and not depth:
+        raise _malformed(text)
     if mark == "/":
         name = next(tokens)
         if not name or name in ",()/":
             raise _malformed(text)
-        inner, after = _inner(tokens, text)
+        inner, after = _inner(tokens, text, depth - 1)
         return (None, after) if name == "*" else ({name: inner}, after)
     if mark == "(":
-        selection, closed = _list(tokens, text)
+        selection, closed = _list(tokens, text, depth - 1)
         if closed != ")":
             raise _malformed(text)
         return (None if "*" in selection else selection), next(tokens)

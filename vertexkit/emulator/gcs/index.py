@@ -57,11 +57,6 @@ class Index:
         """Every bucket, by name."""
         return [BucketInfo(*row) for row in self._db.execute("SELECT * FROM buckets ORDER BY name")]
 
-    def bucket(self, name: str) -> BucketInfo | None:
-        """One bucket."""
-        row = self._db.execute("SELECT * FROM buckets WHERE name=?", (name,)).fetchone()
-        return None if row is None else BucketInfo(*row)
-
     def put_bucket(self, bucket: BucketInfo) -> None:
         """Write a bucket's row, in place of the one it had."""
         self._db.execute("INSERT OR REPLACE INTO buckets VALUES (?,?,?,?,?,?,?,?,?)", bucket)
@@ -98,10 +93,6 @@ class Index:
         identity = info.identity
         self._db.execute(_PUT_OBJECT, (*info[:11], identity.inode, identity.mtime_ns, info.odd))
 
-    def drop_object(self, bucket: str, name: str, identity: Identity) -> None:
-        """Drop the row of one file."""
-        self._db.execute(f"DELETE FROM objects WHERE {_THIS_OBJECT}", (bucket, name, *identity))  # noqa: S608 (a constant)
-
     def drop_objects(self, bucket: str, name: str) -> None:
         """Drop every row of a name."""
         self._db.execute("DELETE FROM objects WHERE bucket=? AND name=?", (bucket, name))
@@ -129,6 +120,15 @@ class Index:
             "SELECT * FROM uploads WHERE kind=? AND bucket=coalesce(?, bucket) ORDER BY bucket, name, id",
             (kind, bucket),
         ).fetchall()
+
+    def uploads_before(self, kind: str, before_us: int) -> list[str]:
+        """The ids of uploads of a kind that were started, and got their last part, before a moment."""
+        rows = self._db.execute(
+            "SELECT id FROM uploads WHERE kind=? AND created_us<? AND NOT EXISTS"
+            " (SELECT 1 FROM parts WHERE upload=id AND updated_us>=?)",
+            (kind, before_us, before_us),
+        )
+        return [upload_id for (upload_id,) in rows.fetchall()]
 
     def drop_upload(self, upload_id: str) -> None:
         """Drop an upload and its parts."""

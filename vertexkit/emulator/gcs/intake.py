@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, parse_goog_hash
+from vertexkit.emulator.gcs.http import Request
 from vertexkit.emulator.gcs.staging import Staged
 
 _BLOCK = 1 << 20
 _INLINE = 1 << 17
 """Fewer bytes than this are written and hashed sooner than a thread would take them over."""
+
+
+def announced_by(request: Request) -> Announced:
+    """The checksums that a request's headers give of its body."""
+    if b"content-md5" not in request.headers and b"x-goog-hash" not in request.headers:
+        return NOTHING_ANNOUNCED
+    given = Announced(md5=request.header(b"content-md5"))
+    return given.also(parse_goog_hash(request.header(b"x-goog-hash") or ""))
 
 
 async def take_in(chunks: AsyncIterator[bytes], staged: Staged) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from vertexkit.emulator.gcs import errors
+from vertexkit.emulator.gcs import errors, json_shapes
 from vertexkit.emulator.gcs.conditions import from_query, integer, version_tag
 from vertexkit.emulator.gcs.http import Request, Response
 from vertexkit.emulator.gcs.json_errors import json_response
@@ -98,18 +98,19 @@ class JsonBuckets:
         project = request.query.get("project")
         if not project:
             raise errors.required("project")
-        if not isinstance(body.get("name"), str):
+        name = json_shapes.text(body, "name")
+        if not name:
             raise errors.required("name")
         for parameter, what in _REFUSED_PARAMETERS.items():
             # Google's command line writes every parameter that it knows, and False with a capital.
             if request.query.get(parameter, "false").lower() != "false":
                 raise errors.unimplemented(f"{what} ({parameter})")
         attributes, storage_class = _checked(body)
-        location = body.get("location") or "US"
-        if not isinstance(location, str) or not re.fullmatch(r"[A-Za-z0-9-]+", location):
+        location = json_shapes.text(body, "location") or "US"
+        if not re.fullmatch(r"[A-Za-z0-9-]+", location):
             raise errors.invalid(f"The specified location constraint is not valid: {location}.")
         bucket = self._store.create_bucket(
-            body["name"],
+            name,
             project,
             location=location,
             storage_class=storage_class or "STANDARD",
@@ -203,24 +204,37 @@ def _checked(resource: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
         if resource.get(field):
             raise errors.unimplemented(f"{what} ({field})")
     for field, what in _REFUSED_IF_ENABLED.items():
-        if isinstance(resource.get(field), dict) and resource[field].get("enabled"):
+        if json_shapes.flag(json_shapes.inner(resource, field), "enabled"):
             raise errors.unimplemented(f"{what} ({field}.enabled)")
-    if isinstance(billing := resource.get("billing"), dict) and billing.get("requesterPays"):
+    if json_shapes.flag(json_shapes.inner(resource, "billing"), "requesterPays"):
         raise errors.unimplemented("requester pays (billing.requesterPays)")
-    soft_delete = resource.get("softDeletePolicy")
-    if isinstance(soft_delete, dict) and soft_delete.get("retentionDurationSeconds") not in (None, 0, "0"):
+    if json_shapes.integer(json_shapes.inner(resource, "softDeletePolicy"), "retentionDurationSeconds"):
         raise errors.unimplemented("soft delete (softDeletePolicy.retentionDurationSeconds)")
-    if resource.get("rpo") not in (None, "DEFAULT"):
+    if json_shapes.text(resource, "rpo") not in (None, "DEFAULT"):
         raise errors.unimplemented("turbo replication (rpo)")
-    iam = resource.get("iamConfiguration")
-    public_access = iam.get("publicAccessPrevention") if isinstance(iam, dict) else None
-    if public_access is not None and public_access not in _PUBLIC_ACCESS:
-        raise errors.invalid(f"Invalid argument: publicAccessPrevention is {public_access!r}.")
-    storage_class = resource.get("storageClass")
+    storage_class = json_shapes.text(resource, "storageClass")
     if storage_class is not None and storage_class not in STORAGE_CLASSES:
         raise errors.invalid(f"Invalid storage class: {storage_class}.")
     _check_labels(resource.get("labels"))
-    return {key: value for key, value in resource.items() if key in _WRITABLE}, storage_class
+    checked = {key: value for key, value in resource.items() if key in _WRITABLE}
+    if resource.get("iamConfiguration") is not None:
+        checked["iamConfiguration"] = _checked_iam(json_shapes.inner(resource, "iamConfiguration"))
+    return checked, storage_class
+
+
+def _checked_iam(iam: Mapping[str, Any]) -> dict[str, Any]:
+    """Who may have access; what the service alone writes (``lockedTime``) is passed over."""
+    checked: dict[str, Any] = {}
+    for field in ("uniformBucketLevelAccess", "bucketPolicyOnly"):
+        if field in iam:
+            enabled = json_shapes.flag(json_shapes.inner(iam, field), "enabled")
+            checked[field] = None if enabled is None else {"enabled": enabled}
+    if "publicAccessPrevention" in iam:
+        prevention = json_shapes.text(iam, "publicAccessPrevention")
+        if prevention is not None and prevention not in _PUBLIC_ACCESS:
+            raise errors.invalid(f"Invalid argument: publicAccessPrevention is {prevention!r}.")
+        checked["publicAccessPrevention"] = prevention
+    return checked
 
 
 def _check_labels(labels: Any) -> None:

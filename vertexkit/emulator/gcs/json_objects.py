@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vertexkit.emulator.gcs import errors, fields, resources
+from vertexkit.emulator.gcs import errors, fields, json_shapes, resources
 from vertexkit.emulator.gcs.conditions import from_query, from_read, integer, version_tag
 from vertexkit.emulator.gcs.copying import ComposeSource, compose, copy_object
 from vertexkit.emulator.gcs.globs import Glob
@@ -46,9 +46,9 @@ class JsonObjects:
         wanted = fields.parse_fields(query["fields"]) if query.get("fields") else None
         answer: dict[str, Any] = {"kind": "storage#objects"}
         if page.items and fields.selects(wanted, "items"):
-            items = page.items
+            items: Sequence[ObjectInfo] = page.items
             if fields.selects(wanted, "items", "crc32c"):
-                items = [await self._hashed(info) for info in items]
+                items = await self._all_hashed(items)
             base_url = request.base_url
             answer["items"] = [resources.object_resource(info, base_url) for info in items]
         if page.prefixes:
@@ -112,11 +112,10 @@ class JsonObjects:
         """Put up to 32 objects one after the other into one."""
         refuse_predefined_acl(request)
         body = await request.json()
-        sources = body.get("sourceObjects")
-        if not isinstance(sources, list) or not sources:
+        parts = [_compose_source(source) for source in json_shapes.inners(body, "sourceObjects")]
+        if not parts:
             raise errors.required("sourceObjects")
-        parts = [_compose_source(source) for source in sources]
-        destination = body.get("destination") or {}
+        destination = json_shapes.inner(body, "destination")
         info = await asyncio.to_thread(
             compose,
             self._store,
@@ -125,7 +124,7 @@ class JsonObjects:
             parts,
             resources.new_attributes(destination, default_type=""),
             conditions=from_query(request.query),
-            delete_sources=bool(body.get("deleteSourceObjects")),
+            delete_sources=json_shapes.flag(body, "deleteSourceObjects") is True,
         )
         return json_response(resources.object_resource(info, request.base_url), request)
 
@@ -181,6 +180,12 @@ class JsonObjects:
             conditions=from_query(request.query),
         )
         return json_response(resources.object_resource(await self._hashed(info), request.base_url), request)
+
+    async def _all_hashed(self, items: Sequence[ObjectInfo]) -> Sequence[ObjectInfo]:
+        if all(info.crc32c is not None for info in items):
+            return items
+        # A page of files from outside is a lot to read, however small each of them is.
+        return await asyncio.to_thread(lambda: [self._store.with_crc32c(info) for info in items])
 
     async def _hashed(self, info: ObjectInfo) -> ObjectInfo:
         return await hashed(self._store, info)
@@ -260,15 +265,11 @@ def _list_query(request: Request) -> Query:
     )
 
 
-def _compose_source(source: Any) -> ComposeSource:
-    if not isinstance(source, dict) or not isinstance(source.get("name"), str):
+def _compose_source(source: Mapping[str, Any]) -> ComposeSource:
+    name = json_shapes.text(source, "name")
+    if not name:
         raise errors.required("sourceObjects[].name")
-    match = (source.get("objectPreconditions") or {}).get("ifGenerationMatch")
-    try:
-        return ComposeSource(
-            source["name"],
-            None if source.get("generation") is None else int(source["generation"]),
-            None if match is None else int(match),
-        )
-    except (TypeError, ValueError):
-        raise errors.invalid("A generation is a whole number.") from None
+    conditions = json_shapes.inner(source, "objectPreconditions")
+    return ComposeSource(
+        name, json_shapes.integer(source, "generation"), json_shapes.integer(conditions, "ifGenerationMatch")
+    )

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from vertexkit.emulator.gcs import errors
+from vertexkit.emulator.gcs import errors, json_shapes
 from vertexkit.emulator.gcs.acls import has_uniform_access
 from vertexkit.emulator.gcs.conditions import UNCONDITIONAL
 from vertexkit.emulator.gcs.errors import StorageError
@@ -35,12 +35,15 @@ class JsonPolicies:
     async def set(self, request: Request, bucket: str) -> Response:
         """Set a bucket's policy; with an ``etag``, only if it is still the one that was read."""
         body = await request.json()
-        bindings = body.get("bindings", [])
-        if not isinstance(bindings, list) or not all(
-            isinstance(binding, dict) and isinstance(binding.get("role"), str) for binding in bindings
-        ):
-            raise errors.invalid("bindings is a list of objects with a role and members.")
-        conditional = any(binding.get("condition") for binding in bindings)
+        bindings = json_shapes.inners(body, "bindings")
+        conditional = False
+        for binding in bindings:
+            if not json_shapes.text(binding, "role"):
+                raise errors.required("bindings[].role")
+            json_shapes.texts(binding, "members")
+            conditional = bool(json_shapes.inner(binding, "condition")) or conditional
+        version = json_shapes.integer(body, "version") or 1
+        etag = json_shapes.text(body, "etag")
 
         def change(info: BucketInfo) -> BucketInfo:
             if conditional and not has_uniform_access(info):
@@ -51,16 +54,13 @@ class JsonPolicies:
                     "https://cloud.google.com/storage/docs/uniform-bucket-level-access",
                     "PreconditionFailed",
                 )
-            if conditional and body.get("version", 1) < 3:
+            if conditional and version < 3:
                 raise errors.invalid(
-                    f"Policies with conditions are of version 3: set the version, {body.get('version', 1)}, "
-                    "to at least 3."
+                    f"Policies with conditions are of version 3: set the version, {version}, to at least 3."
                 )
-            if body.get("etag") not in (None, "", _policy(info)["etag"]):
+            if etag not in (None, "", _policy(info)["etag"]):
                 raise errors.precondition_failed("If-Match")
-            return info._replace(
-                policy=orjson.dumps({"version": body.get("version", 1), "bindings": bindings}).decode()
-            )
+            return info._replace(policy=orjson.dumps({"version": version, "bindings": bindings}).decode())
 
         return json_response(_policy(self._store.update_bucket(bucket, change, UNCONDITIONAL)), request)
 

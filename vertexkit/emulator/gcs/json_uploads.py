@@ -9,11 +9,11 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
-from vertexkit.emulator.gcs import errors, multipart, resources
-from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, parse_goog_hash
+from vertexkit.emulator.gcs import errors, json_shapes, multipart, resources
+from vertexkit.emulator.gcs.checksums import Announced
 from vertexkit.emulator.gcs.conditions import from_query
 from vertexkit.emulator.gcs.http import Request, Response, parse_json
-from vertexkit.emulator.gcs.intake import take_in
+from vertexkit.emulator.gcs.intake import announced_by, take_in
 from vertexkit.emulator.gcs.json_errors import json_response
 from vertexkit.emulator.gcs.json_objects import refuse_predefined_acl
 from vertexkit.emulator.gcs.names import checked_name
@@ -23,7 +23,8 @@ from vertexkit.emulator.gcs.uploads import ResumableUploads, Session, UploadRequ
 
 _QUANTUM = 1 << 18
 """Every piece of a resumable upload but the last is a multiple of this."""
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
+_SIZE = "x-upload-content-length"
 
 
 class ContentRange(NamedTuple):
@@ -63,7 +64,9 @@ class JsonUploads:
         resource = _with_encoding({}, request)
         attributes = resources.new_attributes(resource, request.header(b"content-type"))
         name = _name(request, {})
-        return await self._stored(request, (bucket, name), attributes, request.chunks(), _announced(request))
+        return await self._stored(
+            request, (bucket, name), attributes, request.chunks(), announced_by(request)
+        )
 
     async def _multipart(self, request: Request, bucket: str) -> Response:
         boundary = multipart.boundary_of(request.header(b"content-type"), "multipart/related")
@@ -72,7 +75,7 @@ class JsonUploads:
         headers = await body.content_headers()
         if headers.get("content-transfer-encoding", "binary").lower() not in {"binary", "8bit", "7bit"}:
             raise errors.unimplemented("a Content-Transfer-Encoding of media")
-        announced = resources.announced(resource).also(_announced(request))
+        announced = resources.announced(resource).also(announced_by(request))
         attributes = resources.new_attributes(_with_encoding(resource, request), headers.get("content-type"))
         name = _name(request, resource)
         return await self._stored(request, (bucket, name), attributes, body.content(), announced)
@@ -98,7 +101,7 @@ class JsonUploads:
 
     async def _start(self, request: Request, bucket: str) -> Response:
         resource = await request.json()
-        size = request.header(b"x-upload-content-length")
+        size = request.header(_SIZE.encode())
         session = self._sessions.start(
             UploadRequest(
                 bucket,
@@ -107,8 +110,8 @@ class JsonUploads:
                     _with_encoding(resource, request), request.header(b"x-upload-content-type")
                 ),
                 from_query(request.query),
-                resources.announced(resource).also(_announced(request)),
-                int(size) if size is not None and size.isdigit() else None,
+                resources.announced(resource).also(announced_by(request)),
+                json_shapes.integer({_SIZE: size}, _SIZE),
             )
         )
         location = (
@@ -120,8 +123,7 @@ class JsonUploads:
 
     async def resume(self, request: Request, bucket: str) -> Response:
         """Take more bytes of a resumable upload, or tell how many have been taken."""
-        session = self._session(request, bucket)
-        async with session.lock:
+        async with self._sessions.locked(request.query.get("upload_id", ""), bucket) as session:
             if session.made is not None:
                 return _made(session.made, request)
             if session.staged is None:
@@ -130,17 +132,10 @@ class JsonUploads:
 
     async def cancel(self, request: Request, bucket: str) -> Response:
         """Cancel a resumable upload."""
-        session = self._session(request, bucket)
-        async with session.lock:
+        async with self._sessions.locked(request.query.get("upload_id", ""), bucket) as session:
             if session.made is None:
                 self._sessions.cancel(session)
         return Response(499)
-
-    def _session(self, request: Request, bucket: str) -> Session:
-        session = self._sessions.get(request.query.get("upload_id", ""))
-        if session.request.bucket != bucket:
-            raise errors.no_such_upload()
-        return session
 
     async def _continued(self, request: Request, session: Session) -> Response:
         span = _content_range(request)
@@ -162,7 +157,7 @@ class JsonUploads:
             return _incomplete(session)
         if session.taken > total:
             raise errors.invalid(f"The upload has {session.taken} bytes, not {total}.")
-        return _made(self._sessions.finish(session, _announced(request)), request)
+        return _made(self._sessions.finish(session, announced_by(request)), request)
 
 
 def _made(info: ObjectInfo, request: Request) -> Response:
@@ -205,8 +200,8 @@ def _total(session: Session, span: ContentRange) -> int | None:
 
 
 def _name(request: Request, resource: Mapping[str, Any]) -> str:
-    name = resource.get("name") or request.query.get("name")
-    if not isinstance(name, str) or not name:
+    name = json_shapes.text(resource, "name") or request.query.get("name")
+    if not name:
         raise errors.required("name")
     return checked_name(name)
 
@@ -217,12 +212,3 @@ def _with_encoding(resource: Mapping[str, Any], request: Request) -> dict[str, A
     if encoding and not resource.get("contentEncoding"):
         return {**resource, "contentEncoding": encoding}
     return {**resource}
-
-
-def _announced(request: Request) -> Announced:
-    """The checksums in the request's headers."""
-    header = request.header(b"x-goog-hash")
-    md5 = request.header(b"content-md5")
-    if header is None and md5 is None:
-        return NOTHING_ANNOUNCED
-    return Announced(md5=md5).also(parse_goog_hash(header or ""))

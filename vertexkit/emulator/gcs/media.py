@@ -14,7 +14,9 @@ from vertexkit.emulator.gcs.http import FileResponse, Headers, Request, Response
 from vertexkit.emulator.gcs.records import ObjectInfo
 from vertexkit.emulator.gcs.times import http_date
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_MAX_DIGITS = 18
+"""No object has a byte whose number has more."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 1 << 18
 _PASSED_ON = {
@@ -102,17 +104,23 @@ def requested_range(header: str, size: int) -> tuple[int, int] | None:
     match = _RANGE.fullmatch(header.strip().replace(" ", ""))
     if match is None or match.groups() == ("", ""):
         return None
-    first, last = match.groups()
-    if not first:
-        length = min(int(last), size)
+    first, last = (_position(digits) for digits in match.groups())
+    if first is None:
+        length = min(last or 0, size)
         if length == 0:
             raise errors.range_not_satisfiable(size)
         return size - length, size - 1
-    if last and int(last) < int(first):
+    if last is not None and last < first:
         return None
-    if int(first) >= size:
+    if first >= size:
         raise errors.range_not_satisfiable(size)
-    return int(first), min(int(last), size - 1) if last else size - 1
+    return first, size - 1 if last is None else min(last, size - 1)
+
+
+def _position(digits: str) -> int | None:
+    if not digits:
+        return None
+    return int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def _takes_gzip(request: Request) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from vertexkit.emulator.gcs import errors
+from vertexkit.emulator.gcs import errors, json_shapes
 from vertexkit.emulator.gcs.checksums import Announced
 from vertexkit.emulator.gcs.conditions import version_tag
 from vertexkit.emulator.gcs.records import ObjectInfo
@@ -94,8 +94,9 @@ def new_attributes(
         written["metadata"] = {key: text for key, text in written["metadata"].items() if text is not None}
         if not written["metadata"]:
             del written["metadata"]
-    given = written.pop("contentType", None) or content_type
-    return pack(given or default_type, written)
+    given = written.pop("contentType", None) or content_type or default_type
+    json_shapes.check_header("contentType", given)
+    return pack(given, written)
 
 
 def pack(content_type: str, properties: Mapping[str, Any]) -> Attributes:
@@ -104,8 +105,10 @@ def pack(content_type: str, properties: Mapping[str, Any]) -> Attributes:
 
 
 def announced(resource: Mapping[str, Any]) -> Announced:
-    """The checksums that an object resource gives."""
-    return Announced(resource.get("crc32c") or None, resource.get("md5Hash") or None)
+    """The checksums that an object resource gives. Raises StorageError: 400."""
+    return Announced(
+        json_shapes.text(resource, "crc32c") or None, json_shapes.text(resource, "md5Hash") or None
+    )
 
 
 def patched(info: ObjectInfo, patch: Mapping[str, Any]) -> ObjectInfo:
@@ -142,17 +145,12 @@ def _checked(resource: Mapping[str, Any]) -> dict[str, Any]:
         if resource.get(field):
             raise errors.unimplemented(f"{what} ({field})")
     checked = {key: value for key, value in resource.items() if key in _WRITABLE}
-    for key in (*_TEXTS, "contentType", "storageClass"):
-        if not isinstance(checked.get(key), str | None):
-            raise errors.invalid(f"Invalid value for field {key}: not a string.")
-    storage_class = checked.get("storageClass")
+    for key in (*_TEXTS, "contentType"):
+        json_shapes.header(checked, key)
+    storage_class = json_shapes.text(checked, "storageClass")
     if storage_class is not None and storage_class not in STORAGE_CLASSES:
         raise errors.invalid(f"Invalid storage class: {storage_class}.")
-    metadata = checked.get("metadata")
-    if metadata is not None:
-        if not isinstance(metadata, dict):
-            raise errors.invalid("Invalid value for field metadata: not an object.")
-        for key, text in metadata.items():
-            if not isinstance(text, str | None):
-                raise errors.invalid(f"Invalid value for field metadata.{key}: not a string.")
+    metadata = json_shapes.inner(checked, "metadata")
+    for key in metadata:
+        json_shapes.text(metadata, key)
     return checked

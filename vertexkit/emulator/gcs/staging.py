@@ -114,6 +114,24 @@ class Staged:
         self._close()
         return identity
 
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the file is closed for now."""
+        return self._fd < 0
+
+    def suspend(self) -> None:
+        """Close the file for now; its checksums stay in memory."""
+        self._close()
+
+    def resume(self) -> None:
+        """Open the file again.
+
+        Raises:
+            FileNotFoundError: It has gone.
+        """
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+
     def discard(self) -> None:
         """Remove the file, if it has not become an object."""
         self._close()

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from vertexkit.emulator.gcs import errors, listing, names, times
 from vertexkit.emulator.gcs.buckets import Buckets
-from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, Hasher
+from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, crc32c_of_file
 from vertexkit.emulator.gcs.conditions import UNCONDITIONAL, Conditions
 from vertexkit.emulator.gcs.files import ObjectFiles, Reached
 from vertexkit.emulator.gcs.folders import Folders
@@ -197,15 +197,13 @@ class ObjectStore:
         except OSError:
             return info
         try:
-            hasher = Hasher()
-            while data := os.read(fd, _READ_BYTES):
-                hasher.update(data)
+            crc32c = crc32c_of_file(fd)
             # A file changed this short a time ago may change again and keep its modification time.
             settled = time.time_ns() - info.identity.mtime_ns > listing.SETTLED_NS
             unchanged = settled and identity_of(os.fstat(fd)) == info.identity
         finally:
             os.close(fd)
-        hashed = info._replace(crc32c=hasher.crc32c, known=True)
+        hashed = info._replace(crc32c=crc32c, known=True)
         if unchanged:
             with self.lock:
                 current = self.find(info.bucket, info.name)

@@ -1,7 +1,8 @@
 """Resumable uploads: sessions that outlive connections, and the process.
 
 A session's bytes are in a file of its own, so that what has been taken is the size of that file; its
-request is a row. A restart reads the file once to have its checksums again.
+request is a row. After a restart the file is read once, by whoever asks first, to have its checksums
+again; from then on they are in memory, and only the open files are limited.
 
 Source: https://cloud.google.com/storage/docs/performing-resumable-uploads
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import secrets
 from collections import OrderedDict
@@ -20,17 +22,16 @@ from typing import Any
 from vertexkit.emulator.gcs import errors, times
 from vertexkit.emulator.gcs.checksums import Announced
 from vertexkit.emulator.gcs.conditions import UNCONDITIONAL, Conditions
+from vertexkit.emulator.gcs.expiry import Expiry
 from vertexkit.emulator.gcs.intake import take_in
 from vertexkit.emulator.gcs.records import ObjectInfo
 from vertexkit.emulator.gcs.staging import Staged
 from vertexkit.emulator.gcs.store import Attributes, ObjectStore
 
 _KIND = "resumable"
-_KEPT_US = 7 * 24 * 3600 * 1_000_000
-"""A session ends a week after its start, as the service's do."""
 _CANCELLED = "cancelled"
 _OPEN_SESSIONS = 128
-"""So many sessions keep their file open; of the others, what is on the disk is all that is needed."""
+"""So many sessions keep their file open while no request is about them."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,13 @@ class Session:
         self.request = request
         self.staged = staged
         """The bytes taken so far; None once the upload has ended."""
+        self.is_unread = False
+        """Whether its bytes are on the disk, and have not been read since the restart."""
         self.made: ObjectInfo | None = None
         """The object that the upload became."""
         self.lock = asyncio.Lock()
+        self.users = 0
+        """How many requests are about it, those that wait for the lock included."""
 
     @property
     def taken(self) -> int:
@@ -71,7 +76,10 @@ class ResumableUploads:
         self._store = store
         self._folder = store.uploads_dir / _KIND
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: dict[str, Session] = {}
+        self._open: OrderedDict[str, Session] = OrderedDict()
+        """Those whose file is open, the one asked for last at the end."""
+        self._expiry = Expiry(store, _KIND)
         self._forget_old()
 
     def start(self, request: UploadRequest) -> Session:
@@ -80,16 +88,23 @@ class ResumableUploads:
         Raises:
             StorageError: 404 or 412; it is already clear that it would fail.
         """
+        self._forget_old()
         self._store.bucket(request.bucket)
         request.conditions.check(self._store.find(request.bucket, request.name))
         session_id = secrets.token_urlsafe(48)
         session = Session(session_id, request, Staged(str(self._folder / session_id)))
         self._write(session, outcome="")
-        self._keep(session)
+        self._sessions[session_id] = self._open[session_id] = session
+        self._close_idle()
         return session
 
-    def get(self, session_id: str) -> Session:
-        """A session that has not ended, or that has become an object.
+    @contextlib.asynccontextmanager
+    async def locked(self, session_id: str, bucket: str) -> AsyncIterator[Session]:
+        """A session that has not ended, or that has become an object, for one request at a time.
+
+        Args:
+            session_id: The upload.
+            bucket: The bucket that the request is about.
 
         Raises:
             StorageError: 404 for one that never was, 499 for a cancelled one.
@@ -97,9 +112,33 @@ class ResumableUploads:
         session = self._sessions.get(session_id)
         if session is None:
             session = self._restored(session_id)
-            self._keep(session)
-        self._sessions.move_to_end(session_id)
-        return session
+        if session.request.bucket != bucket:
+            raise errors.no_such_upload()
+        if session.made is None:
+            # Whoever else asks before its bytes have been read waits for this very session.
+            self._sessions[session_id] = session
+        session.users += 1
+        try:
+            async with session.lock:
+                await self._reopen(session)
+                yield session
+        finally:
+            session.users -= 1
+            self._close_idle()
+
+    async def _reopen(self, session: Session) -> None:
+        if session.is_unread:
+            try:
+                session.staged = await asyncio.to_thread(Staged.resumed, str(self._folder / session.id))
+            except FileNotFoundError:
+                # It became an object, and the process died before the row could say so.
+                self._forget(session)
+                session.made = self._made(session.request, None)
+            session.is_unread = False
+        if session.staged is not None:
+            session.staged.resume()
+            self._open[session.id] = session
+            self._open.move_to_end(session.id)
 
     async def take(self, session: Session, start: int, chunks: AsyncIterator[bytes]) -> None:
         """Take bytes in.
@@ -146,33 +185,37 @@ class ResumableUploads:
             self._end(session)
             with self._store.lock:
                 self._store.index.drop_upload(session.id)
-            del self._sessions[session.id]
             raise
         session.staged = None
         self._write(session, outcome=str(session.made.generation))
         # Whoever asks again is answered from the row.
-        del self._sessions[session.id]
+        self._forget(session)
         return session.made
 
     def cancel(self, session: Session) -> None:
         """Give an upload up."""
         self._end(session)
         self._write(session, outcome=_CANCELLED)
-        self._sessions.pop(session.id, None)
 
-    def _keep(self, session: Session) -> None:
-        self._sessions[session.id] = session
-        idle = [kept for kept in self._sessions.values() if not kept.lock.locked()]
-        for kept in idle[: max(0, len(self._sessions) - _OPEN_SESSIONS)]:
-            if kept is not session:
-                del self._sessions[kept.id]
-                if kept.staged is not None:
-                    kept.staged.close()
+    def _close_idle(self) -> None:
+        excess = len(self._open) - _OPEN_SESSIONS
+        if excess <= 0:
+            return
+        idle = (session for session in self._open.values() if not session.users)
+        for session in list(itertools.islice(idle, excess)):
+            del self._open[session.id]
+            if session.staged is not None:
+                session.staged.suspend()
 
     def _end(self, session: Session) -> None:
         if session.staged is not None:
             session.staged.discard()
             session.staged = None
+        self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.pop(session.id, None)
+        self._open.pop(session.id, None)
 
     def _write(self, session: Session, outcome: str) -> None:
         request = session.request
@@ -190,29 +233,30 @@ class ResumableUploads:
         *_, packed, outcome = row
         if outcome == _CANCELLED:
             raise cancelled()
-        request = _unpacked(json.loads(packed))
-        if not outcome:
-            path = self._folder / session_id
-            try:
-                return Session(session_id, request, Staged.resumed(str(path)))
-            except FileNotFoundError:
-                # It became an object, and the process died before the row could say so.
-                outcome = None
-        session = Session(session_id, request, None)
-        session.made = self._store.find(request.bucket, request.name)
-        if session.made is None or outcome not in (None, str(session.made.generation)):
-            raise errors.no_such_upload()
+        session = Session(session_id, _unpacked(json.loads(packed)), None)
+        if outcome:
+            session.made = self._made(session.request, outcome)
+        else:
+            session.is_unread = True
         return session
 
+    def _made(self, request: UploadRequest, generation: str | None) -> ObjectInfo:
+        """The object that an upload became, if it still is that one."""
+        made = self._store.find(request.bucket, request.name)
+        if made is None or generation not in (None, str(made.generation)):
+            raise errors.no_such_upload()
+        return made
+
     def _forget_old(self) -> None:
-        oldest = times.now_us() - _KEPT_US
-        with self._store.lock:
-            uploads = list(self._store.index.uploads(_KIND))
-            for session_id, _, _, _, created_us, _, _ in uploads:
-                if created_us < oldest:
-                    self._store.index.drop_upload(session_id)
-                    with contextlib.suppress(FileNotFoundError):
-                        (self._folder / session_id).unlink()
+        for session_id in self._expiry.due():
+            session = self._sessions.get(session_id)
+            if session is not None:
+                if session.users:
+                    continue
+                self._end(session)
+            with self._store.lock:
+                self._store.index.drop_upload(session_id)
+            (self._folder / session_id).unlink(missing_ok=True)
 
 
 def cancelled() -> errors.StorageError:

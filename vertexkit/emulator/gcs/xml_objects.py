@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import quote
 
 from vertexkit.emulator.gcs import errors, resources
-from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, parse_goog_hash
 from vertexkit.emulator.gcs.conditions import from_headers, http_etag, integer
 from vertexkit.emulator.gcs.copying import copy_object
 from vertexkit.emulator.gcs.http import Request, Response, header_text, percent_decoded
-from vertexkit.emulator.gcs.intake import take_in
+from vertexkit.emulator.gcs.intake import announced_by, take_in
 from vertexkit.emulator.gcs.json_objects import MAX_RESULTS, serve
+from vertexkit.emulator.gcs.json_shapes import check_header
 from vertexkit.emulator.gcs.listing import Page, Query, decode_token, encode_token
 from vertexkit.emulator.gcs.media import version_headers
 from vertexkit.emulator.gcs.names import checked_name
@@ -132,13 +132,14 @@ class XmlObjects:
         source_bucket, _, source_name = percent_decoded(source).partition("/")
         replace = request.headers.get(b"x-goog-metadata-directive", b"COPY").upper() == b"REPLACE"
         generation = request.header(b"x-goog-copy-source-generation")
+        at_generation = {} if generation is None else {"x-goog-copy-source-generation": generation}
         info = await asyncio.to_thread(
             copy_object,
             self._store,
             (source_bucket, checked_name(source_name)),
             (bucket, checked_name(name)),
             attributes=attributes_of(request) if replace else None,
-            generation=int(generation) if generation is not None and generation.isdigit() else None,
+            generation=integer(at_generation, "x-goog-copy-source-generation"),
             source_conditions=from_headers(request.headers, source=True),
             conditions=from_headers(request.headers),
         )
@@ -180,21 +181,14 @@ def attributes_of(request: Request) -> Attributes:
     if metadata:
         resource["metadata"] = metadata
     if not resource:
+        if content_type:
+            check_header("Content-Type", content_type)
         return Attributes(content_type or "application/octet-stream")
     if "contentEncoding" in resource:
         # The framing of the transfer is not the object's.
         codings = [coding.strip() for coding in resource["contentEncoding"].split(",")]
         resource["contentEncoding"] = ",".join(coding for coding in codings if coding != "aws-chunked")
     return resources.new_attributes(resource, content_type)
-
-
-def announced_by(request: Request) -> Announced:
-    """The checksums that a request's headers give of its body."""
-    md5 = request.headers.get(b"content-md5")
-    hashes = request.header(b"x-goog-hash")
-    if md5 is None and hashes is None:
-        return NOTHING_ANNOUNCED
-    return Announced(md5=None if md5 is None else md5.decode("latin-1")).also(parse_goog_hash(hashes or ""))
 
 
 def _refuse(request: Request) -> None:

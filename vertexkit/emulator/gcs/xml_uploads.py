@@ -19,15 +19,16 @@ from xml.etree import ElementTree
 from vertexkit.emulator.gcs import errors, times
 from vertexkit.emulator.gcs.checksums import Announced, combine_crc32c, decode_crc32c, encode_crc32c
 from vertexkit.emulator.gcs.conditions import from_headers, http_etag, integer
+from vertexkit.emulator.gcs.expiry import Expiry
 from vertexkit.emulator.gcs.http import Request, Response
-from vertexkit.emulator.gcs.intake import take_in
+from vertexkit.emulator.gcs.intake import announced_by, take_in
 from vertexkit.emulator.gcs.media import version_headers
 from vertexkit.emulator.gcs.names import checked_name
 from vertexkit.emulator.gcs.records import ObjectInfo
 from vertexkit.emulator.gcs.store import Attributes, ObjectStore
 from vertexkit.emulator.gcs.times import rfc3339
 from vertexkit.emulator.gcs.xml import Node, xml_response
-from vertexkit.emulator.gcs.xml_objects import announced_by, attributes_of
+from vertexkit.emulator.gcs.xml_objects import attributes_of
 
 _KIND = "multipart"
 _MAX_PARTS = 10_000
@@ -57,10 +58,13 @@ class XmlUploads:
         self._store = store
         self._folder = store.uploads_dir / _KIND
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._expiry = Expiry(store, _KIND)
+        self._drop_old()
         self._remove_strays()
 
     async def initiate(self, request: Request, bucket: str, name: str) -> Response:
         """Start a multipart upload."""
+        self._drop_old()
         self._store.bucket(bucket)
         attributes = attributes_of(request)
         upload_id = secrets.token_urlsafe(48)
@@ -244,6 +248,10 @@ class XmlUploads:
     def _unlink(self, parts: Sequence[UploadedPart]) -> None:
         for part in parts:
             (self._folder / part.file).unlink(missing_ok=True)
+
+    def _drop_old(self) -> None:
+        for upload_id in self._expiry.due():
+            self._unlink(self._drop(upload_id))
 
     def _remove_strays(self) -> None:
         """Remove files of parts that no row names: those of a process that died in between."""
