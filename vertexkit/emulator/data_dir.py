@@ -22,14 +22,15 @@ _SETTLED_SECONDS = 60.0
 class DataDir:
     """Where one emulator keeps its data (``path``) and its sockets and working copies (``work``).
 
-    A folder that was given outlives the emulator and is locked against a second one; one that was
-    not is temporary and goes with it.
+    A folder that was given outlives the emulator and is locked against a second one; it is made
+    private, so it has to be new, empty or an emulator's already. One that was not given is temporary
+    and goes with the emulator.
 
     Args:
         given: The folder to keep data in; None for a temporary one.
 
     Raises:
-        EmulatorFailed: Another emulator uses the folder, or it cannot be used.
+        EmulatorFailed: Another emulator uses the folder, it holds something else, or it cannot be used.
     """
 
     def __init__(self, given: Path | None) -> None:
@@ -43,6 +44,7 @@ class DataDir:
         try:
             if given is not None:
                 self.path = given.absolute()
+                _check_ours(self.path)
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
             if given is not None:
@@ -65,6 +67,16 @@ class DataDir:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder whose permissions are not ours to change: a home or a project, for one."""
+    if not folder.is_dir() or (folder / _LOCK).exists() or not any(folder.iterdir()):
+        return
+    raise EmulatorFailed(
+        f"the folder {folder} holds something else than the data of an emulator",
+        remedy=f"Give a new or an empty folder, as in --data-dir {folder / 'vertexkit-data'}.",
+    )
 
 
 def _locked(folder: Path) -> IO[str]:

@@ -39,6 +39,26 @@ def test_a_given_folder_is_made_private_and_stays(tmp_path: Path, temporary: Pat
     assert list(temporary.iterdir()) == []
 
 
+def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path, temporary: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    (home / ".profile").touch()
+    with pytest.raises(EmulatorFailed, match="holds something else") as refused:
+        DataDir(home)
+    assert str(home / "vertexkit-data") in str(refused.value.remedy)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+    assert [path.name for path in home.iterdir()] == [".profile"]
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_folder_that_an_emulator_used_is_used_again(tmp_path: Path) -> None:
+    with DataDir(tmp_path / "data") as first:
+        (first.path / "vertex.sqlite").touch()
+    with DataDir(tmp_path / "data") as second:
+        assert (second.path / "vertex.sqlite").exists()
+
+
 def test_a_folder_in_use_is_refused_naming_the_process(tmp_path: Path, temporary: Path) -> None:
     with DataDir(tmp_path / "data"):
         with pytest.raises(EmulatorFailed, match=f"in use by another emulator .process {os.getpid()}"):

@@ -17,7 +17,7 @@ from google.protobuf import duration_pb2
 from local_services import PARENT, Vertex, raw, response_of
 
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.operations import OPERATIONS, Operations, Running
+from vertexkit.emulator.operations import OPERATIONS, OUTCOMES, Operations, Running
 from vertexkit.emulator.projects import project_number
 from vertexkit.emulator.store import Kind, Store
 
@@ -195,9 +195,14 @@ def test_what_a_kill_cut_short_ends_in_aborted_at_the_next_start(vertex: Vertex,
 def test_a_start_reads_no_operation_that_is_done(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
     vertex.running.done(ENDPOINT, METADATA(), types.Endpoint.pb()())
     read: list[Kind] = []
-    monkeypatch.setattr(vertex.store, "all", lambda kind, parent=None: read.append(kind) or [])
+
+    def all_of(kind: Kind, _parent: str | None = None) -> list[Any]:
+        read.append(kind)
+        return []
+
+    monkeypatch.setattr(vertex.store, "all", all_of)
     Operations(vertex.store)
-    assert OPERATIONS not in read
+    assert read == [OUTCOMES]
 
 
 def test_old_operations_are_forgotten_but_not_one_that_runs(
