@@ -11,8 +11,8 @@ from pathlib import Path
 
 from vertexkit._core.names import ResourceName
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.field_masks import check_read_mask, masked, update_paths
-from vertexkit.emulator.filters import Filterable, parse_filter, parse_order_by
+from vertexkit.emulator.field_masks import update_paths
+from vertexkit.emulator.filters import Filterable
 from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.messages import (
     CreateEndpointOperationMetadata,
@@ -27,9 +27,10 @@ from vertexkit.emulator.routing import Routes
 from vertexkit.emulator.services.deploy_model import ModelDeployer
 from vertexkit.emulator.services.deployed_models import ENDPOINTS, DeployedModels
 from vertexkit.emulator.services.deployments import Deployments
+from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.traffic import check_split
 from vertexkit.emulator.serving import ServingEngine
-from vertexkit.emulator.store import ORDERABLE, PageRequest, Store, check_etag
+from vertexkit.emulator.store import Store, check_etag
 from vertexkit.emulator.validation import (
     canonical_location,
     canonical_name,
@@ -142,22 +143,11 @@ class EndpointService:
 
     def ListEndpoints(self, request: Raw) -> Raw:
         """List the endpoints of a location."""
-        check_read_mask(Endpoint, request.read_mask)
-        endpoints, token = self._store.page(
-            ENDPOINTS,
-            canonical_location(request.parent),
-            PageRequest(
-                request.page_size,
-                request.page_token,
-                parse_order_by(request.order_by, ORDERABLE),
-                request.filter,
-            ),
-            matches=parse_filter(request.filter, _FILTER),
+        parent = canonical_location(request.parent)
+        endpoints, token = list_page(
+            self._store, ENDPOINTS, parent, request, filterable=_FILTER, view=self._shown
         )
-        return ListEndpointsResponse(
-            endpoints=[masked(self._shown(endpoint), request.read_mask) for endpoint in endpoints],
-            next_page_token=token,
-        )
+        return ListEndpointsResponse(endpoints=endpoints, next_page_token=token)
 
     def UpdateEndpoint(self, request: Raw) -> Raw:
         """Change an endpoint's display name, description, labels or traffic split."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from vertexkit._core.names import ResourceName
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.field_masks import check_read_mask, masked, update_paths
-from vertexkit.emulator.filters import Filterable, parse_filter, parse_order_by
+from vertexkit.emulator.field_masks import update_paths
+from vertexkit.emulator.filters import Filterable
 from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.messages import (
     DeleteOperationMetadata,
@@ -25,6 +25,7 @@ from vertexkit.emulator.messages import (
 )
 from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.artifacts import check_artifact, check_schemata
+from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.model_registry import (
     DEFAULT_ALIAS,
     MODEL_FIELDS,
@@ -35,7 +36,7 @@ from vertexkit.emulator.services.model_registry import (
     check_model_etag,
     combined,
 )
-from vertexkit.emulator.store import ORDERABLE, PageRequest, Store
+from vertexkit.emulator.store import Store
 from vertexkit.emulator.validation import (
     canonical_location,
     canonical_name,
@@ -128,44 +129,27 @@ class ModelService:
 
     def ListModels(self, request: Raw) -> Raw:
         """List the models of a location, each with its default version."""
-        check_read_mask(Model, request.read_mask)
-        models, token = self._store.page(
-            MODELS,
-            canonical_location(request.parent),
-            PageRequest(
-                request.page_size,
-                request.page_token,
-                parse_order_by(request.order_by, ORDERABLE),
-                request.filter,
-            ),
-            matches=parse_filter(request.filter, _MODEL_FILTER),
-            view=self._registry.show_default,
+        parent = canonical_location(request.parent)
+        models, token = list_page(
+            self._store, MODELS, parent, request, filterable=_MODEL_FILTER, view=self._registry.show_default
         )
-        return ListModelsResponse(
-            models=[masked(model, request.read_mask) for model in models], next_page_token=token
-        )
+        return ListModelsResponse(models=models, next_page_token=token)
 
     def ListModelVersions(self, request: Raw) -> Raw:
         """List the versions of a model, oldest first; each is named with its version id."""
-        check_read_mask(Model, request.read_mask)
         name = canonical_name(request.name, "models")
         model = self._store.get(MODELS, str(name.unversioned))
-        versions, token = self._store.page(
+        versions, token = list_page(
+            self._store,
             VERSIONS,
             model.name,
-            PageRequest(
-                request.page_size,
-                request.page_token,
-                parse_order_by(request.order_by, ("create_time", "update_time")),
-                request.filter,
-                oldest_first=True,
-            ),
-            matches=parse_filter(request.filter, _VERSION_FILTER),
+            request,
+            filterable=_VERSION_FILTER,
             view=lambda version: combined(model, version),
+            orderable=("create_time", "update_time"),
+            oldest_first=True,
         )
-        return ListModelVersionsResponse(
-            models=[masked(version, request.read_mask) for version in versions], next_page_token=token
-        )
+        return ListModelVersionsResponse(models=versions, next_page_token=token)
 
     def UpdateModel(self, request: Raw) -> Raw:
         """Change a model's display name, description or labels, or a version's description or labels."""
