@@ -13,10 +13,28 @@ from typing import IO, Self
 
 from vertexkit.errors import EmulatorFailed
 
-_PREFIX = "vertexkit-emulator-"
+# Short, for sockets are in there: their paths may have 104 bytes on macOS, half of them taken already.
+_PREFIX = "vertexkit-"
 _LOCK = "emulator.lock"
 _SETTLED_SECONDS = 60.0
 """A temporary folder younger than this may belong to an emulator that has not locked it yet."""
+
+
+class TemporaryFolder:
+    """A private folder that ``close`` removes, or the next emulator to start if this one is killed.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = _locked(self.path)
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
 
 
 class DataDir:
@@ -35,12 +53,12 @@ class DataDir:
 
     def __init__(self, given: Path | None) -> None:
         _sweep()
-        # Sockets need a short path (104 bytes on macOS), which a user's folder need not have.
-        self._temporary = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._locks = [_locked(self._temporary)]
-        self.work = self._temporary / "work"
+        # Sockets need a short path, which a user's folder need not have.
+        self._temporary = TemporaryFolder()
+        self._lock: IO[str] | None = None
+        self.work = self._temporary.path / "work"
         self.work.mkdir(mode=0o700)
-        self.path = self._temporary / "data"
+        self.path = self._temporary.path / "data"
         try:
             if given is not None:
                 self.path = given.absolute()
@@ -48,7 +66,7 @@ class DataDir:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
             if given is not None:
-                self._locks.append(_locked(self.path))
+                self._lock = _locked(self.path)
         except OSError as error:
             self.close()
             raise EmulatorFailed(f"the data folder {self.path} cannot be used: {error}") from error
@@ -58,9 +76,9 @@ class DataDir:
 
     def close(self) -> None:
         """Remove what is temporary, then let others in."""
-        shutil.rmtree(self._temporary, ignore_errors=True)
-        for lock in self._locks:
-            lock.close()
+        self._temporary.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self

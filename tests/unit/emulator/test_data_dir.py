@@ -89,11 +89,11 @@ def test_the_lock_of_a_killed_process_is_gone_with_it(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_emulator_left_is_removed_by_the_next(temporary: Path) -> None:
-    left = temporary / "vertexkit-emulator-killed"
+    left = temporary / "vertexkit-killed"
     (left / "data").mkdir(parents=True)
     (left / "emulator.lock").touch()
     os.utime(left / "emulator.lock", (0, 0))
-    fresh = temporary / "vertexkit-emulator-starting"
+    fresh = temporary / "vertexkit-starting"
     fresh.mkdir()
     (fresh / "emulator.lock").touch()
     with DataDir(None) as running:
@@ -102,3 +102,22 @@ def test_what_a_killed_emulator_left_is_removed_by_the_next(temporary: Path) -> 
             assert not left.exists()
             assert fresh.exists(), "it may not have locked its folder yet"
             assert running.path.exists(), "it is in use"
+
+
+def test_sockets_that_a_killed_engine_left_are_removed_by_the_next_emulator(
+    tmp_path: Path, temporary: Path
+) -> None:
+    holder = (
+        "import asyncio, os, pathlib, signal, sys, tempfile\n"
+        "from vertexkit.emulator.serving import ServingEngine\n"
+        "tempfile.tempdir = sys.argv[1]\n"
+        "ServingEngine(pathlib.Path(sys.argv[2]), asyncio.new_event_loop())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    too_long = tmp_path / ("x" * 100)
+    killed = subprocess.run([sys.executable, "-c", holder, str(temporary), str(too_long)])
+    assert killed.returncode == -9
+    (left,) = temporary.iterdir()
+    os.utime(left / "emulator.lock", (0, 0))
+    with DataDir(None):
+        assert not left.exists()

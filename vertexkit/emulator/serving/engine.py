@@ -9,12 +9,12 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from vertexkit.emulator.data_dir import TemporaryFolder
 from vertexkit.emulator.serving.connections import request_head
 from vertexkit.emulator.serving.deployment import Deployment
 from vertexkit.emulator.serving.replica import Replica, ReplicaPlan
@@ -73,10 +73,11 @@ class ServingEngine:
         # What model servers find out about an artifact, for all who serve it.
         self._scratch = work_dir / "scratch"
         self._scratch.mkdir(mode=0o700, exist_ok=True)
-        self._own_sockets: Path | None = None
+        self._own_sockets: TemporaryFolder | None = None
         self._sockets = work_dir
         if len(os.fsencode(work_dir)) > _SOCKET_FOLDER_BYTES:
-            self._sockets = self._own_sockets = Path(tempfile.mkdtemp(prefix="vertexkit-"))
+            self._own_sockets = TemporaryFolder()
+            self._sockets = self._own_sockets.path
 
     def deploy(
         self, spec: DeploymentSpec, *, timeout: float, cancelled: threading.Event | None = None
@@ -128,7 +129,7 @@ class ServingEngine:
         await asyncio.gather(*(self._undeploy(key, 0.0) for key in list(self._deployments)))
         await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
         if self._own_sockets is not None:
-            shutil.rmtree(self._own_sockets, ignore_errors=True)
+            self._own_sockets.close()
 
     async def predict(
         self,
