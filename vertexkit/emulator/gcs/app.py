@@ -124,9 +124,6 @@ class StorageApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-            return
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
@@ -180,14 +177,3 @@ async def _service_account(request: Request, project: str) -> Response:
 
 async def _unknown(request: Request, rest: str) -> Response:
     raise errors.unimplemented(f"{request.method} {rest} of the JSON API")
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    """The lifespan protocol: there is nothing to start or to stop."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await send({"type": "lifespan.shutdown.complete"})
-            return

@@ -44,11 +44,6 @@ def no_such_upload() -> StorageError:
     return StorageError(404, "notFound", "The requested upload was not found.", "NoSuchUpload")
 
 
-def not_found(what: str) -> StorageError:
-    """There is nothing at the address of the request."""
-    return StorageError(404, "notFound", what, "NotFound")
-
-
 def conflict(message: str, xml_code: str) -> StorageError:
     """The request contradicts what is there."""
     return StorageError(409, "conflict", message, xml_code)

@@ -27,7 +27,7 @@ class ObjectFiles:
 
     def reach(self, bucket: str, name: str) -> Reached:
         """The plain path of a name, for the length of a ``with``."""
-        return Reached(self._folders, bucket, names.path_components(name))
+        return Reached(self._folders, bucket, self._folders.plain_path(bucket, name))
 
     def odd_identity(self, bucket: str, name: str) -> Identity | None:
         """The identity of the odd file of a name, or None."""

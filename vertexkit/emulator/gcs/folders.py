@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vertexkit.emulator.gcs.names import path_components
+from vertexkit.emulator.gcs.spelling import TELLS_ALL_APART, Spelling
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a pipe that somebody put into a bucket must not wait for its other end.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -19,13 +22,34 @@ class Folders:
     symbolic link counts as not there (``NotADirectoryError``, or ``OSError`` with ``ELOOP``).
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, spelling: Spelling = TELLS_ALL_APART) -> None:
         self.path = str(root)
+        self._spelling = spelling
         self._root = os.open(root, _FOLDER)
 
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self._root)
+
+    def plain_path(self, bucket: str, name: str) -> list[str] | None:
+        """The path of an object below its bucket's folder, or None if no plain path can hold the name.
+
+        A name that the file system confuses with another has one only if it is there, in that spelling.
+        """
+        components = path_components(name)
+        if components is None or self._spelling.is_first(name):
+            return components
+        return components if self._is_spelled(bucket, components) else None
+
+    def _is_spelled(self, bucket: str, components: Sequence[str]) -> bool:
+        for depth, component in enumerate(components):
+            try:
+                with self.opened([bucket, *components[:depth]]) as folder:
+                    if component not in os.listdir(folder):  # noqa: PTH208 (a descriptor)
+                        return False
+            except OSError:
+                return False
+        return True
 
     def create(self, name: str) -> None:
         """Make a bucket's folder, where other processes can write, unless something is there already."""

@@ -26,7 +26,6 @@ _MULTI_REGIONS = {"US", "EU", "ASIA"}
 _DUAL_REGION = re.compile(r"[A-Z]+\d+")
 _LABEL = re.compile(r"[\w-]{0,63}")
 _MAX_LABELS = 64
-_DEFAULT_PROJECT = "local-project"
 _WRITABLE = {"labels", "iamConfiguration"}
 _REFUSED = {
     "acl": "access control lists of buckets",

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from vertexkit.emulator.gcs import errors
 from vertexkit.emulator.gcs.folders import Folders
-from vertexkit.emulator.gcs.names import MAX_NAME_BYTES, path_components
+from vertexkit.emulator.gcs.names import MAX_NAME_BYTES
 from vertexkit.emulator.gcs.records import ObjectInfo
 
 _KEPT_ENTRIES = 200_000
@@ -75,7 +75,7 @@ class Lister:
     def plain_names(self, bucket: str, prefix: str, start: str) -> Iterator[str]:
         """Names of plain files from ``start`` on, in order."""
         folder, _, _ = prefix.rpartition("/")
-        components = path_components(folder) if folder else []
+        components = self._folders.plain_path(bucket, folder) if folder else []
         if components is None:
             return iter(())
         base = f"{folder}/" if folder else ""

@@ -114,11 +114,6 @@ class Staged:
         self._close()
         return identity
 
-    @property
-    def is_suspended(self) -> bool:
-        """Whether the file is closed for now."""
-        return self._fd < 0
-
     def suspend(self) -> None:
         """Close the file for now; its checksums stay in memory."""
         self._close()

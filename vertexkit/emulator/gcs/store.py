@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from vertexkit.emulator.gcs import errors, listing, names, times
+from vertexkit.emulator.gcs import errors, listing, names, spelling, times
 from vertexkit.emulator.gcs.buckets import Buckets
 from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, crc32c_of_file
 from vertexkit.emulator.gcs.conditions import UNCONDITIONAL, Conditions
@@ -64,7 +64,7 @@ class ObjectStore:
         for folder in (root, odd, self.uploads_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._staging = StagingArea(self.uploads_dir / "staging")
-        self._folders = Folders(root)
+        self._folders = Folders(root, spelling.probed(self.uploads_dir))
         self._files = ObjectFiles(self._folders, odd)
         self._lister = listing.Lister(self._folders)
         self.index = Index(data_dir / "gcs.sqlite")
