@@ -95,6 +95,16 @@ def read_saved_model(folder: Path | str, *, argument: str = "artifact") -> Saved
     if not default.inputs or not default.outputs:
         missing = "inputs" if not default.inputs else "outputs"
         raise InvalidArgument(argument, str(folder), f"has a signature that has no {missing}: {default}")
+    variables = path / "variables"
+    if meta_graph.saver_def.restore_op_name and not (
+        (variables / "variables.index").is_file() and any(variables.glob("variables.data-*"))
+    ):
+        raise InvalidArgument(
+            argument,
+            str(folder),
+            "has no weights: variables/variables.index and variables/variables.data-* are not both there",
+            remedy="copy the whole folder that the model was exported to, or export it again",
+        )
     sizes = [entry.stat().st_size for entry in path.rglob("*") if entry.is_file()]
     return SavedModelInfo(
         folder=path,
@@ -236,7 +246,9 @@ def _message_class() -> Any:
     message("TensorInfo", dtype=(2, field.TYPE_INT32, False), tensor_shape=(3, "TensorShape", False))
     map_of(message("SignatureDef"), "TensorInfo", inputs=1, outputs=2)
     message("MetaInfo", tags=(4, field.TYPE_STRING, True), tensorflow_version=(5, field.TYPE_STRING, False))
-    map_of(message("MetaGraph", meta_info_def=(1, "MetaInfo", False)), "SignatureDef", signature_def=5)
+    message("Saver", restore_op_name=(3, field.TYPE_STRING, False))
+    meta_graph = message("MetaGraph", meta_info_def=(1, "MetaInfo", False), saver_def=(3, "Saver", False))
+    map_of(meta_graph, "SignatureDef", signature_def=5)
     message("SavedModel", meta_graphs=(2, "MetaGraph", True))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -205,3 +206,14 @@ def test_real_models_are_read_as_they_were_written(real_models: dict[str, Path],
 
 def test_other_signatures_of_a_model_are_named_too(real_models: dict[str, Path]) -> None:
     assert set(read_saved_model(real_models["function"]).signatures) == {"serving_default", "other"}
+
+
+@pytest.mark.parametrize("lost", ["variables", "variables/variables.index", "variables/variables.data-*"])
+def test_a_model_whose_weights_stayed_behind_is_refused(
+    real_models: dict[str, Path], tmp_path: Path, lost: str
+) -> None:
+    folder = shutil.copytree(real_models["keras"], tmp_path / "copy")
+    for path in folder.glob(lost):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(InvalidArgument, match=r"has no weights[\s\S]*copy the whole folder"):
+        read_saved_model(folder)
