@@ -267,9 +267,11 @@ def _rows_by_reply(signature: Signature | None, limit: int) -> int:
 
 
 def _too_large(start: int, rows: int, size: int, limit: int) -> InvalidArgument:
-    remedy = "send smaller instances (fewer digits, an encoded image as bytes)"
-    if limit < size <= DEDICATED_LIMIT:
-        remedy += f", or use a dedicated endpoint, which takes {DEDICATED_LIMIT / 1e6:g} MB"
+    dedicated = f", use a dedicated endpoint, which takes {DEDICATED_LIMIT / 1e6:g} MB"
+    remedy = (
+        "send smaller instances (fewer digits, an encoded image as bytes)"
+        f"{dedicated if limit < size <= DEDICATED_LIMIT else ''}, or use batch prediction"
+    )
     return InvalidArgument(
         f"instances[{start}]" if rows == 1 else f"instances[{start}:{start + rows}]",
         f"{size} bytes" if rows == 1 else f"{size} bytes or more",

@@ -108,7 +108,7 @@ def test_rows_and_frames_go_as_arrays_do(deployed: Deployed) -> None:
 @pytest.mark.parametrize(
     ("instances", "words"),
     [
-        (np.zeros((28, 28), np.uint8), r"Pass instances\[None\]"),
+        (np.zeros((28, 28), np.uint8), r"pass instances\[None\]"),
         (np.full((1, 28, 28), 256), r"instances\[0, 0, 0\]=256"),
         ({"image": np.zeros((1, 28, 28), np.uint8)}, "missing: images; unknown: image"),
     ],
@@ -125,7 +125,7 @@ def test_what_the_model_does_not_take_is_refused_before_it_is_sent(
 def test_another_process_finds_the_signature_again(deployed: Deployed, emulator: Any) -> None:
     with vk.connect("predicting", emulator=emulator.rest) as session:
         endpoint = session.endpoints.get(deployed.digits.resource_name)
-        with pytest.raises(vk.InvalidArgument, match=r"Pass instances\[None\]"):
+        with pytest.raises(vk.InvalidArgument, match=r"pass instances\[None\]"):
             endpoint.predict(deployed.images[0])
         assert endpoint.predict(deployed.images[:1]).dtype == np.float32
 

@@ -420,7 +420,7 @@ def test_an_instance_above_the_limit_is_refused_with_its_size_and_what_would_do(
     message = refusal(rows, limit=1000)
     assert "instances[1]='2018 bytes'" in message
     assert "more than the 1000 bytes" in message
-    assert "dedicated endpoint takes 10 MB" in message
+    assert "dedicated endpoint, which takes 10 MB" in message
     assert "batch prediction" in message
     assert "dedicated" not in refusal(["b" * 11_000_000])
 
