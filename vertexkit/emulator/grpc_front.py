@@ -69,7 +69,7 @@ class GrpcFront:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpc itself is not generic when run
+class _Handlers(grpc.GenericRpcHandler):
     """Makes the handler of an RPC when it is first called."""
 
     def __init__(
