@@ -77,10 +77,19 @@ def _check_remote(
 def _check_folder(folder: Path, framework: str | None, argument: str) -> list[Finding]:
     if framework == "tensorflow":
         try:
-            read_saved_model(folder, argument=argument)
+            found = read_saved_model(folder, argument=argument)
         except InvalidArgument as error:
             return [Finding(argument, str(folder), error.problem, error.remedy)]
-        return []
+        weights = folder / "variables"
+        if not found.has_weights or (
+            (weights / "variables.index").is_file() and any(weights.glob("variables.data-*"))
+        ):
+            return []
+        problem = (
+            "has no weights: variables/variables.index and variables/variables.data-* are not both there"
+        )
+        remedy = "copy the whole folder that the model was exported to, or export it again"
+        return [Finding(argument, str(folder), problem, remedy)]
     if not folder.is_dir():
         problem = "is a file, and an artifact is a folder" if folder.exists() else "does not exist"
         return [Finding(argument, str(folder), problem)]

@@ -51,6 +51,8 @@ class SavedModelInfo:
     """Their size together."""
     tensorflow_version: str
     """The TensorFlow that wrote it, such as ``"2.21.0"``; empty if it does not say."""
+    has_weights: bool
+    """Whether there is something to restore from ``variables/``."""
 
     def __str__(self) -> str:
         """``my_model: serving_default(...) -> ... (12 files, 1.3 MB)``."""
@@ -95,16 +97,6 @@ def read_saved_model(folder: Path | str, *, argument: str = "artifact") -> Saved
     if not default.inputs or not default.outputs:
         missing = "inputs" if not default.inputs else "outputs"
         raise InvalidArgument(argument, str(folder), f"has a signature that has no {missing}: {default}")
-    variables = path / "variables"
-    if meta_graph.saver_def.restore_op_name and not (
-        (variables / "variables.index").is_file() and any(variables.glob("variables.data-*"))
-    ):
-        raise InvalidArgument(
-            argument,
-            str(folder),
-            "has no weights: variables/variables.index and variables/variables.data-* are not both there",
-            remedy="copy the whole folder that the model was exported to, or export it again",
-        )
     sizes = [entry.stat().st_size for entry in path.rglob("*") if entry.is_file()]
     return SavedModelInfo(
         folder=path,
@@ -112,6 +104,7 @@ def read_saved_model(folder: Path | str, *, argument: str = "artifact") -> Saved
         default=default,
         files=len(sizes),
         size_bytes=sum(sizes),
+        has_weights=bool(meta_graph.saver_def.restore_op_name),
         tensorflow_version=meta_graph.meta_info_def.tensorflow_version,
     )
 
