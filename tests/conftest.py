@@ -24,6 +24,9 @@ import pytest
 READY_SECONDS = 60
 STOP_SECONDS = 30
 
+# A shell starts what runs in its background with Ctrl-C ignored, and every child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass(frozen=True)
 class RunningEmulator:
