@@ -132,3 +132,11 @@ def test_every_module_in_the_architecture_is_there() -> None:
     places = [ROOT / "vertexkit", ROOT / "vertexkit" / "_core", ROOT / "vertexkit" / "emulator"]
     assert len(named) > 20
     assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []
+
+
+def test_the_bench_table_holds_what_was_measured() -> None:
+    table = README.partition("<!-- bench:begin -->")[2].partition("<!-- bench:end -->")[0]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| ")][2:]
+    names = {row[0].strip() for row in rows}
+    assert {"import", "upload_dir, 2,000 files of 10 kB", "predict 1,000 images: client CPU"} <= names
+    assert all(row[5].strip() == "met" for row in rows if row[4].strip())
