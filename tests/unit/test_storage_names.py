@@ -8,13 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from vertexkit._core.names import object_name_problem
 from vertexkit._transfer.glob import compiled, matches
 from vertexkit._transfer.object_names import (
     checked_name,
     file_below,
     folder_prefix,
     name_in_bucket,
-    name_problem,
 )
 from vertexkit._transfer.obstore_engine import carries
 from vertexkit.errors import InvalidArgument
@@ -61,7 +61,7 @@ def test_an_ordinary_name_becomes_that_path(name: str) -> None:
      ("\udcff", "UTF-8")],
 )  # fmt: skip
 def test_a_name_that_the_service_would_refuse_is_found_before_anything_is_sent(name: str, words: str) -> None:
-    problem = name_problem(name)
+    problem = object_name_problem(name)
     assert problem is not None
     assert words in problem
     with pytest.raises(InvalidArgument, match="name="):
@@ -70,7 +70,7 @@ def test_a_name_that_the_service_would_refuse_is_found_before_anything_is_sent(n
 
 @pytest.mark.parametrize("name", ["x" * 1024, "é" * 512, "a/../b", "//", "a\tb", "..."])
 def test_an_odd_name_that_the_service_takes_is_taken(name: str) -> None:
-    assert name_problem(name) is None
+    assert object_name_problem(name) is None
     assert checked_name("bucket", name, "name") == name
 
 

@@ -14,6 +14,8 @@ _RESOURCE = re.compile(
     r"/(?P<collection>[A-Za-z]+)/(?P<id>[^/@]+)(?:@(?P<version>[^/]+))?"
 )
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+MAX_OBJECT_NAME_BYTES = 1024
+_RESERVED = ".well-known/acme-challenge/"
 _LOOKS_LIKE_IP = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
@@ -106,6 +108,27 @@ def parse_gcs_uri(uri: str) -> GcsUri:
     if problem is not None:
         raise ValueError(f"{uri!r}: {problem}")
     return GcsUri(bucket, name)
+
+
+def object_name_problem(name: str) -> str | None:
+    """What is wrong with an object's name, or None if nothing is.
+
+    Source: https://cloud.google.com/storage/docs/objects#naming
+    """
+    if not name:
+        return "is empty"
+    try:
+        # Most names are ASCII, and the local Cloud Storage asks for every object.
+        size = len(name) if name.isascii() else len(name.encode())
+    except UnicodeEncodeError:
+        return "is not valid UTF-8, as the names of objects are"
+    if size > MAX_OBJECT_NAME_BYTES:
+        return f"has {size} bytes in UTF-8, and the name of an object at most {MAX_OBJECT_NAME_BYTES}"
+    if "\n" in name or "\r" in name:
+        return "has a line break, as the name of no object does"
+    if name in {".", ".."} or name.startswith(_RESERVED):
+        return f"is '.' or '..', or starts with {_RESERVED}, as the name of no object does"
+    return None
 
 
 def bucket_name_problem(name: str) -> str | None:

@@ -13,8 +13,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vertexkit._core.names import object_name_problem
 from vertexkit._transfer.glob import matches
-from vertexkit._transfer.object_names import name_problem
 from vertexkit.errors import InvalidArgument
 
 UNFINISHED_PREFIX, UNFINISHED_SUFFIX = ".vertexkit-", ".part"
@@ -113,7 +113,7 @@ def _read(
     elif wanted and not stat.S_ISREG(status.st_mode):
         # Opening a pipe would wait for ever.
         tree.failures[shown(entry.path)] = "is a pipe, socket or device, not a file"
-    elif wanted and (problem := name_problem(prefix + relative)) is not None:
+    elif wanted and (problem := object_name_problem(prefix + relative)) is not None:
         tree.failures[shown(entry.path)] = f"its name {problem}"
     elif wanted:
         tree.files.append(LocalFile(Path(entry.path), relative, status.st_size))

@@ -1,36 +1,14 @@
-"""Names of objects: which there can be, how arguments give them, and which files they may become."""
+"""Names of objects: how arguments give them, and which files they may become."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
+from vertexkit._core.names import is_gcs_uri, object_name_problem, parse_gcs_uri
 from vertexkit.errors import InvalidArgument
 
-MAX_NAME_BYTES = 1024
-_RESERVED = ".well-known/acme-challenge/"
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-
-
-def name_problem(name: str) -> str | None:
-    """What is wrong with an object's name, or None if nothing is.
-
-    Source: https://cloud.google.com/storage/docs/objects#naming
-    """
-    if not name:
-        return "is empty"
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        return "is not valid UTF-8, as the names of objects are"
-    if size > MAX_NAME_BYTES:
-        return f"has {size} bytes in UTF-8, and the name of an object at most {MAX_NAME_BYTES}"
-    if "\n" in name or "\r" in name:
-        return "has a line break, as the name of no object does"
-    if name in {".", ".."} or name.startswith(_RESERVED):
-        return f"is '.' or '..', or starts with {_RESERVED}, as the name of no object does"
-    return None
 
 
 def name_in_bucket(bucket: str, given: str, argument: str) -> str:
@@ -64,7 +42,7 @@ def checked_name(bucket: str, given: str, argument: str) -> str:
         InvalidArgument: No object can have that name.
     """
     name = name_in_bucket(bucket, given, argument)
-    problem = name_problem(name)
+    problem = object_name_problem(name)
     if problem is not None:
         raise InvalidArgument(argument, given, problem)
     return name
@@ -79,7 +57,7 @@ def folder_prefix(bucket: str, given: str, argument: str) -> str:
     name = name_in_bucket(bucket, given, argument)
     prefix = name if not name or name.endswith("/") else f"{name}/"
     # What follows the slash is a file's, and checked with it.
-    problem = name_problem(f"{prefix}x")
+    problem = object_name_problem(f"{prefix}x")
     if problem is not None:
         raise InvalidArgument(argument, given, problem)
     return prefix

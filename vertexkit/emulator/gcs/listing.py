@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from vertexkit._core.names import MAX_OBJECT_NAME_BYTES
 from vertexkit.emulator.gcs import errors
 from vertexkit.emulator.gcs.folders import Folders
-from vertexkit.emulator.gcs.names import MAX_NAME_BYTES
 from vertexkit.emulator.gcs.records import ObjectInfo
 
 _KEPT_ENTRIES = 200_000
@@ -83,7 +83,7 @@ class Lister:
 
     def _walk(self, path: tuple[str, ...], base: str, prefix: str, start: str) -> Iterator[str]:
         first = max(prefix, start)
-        if len(base) > MAX_NAME_BYTES or (first > base and not first.startswith(base)):
+        if len(base) > MAX_OBJECT_NAME_BYTES or (first > base and not first.startswith(base)):
             return
         names = self._entries(path)
         at = bisect_left(names, first[len(base) :]) if first > base else 0

@@ -7,31 +7,10 @@ from __future__ import annotations
 
 import hashlib
 
+from vertexkit._core.names import object_name_problem
 from vertexkit.emulator.gcs import errors
 
-MAX_NAME_BYTES = 1024
 _MAX_COMPONENT_BYTES = 255
-_ACME = ".well-known/acme-challenge/"
-
-
-def name_problem(name: str) -> str | None:
-    """What is wrong with an object's name, or None if the service would take it."""
-    if not name:
-        return "an object's name is not empty"
-    if name.isascii():
-        size = len(name)
-    else:
-        try:
-            size = len(name.encode())
-        except UnicodeEncodeError:
-            return "an object's name is valid UTF-8"
-    if size > MAX_NAME_BYTES:
-        return f"an object's name has at most {MAX_NAME_BYTES} bytes in UTF-8, not {size}"
-    if "\n" in name or "\r" in name:
-        return "an object's name has no carriage return or line feed"
-    if name in {".", ".."} or name.startswith(_ACME):
-        return f"an object's name is not '.' or '..', and does not start with {_ACME}"
-    return None
 
 
 def checked_name(name: str) -> str:
@@ -40,9 +19,9 @@ def checked_name(name: str) -> str:
     Raises:
         StorageError: 400, saying what is wrong with it.
     """
-    problem = name_problem(name)
+    problem = object_name_problem(name)
     if problem is not None:
-        raise errors.invalid(f"Invalid object name: {problem}.", xml_code="InvalidObjectName")
+        raise errors.invalid(f"Invalid object name: it {problem}.", xml_code="InvalidObjectName")
     return name
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from vertexkit._core.names import object_name_problem
 from vertexkit.emulator.gcs import errors, listing, names, spelling, times
 from vertexkit.emulator.gcs.buckets import Buckets
 from vertexkit.emulator.gcs.checksums import NOTHING_ANNOUNCED, Announced, crc32c_of_file
@@ -221,7 +222,7 @@ class ObjectStore:
             return listing.merged(plain, self._odd_names(bucket, query.prefix, start))
 
         def find(name: str) -> ObjectInfo | None:
-            if names.name_problem(name) is not None:
+            if object_name_problem(name) is not None:
                 # A file from outside may have a name that the API cannot say.
                 return None
             # Behind a delimiter the names are far apart, and reading ahead would be in vain.

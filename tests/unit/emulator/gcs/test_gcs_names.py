@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vertexkit._core.names import MAX_OBJECT_NAME_BYTES, object_name_problem
 from vertexkit.emulator.gcs.errors import StorageError
 from vertexkit.emulator.gcs.names import (
-    MAX_NAME_BYTES,
     checked_name,
-    name_problem,
     odd_file_name,
     path_components,
 )
@@ -53,11 +52,11 @@ def test_a_path_can_hold_most_names(name: str) -> None:
     assert path_components(name) == name.split("/")
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=MAX_NAME_BYTES + 10))
+@given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=MAX_OBJECT_NAME_BYTES + 10))
 def test_a_name_is_measured_in_bytes(name: str) -> None:
     size = len(name.encode())
-    problem = name_problem(name)
-    assert (problem is not None and str(size) in problem) == (size > MAX_NAME_BYTES)
+    problem = object_name_problem(name)
+    assert (problem is not None and str(size) in problem) == (size > MAX_OBJECT_NAME_BYTES)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a\nb", "a\rb", ".well-known/acme-challenge/x", "\udcff"])

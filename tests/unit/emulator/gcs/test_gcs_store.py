@@ -11,20 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from vertexkit._core.names import object_name_problem
 from vertexkit.emulator.gcs.checksums import decode_crc32c
 from vertexkit.emulator.gcs.conditions import Conditions
 from vertexkit.emulator.gcs.errors import StorageError
 from vertexkit.emulator.gcs.listing import Query
-from vertexkit.emulator.gcs.names import name_problem
 from vertexkit.emulator.gcs.store import ObjectStore
 
 ANY_NAME = st.text(
     alphabet=st.characters(codec="utf-8") | st.sampled_from("/.ab"), min_size=1, max_size=80
-).filter(lambda name: name_problem(name) is None)
+).filter(lambda name: object_name_problem(name) is None)
 CLASHING_NAME = st.lists(st.sampled_from(["a", "b", "", "..", "a-", "a0"]), min_size=1, max_size=4).map(
     "/".join
 )
-CLASHING_NAME = CLASHING_NAME.filter(lambda name: name_problem(name) is None)
+CLASHING_NAME = CLASHING_NAME.filter(lambda name: object_name_problem(name) is None)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Iterator[ObjectStore]:
 def test_any_name_that_the_api_takes_comes_and_goes(
     store: ObjectStore, tmp_path: Path, name: str, content: bytes
 ) -> None:
-    if name_problem(name) is not None:
+    if object_name_problem(name) is not None:
         return
     info = store.write("bucket", name, content)
     assert (info.name, info.size) == (name, len(content))
