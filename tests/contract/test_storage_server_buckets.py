@@ -1,19 +1,12 @@
 """Buckets of the Cloud Storage server, through Google's own client and plain HTTP."""
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 from google.api_core import exceptions
-from storage_server import StorageServer, in_thread
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    with in_thread(tmp_path_factory.mktemp("storage")) as running:
-        yield running
+from storage_server import StorageServer
 
 
 @pytest.fixture

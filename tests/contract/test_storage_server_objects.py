@@ -4,7 +4,6 @@ import base64
 import gzip
 import hashlib
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -13,15 +12,9 @@ import google_crc32c
 import pytest
 import requests
 from google.api_core import exceptions
-from storage_server import StorageServer, in_thread
+from storage_server import StorageServer
 
 GZIPPED = gzip.compress(b"plain words " * 1000)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    with in_thread(tmp_path_factory.mktemp("storage")) as running:
-        yield running
 
 
 @pytest.fixture

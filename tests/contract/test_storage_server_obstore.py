@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import uuid
-from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,13 +13,7 @@ import pytest
 import requests
 from obstore.exceptions import AlreadyExistsError, NotModifiedError, PreconditionError
 from obstore.store import GCSStore
-from storage_server import StorageServer, in_thread
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    with in_thread(tmp_path_factory.mktemp("storage")) as running:
-        yield running
+from storage_server import StorageServer
 
 
 @pytest.fixture

@@ -2,19 +2,13 @@
 
 import io
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
 from google.api_core import exceptions
-from storage_server import StorageServer, in_thread
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    with in_thread(tmp_path_factory.mktemp("storage")) as running:
-        yield running
+from storage_server import StorageServer
 
 
 @pytest.fixture

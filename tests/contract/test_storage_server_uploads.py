@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,17 +16,11 @@ import pytest
 import requests
 from google.api_core import exceptions
 from google.cloud.storage import transfer_manager
-from storage_server import StorageServer, in_process, in_thread
+from storage_server import StorageServer, in_process
 
 from vertexkit.emulator.gcs import uploads
 
 QUANTUM = 1 << 18
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    with in_thread(tmp_path_factory.mktemp("storage")) as running:
-        yield running
 
 
 @pytest.fixture
