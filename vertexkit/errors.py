@@ -22,6 +22,7 @@
     │   └── InternalError
     ├── DeployFailed                      a model did not come up; what was made is gone again
     ├── PredictionFailed                  the model refused the instances, or answered nonsense
+    ├── TrainingFailed                    names the replica that failed, how, and its last lines
     ├── TransferFailed                    names every file that did not arrive, and why
     │   └── ChecksumMismatch
     ├── CleanupIncomplete                 names every resource that could not be deleted
@@ -58,6 +59,7 @@ __all__ = [
     "PreflightFailed",
     "QuotaExceeded",
     "ServiceError",
+    "TrainingFailed",
     "TransferFailed",
     "Unauthenticated",
     "Unavailable",
@@ -248,6 +250,39 @@ class PredictionFailed(VertexkitError):
     ) -> None:
         self.instances = instances
         super().__init__(message, resource=resource, remedy=remedy)
+
+
+class TrainingFailed(VertexkitError):
+    """A training job failed. Its logs, and what it has written, are still there.
+
+    Attributes:
+        job: Resource name of the job.
+        replica: The replica that failed first, as far as is known: ``"workerpool0-0"``; else None.
+        exit_code: Its exit code; None where it is not known, or a signal ended it.
+        signal: Number of the signal that ended it, else None.
+        last_lines: The last lines of its log, oldest first; empty if there are none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job: str | None = None,
+        replica: str | None = None,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        last_lines: Sequence[str] = (),
+        remedy: str | None = None,
+    ) -> None:
+        self.job = job
+        self.replica = replica
+        self.exit_code = exit_code
+        self.signal = signal
+        self.last_lines = tuple(last_lines)
+        if self.last_lines:
+            of = f" of {replica}" if replica else ""
+            message = "\n".join([message, f"Last lines{of}:", *("  | " + line for line in last_lines)])
+        super().__init__(message, resource=job, remedy=remedy)
 
 
 class TransferFailed(VertexkitError):

@@ -27,6 +27,11 @@ GIVEN: dict[str, Any] = {
     "failures": {"a.txt": "it is a folder", "b.txt": "it is gone"},
     "log_tail": ["one line", "another"],
     "instances": range(3, 9),
+    "job": "projects/p/locations/l/customJobs/1",
+    "replica": "workerpool0-0",
+    "exit_code": 1,
+    "signal": None,
+    "last_lines": ("one line", "another"),
 }
 """A value for every parameter that an error of the tree takes."""
 

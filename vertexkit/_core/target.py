@@ -23,6 +23,13 @@ class Target:
     """``host:port`` of the gRPC API, which always speaks TLS."""
     storage_url: str
     """Base URL of Cloud Storage, without a trailing slash: ``https://storage.googleapis.com``."""
+    logging_url: str = "https://logging.googleapis.com"
+    """Base URL of Cloud Logging, without a trailing slash."""
+    log_poll_seconds: float = 5.0
+    """How often to ask for new lines of a log: Cloud Logging allows 60 reads a minute and project.
+    https://cloud.google.com/logging/quotas"""
+    log_settle_seconds: float = 15.0
+    """How late, and how far out of order, a line of a log may arrive."""
     ca_file: Path | None = None
     """Certificate authority to trust in place of the system's; None for the system's."""
     anonymous: bool = False
