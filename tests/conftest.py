@@ -36,7 +36,9 @@ class RunningEmulator:
     grpc: str
     rest: str
     storage: str
+    proxy: str
     ca: str
+    ca_bundle: str
     credentials: str
     project: str
     location: str

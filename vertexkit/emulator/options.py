@@ -21,6 +21,10 @@ class EmulatorOptions:
     """Port for REST in plain text."""
     storage_port: int = 0
     """Port for Cloud Storage in plain text."""
+    proxy_port: int = 0
+    """Port of the proxy that programs reach Google's names through."""
+    pass_through: bool = False
+    """Whether the proxy lets programs through to hosts that are not Google's."""
     project: str = DEFAULT_PROJECT
     """The project that clients are told to use; any other is accepted too."""
     location: str = DEFAULT_LOCATION
@@ -38,8 +42,12 @@ class EmulatorInfo:
     """``http://127.0.0.1:PORT``."""
     storage: str
     """``http://127.0.0.1:PORT``."""
+    proxy: str
+    """``http://127.0.0.1:PORT``; leads programs that ask for Google's names here, by ``CONNECT``."""
     ca: str
     """Path of the certificate authority's certificate."""
+    ca_bundle: str
+    """Path of a file with that certificate and those that this machine trusts anyway."""
     credentials: str
     """Path of throw-away application default credentials."""
     project: str

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vertexkit.emulator.asgi import Application
 from vertexkit.emulator.methods import AIPLATFORM, LOCATIONS, OPERATIONS, Method
+from vertexkit.emulator.options import EmulatorInfo
 from vertexkit.emulator.rest_front import HttpPredictor
 
 SERVICE_CLASSES = {
@@ -44,8 +45,8 @@ class Place:
     """For sockets and other short-lived files; empty at first, and gone with the process."""
     loop: asyncio.AbstractEventLoop
     """What the fronts run on."""
-    api_address: str
-    """``localhost:PORT`` of the API over TLS."""
+    info: EmulatorInfo
+    """Where the emulator is, which these are to be the parts of."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Parts:
     predictor: HttpPredictor | None
     storage: Application
     """Cloud Storage, as an ASGI application."""
+    apps: Mapping[str, Application] = field(default_factory=dict)
+    """What else answers on the REST port, by exact path (``/v2/entries:list``)."""
     closers: tuple[Callable[[], None], ...] = field(default=())
     """What to call at the end, in this order."""
 
@@ -87,7 +90,7 @@ def assemble(place: Place) -> Parts:
     objects = ObjectStore(place.data_dir)
     serving = ServingEngine(place.work_dir, place.loop)
     endpoints = EndpointService(
-        store, operations, objects, serving, place.data_dir, dedicated_dns=lambda: place.api_address
+        store, operations, objects, serving, place.data_dir, dedicated_dns=lambda: place.info.grpc
     )
     prediction = PredictionService(endpoints.routes, serving, place.loop)
     return Parts(

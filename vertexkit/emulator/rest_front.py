@@ -8,10 +8,18 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Protocol, cast
 
-import orjson
-
 from vertexkit.emulator.answers import Answer
-from vertexkit.emulator.asgi import JSON, Receive, Scope, Send, error_json, read_body, reply, reply_error
+from vertexkit.emulator.asgi import (
+    JSON,
+    Application,
+    Receive,
+    Scope,
+    Send,
+    error_json,
+    read_body,
+    reply,
+    reply_error,
+)
 from vertexkit.emulator.dispatch import Dispatcher, not_implemented, unexpected
 from vertexkit.emulator.errors import ApiError, Code, prediction_too_large
 from vertexkit.emulator.faults import Fault, Faults
@@ -73,7 +81,7 @@ class RestFront:
         dispatcher: What answers them.
         predictor: What answers predictions, which pass through undecoded; None for nobody.
         faults: What to go wrong on purpose.
-        info: What ``GET /emulator`` answers.
+        apps: What answers beside the API, by exact path.
     """
 
     def __init__(
@@ -82,7 +90,7 @@ class RestFront:
         dispatcher: Dispatcher,
         predictor: HttpPredictor | None,
         faults: Faults,
-        info: Mapping[str, Any],
+        apps: Mapping[str, Application] | None = None,
     ) -> None:
         self._router = Router(methods.values())
         self._dispatcher = dispatcher
@@ -93,7 +101,7 @@ class RestFront:
             b"streamRawPredict": methods[f"/{AIPLATFORM}.PredictionService/StreamRawPredict"],
         }
         self._faults = faults
-        self._info = info
+        self._apps = apps or {}
         # Services are synchronous: they may wait for a disk, or for a deploy.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rest")
 
@@ -119,8 +127,9 @@ class RestFront:
                 prediction = _Predict(self._predictor, method, predict)
                 await self._perhaps(self._faults.for_method(method), prediction, scope, receive, send)
                 return
-        if raw_path.startswith(b"/emulator"):
-            await self._answer_about_self(scope, receive, send)
+        app = self._apps.get(scope["path"])
+        if app is not None:
+            await app(scope, receive, send)
             return
         if _BETA_OPERATION.fullmatch(raw_path):
             # google.longrunning is of no version: Google's command line polls the operations of v1 here.
@@ -140,18 +149,6 @@ class RestFront:
             await application(scope, receive, send)
         else:
             await suffer(fault, application, scope, receive, send)
-
-    async def _answer_about_self(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = (scope["method"], scope["path"])
-        if asked == ("GET", "/emulator"):
-            await reply(send, 200, orjson.dumps(self._info))
-        elif asked == ("GET", "/emulator/faults"):
-            await reply(send, 200, orjson.dumps(self._faults.report()))
-        elif asked == ("PUT", "/emulator/faults"):
-            self._faults.replace(await read_body(scope, receive, MAX_BODY_BYTES))
-            await reply(send, 200, orjson.dumps(self._faults.report()))
-        else:
-            raise ApiError(Code.NOT_FOUND, f"Method not found: {scope['method']} {scope['path']}")
 
 
 class _Call:

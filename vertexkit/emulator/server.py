@@ -11,13 +11,13 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Generator
-from dataclasses import asdict
 from pathlib import Path
 
 import uvicorn
 
 from vertexkit import __version__
-from vertexkit.emulator import certificates, ports
+from vertexkit.emulator import certificates, ports, trust
+from vertexkit.emulator.about import about
 from vertexkit.emulator.asgi import Application
 from vertexkit.emulator.data_dir import DataDir
 from vertexkit.emulator.dispatch import Dispatcher
@@ -74,7 +74,12 @@ class Server:
         options = self._options
         # Before anything that takes time: to fail on a folder or port that is taken should cost nothing.
         data = self._started.enter_context(DataDir(options.data_dir))
-        asked = {"grpc": options.grpc_port, "rest": options.rest_port, "storage": options.storage_port}
+        asked = {
+            "grpc": options.grpc_port,
+            "rest": options.rest_port,
+            "storage": options.storage_port,
+            "proxy": options.proxy_port,
+        }
         before = ports.remembered(data.path)
         listeners = {
             name: self._started.enter_context(
@@ -87,14 +92,16 @@ class Server:
         info = _info(options, data.path, chosen)
         identity = certificates.new_identity()
         certificates.write_private(Path(info.ca), identity.ca_pem)
+        certificates.write_private(Path(info.ca_bundle), trust.ca_bundle(identity.ca_pem, os.environ))
         certificates.write_credentials(Path(info.credentials), project=info.project, storage_url=info.storage)
 
         table, faults = methods(), Faults(allowed=options.allow_faults)
-        parts = self._assemble(Place(data.path, data.work, asyncio.get_running_loop(), info.grpc))
+        parts = self._assemble(Place(data.path, data.work, asyncio.get_running_loop(), info))
         # In a thread, because what closes may need the loop to be told that it is over.
         self._started.push_async_callback(asyncio.to_thread, parts.close)
         dispatcher = Dispatcher(parts.services)
-        rest = RestFront(table, dispatcher, parts.predictor, faults, asdict(info))
+        apps = {**parts.apps, **about(info, faults)}
+        rest = RestFront(table, dispatcher, parts.predictor, faults, apps)
         self._started.callback(rest.close)
         grpc = GrpcFront(table, dispatcher, faults, data.work / "grpc.sock")
         tls = TlsFront(identity.server_context(), str(grpc.socket), listeners["rest"].getsockname()[:2])
@@ -151,7 +158,9 @@ def _info(options: EmulatorOptions, data_dir: Path, chosen: dict[str, int]) -> E
         grpc=f"localhost:{chosen['grpc']}",
         rest=f"http://{ports.LOOPBACK}:{chosen['rest']}",
         storage=f"http://{ports.LOOPBACK}:{chosen['storage']}",
+        proxy=f"http://{ports.LOOPBACK}:{chosen['proxy']}",
         ca=str(data_dir / "ca.pem"),
+        ca_bundle=str(data_dir / "ca-bundle.pem"),
         credentials=str(data_dir / "credentials.json"),
         project=options.project,
         location=options.location,

@@ -51,7 +51,7 @@ def test_an_update_whose_client_leaves_changes_nothing(vertex: Vertex, messages:
     vertex.deploy(name, vertex.upload())
     before = vertex.endpoint(name)
     services = {f"{AIPLATFORM}.EndpointService": vertex.endpoints}
-    front = RestFront(methods(), Dispatcher(services), None, Faults(allowed=False), {})
+    front = RestFront(methods(), Dispatcher(services), None, Faults(allowed=False))
     try:
         mask = b"updateMask=trafficSplit,displayName"
         assert answered(front, "PATCH", f"/v1/{name}", messages, mask) == []

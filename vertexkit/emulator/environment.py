@@ -1,0 +1,78 @@
+"""The environment that sends every Google Cloud call of an unmodified program to an emulator.
+
+TensorFlow's own ``gs://`` code, gRPC, requests and Google's libraries each go by other variables;
+together these leave none of them a way to the real service. Empty ones are there to overrule what
+a user's environment may say.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from vertexkit.emulator.options import EmulatorInfo
+
+_PROXIES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "grpc_proxy")
+_NO_PROXIES = ("no_proxy", "NO_PROXY", "no_grpc_proxy")
+_BUNDLES = (
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def google_environment(info: EmulatorInfo, project: str | None = None) -> dict[str, str]:
+    """The variables by which the Google Cloud calls of a program reach an emulator.
+
+    Args:
+        info: The emulator.
+        project: Id of the project to work in; the emulator's by default.
+    """
+    project = project or info.project
+    # Processes of one machine also call each other by its name, as parts of a cluster do.
+    direct = ",".join(dict.fromkeys((*_LOOPBACK, socket.gethostname())))
+    return {
+        **dict.fromkeys(_PROXIES, info.proxy),
+        **dict.fromkeys(_NO_PROXIES, direct),
+        **dict.fromkeys(_BUNDLES, info.ca_bundle),
+        "STORAGE_EMULATOR_HOST": info.storage,
+        # pyarrow's name for it.
+        "CLOUD_STORAGE_EMULATOR_ENDPOINT": info.storage,
+        "GOOGLE_APPLICATION_CREDENTIALS": info.credentials,
+        "GOOGLE_CLOUD_PROJECT": project,
+        # TensorFlow's gs:// code signs no token with the key above: it takes this one.
+        "GOOGLE_AUTH_TOKEN_FOR_TESTING": "local",
+        "NO_GCE_CHECK": "true",
+    }
+
+
+def program_environment(
+    info: EmulatorInfo, project: str | None = None, location: str | None = None
+) -> dict[str, str]:
+    """The variables for a program with an environment of its own, which may lead elsewhere.
+
+    Args:
+        info: The emulator.
+        project: Id of the project to work in; the emulator's by default.
+        location: Region to work in; the emulator's by default.
+    """
+    project = project or info.project
+    return {
+        **google_environment(info, project),
+        "VERTEXKIT_EMULATOR": info.rest,
+        "VERTEXKIT_PROJECT": project,
+        "VERTEXKIT_LOCATION": location or info.location,
+        "VERTEXKIT_KEY_FILE": "",
+        # Not by mutual TLS, which has other hosts and needs the user's certificate.
+        "GOOGLE_API_USE_CLIENT_CERTIFICATE": "false",
+        "GOOGLE_API_USE_MTLS_ENDPOINT": "never",
+        "GOOGLE_CLOUD_UNIVERSE_DOMAIN": "googleapis.com",
+        # gcloud's names for what the others are told above.
+        "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": info.credentials,
+        "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": "",
+        "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "",
+        "CLOUDSDK_CONTEXT_AWARE_USE_CLIENT_CERTIFICATE": "false",
+        "CLOUDSDK_CORE_PROJECT": project,
+    }

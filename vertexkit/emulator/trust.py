@@ -1,0 +1,59 @@
+"""Whom programs that work with an emulator trust: whom they would trust anyway, and its authority.
+
+The variables that name a CA file replace what a program trusts by default, so that file has to hold
+all of it, or the program could reach nothing but the emulator any more.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+_NAMED_BY = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+_SYSTEM = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
+
+
+def ca_bundle(authority_pem: bytes, environ: Mapping[str, str]) -> bytes:
+    """The certificates of an emulator's authority, of the system's, and of those that a user named.
+
+    Args:
+        authority_pem: The certificate of the emulator's authority.
+        environ: The user's environment.
+
+    Returns:
+        A PEM file with each certificate once, the emulator's first.
+    """
+    found = dict.fromkeys(_CERTIFICATE.findall(authority_pem))
+    for file in _files(environ):
+        # What cannot be read is not trusted now either.
+        with suppress(OSError):
+            found.update(dict.fromkeys(filter(_is_whole, _CERTIFICATE.findall(file.read_bytes()))))
+    return b"\n".join(found) + b"\n"
+
+
+def _files(environ: Mapping[str, str]) -> Iterator[Path]:
+    yield from (Path(environ[name]) for name in _NAMED_BY if environ.get(name))
+    with suppress(ImportError):
+        import certifi
+
+        yield Path(certifi.where())
+    paths = ssl.get_default_verify_paths()
+    yield from (Path(name) for name in (paths.cafile, paths.openssl_cafile, *_SYSTEM) if name)
+
+
+def _is_whole(certificate: bytes) -> bool:
+    """Whether it can be read: one that cannot makes some readers give up on the whole file."""
+    try:
+        ssl.PEM_cert_to_DER_cert(certificate.decode("ascii"))
+    except ValueError:
+        return False
+    return True
