@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from google.cloud.aiplatform_v1 import types
 from google.cloud.location import locations_pb2
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2, empty_pb2, field_mask_pb2
+from google.protobuf import any_pb2, empty_pb2, field_mask_pb2, struct_pb2
 from google.rpc import status_pb2
 
 Raw: TypeAlias = Any
@@ -39,8 +39,19 @@ MutateDeployedModelResponse: Raw = types.MutateDeployedModelResponse.pb()
 MutateDeployedModelOperationMetadata: Raw = types.MutateDeployedModelOperationMetadata.pb()
 DeleteOperationMetadata: Raw = types.DeleteOperationMetadata.pb()
 
+CustomJob: Raw = types.CustomJob.pb()
+CustomJobSpec: Raw = types.CustomJobSpec.pb()
+Execution: Raw = types.Execution.pb()
+JobState = types.JobState
+ListCustomJobsResponse: Raw = types.ListCustomJobsResponse.pb()
+TrainingPipeline: Raw = types.TrainingPipeline.pb()
+PipelineState = types.PipelineState
+ListTrainingPipelinesResponse: Raw = types.ListTrainingPipelinesResponse.pb()
+UploadModelRequest: Raw = types.UploadModelRequest.pb()
+
 Any_: Raw = any_pb2.Any
 Empty: Raw = empty_pb2.Empty
+Value: Raw = struct_pb2.Value
 FieldMask: Raw = field_mask_pb2.FieldMask
 Operation: Raw = operations_pb2.Operation
 ListOperationsResponse: Raw = operations_pb2.ListOperationsResponse

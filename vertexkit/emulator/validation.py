@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from vertexkit._core.names import ResourceName, parse_resource_name
@@ -27,7 +27,16 @@ def invalid(message: str) -> ApiError:
 
 def invalid_field(field: str, message: str) -> ApiError:
     """An INVALID_ARGUMENT in the words that Vertex AI has for a wrong field."""
-    return invalid(f"List of found errors:\t1.Field: {field}; Message: {message}\t")
+    return invalid_fields([(field, message)])
+
+
+def invalid_fields(problems: Sequence[tuple[str, str]]) -> ApiError:
+    """An INVALID_ARGUMENT in the words that Vertex AI has for wrong fields: each with what is wrong."""
+    found = (
+        f"{number}.Field: {field}; Message: {message}\t"
+        for number, (field, message) in enumerate(problems, start=1)
+    )
+    return invalid(f"List of found errors:\t{''.join(found)}")
 
 
 @lru_cache(maxsize=4096)

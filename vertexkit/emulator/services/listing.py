@@ -49,7 +49,8 @@ def list_page(
         PageRequest(
             request.page_size,
             request.page_token,
-            parse_order_by(request.order_by, orderable),
+            # Jobs and pipelines are listed in one order only: their requests have no such field.
+            parse_order_by(getattr(request, "order_by", ""), orderable),
             request.filter,
             oldest_first=oldest_first,
         ),

@@ -7,7 +7,8 @@ https://cloud.google.com/vertex-ai/docs/reference/rest/v1/MachineSpec
 from __future__ import annotations
 
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.messages import AcceleratorType, Raw
+from vertexkit.emulator.messages import Raw
+from vertexkit.emulator.services.machine_spec import check_machine_spec
 from vertexkit.emulator.validation import check_supported, invalid, invalid_field
 from vertexkit.machines import machine_types
 
@@ -53,7 +54,7 @@ def check_resources(deployed_model: Raw, model_name: str) -> None:
     check_supported(machine, _MACHINE, f"{_FIELD}.machine_spec")
     if not machine.machine_type:
         machine.machine_type = DEFAULT_MACHINE_TYPE
-    _check_machine(machine)
+    check_machine_spec(machine, machine_types(), f"{_FIELD}.machine_spec")
     check_scaling(resources)
 
 
@@ -109,32 +110,3 @@ def _check_metric(spec: Raw, *, has_accelerator: bool) -> None:
     # Not set, it is 60; requests are counted, and the others are percentages.
     if spec.target < 0 or (spec.target > 100 and spec.metric_name != _REQUEST_COUNT):
         raise invalid_field(f"{field}.target", f"It is {spec.target}, and must be between 1 and 100.")
-
-
-def _check_machine(machine: Raw) -> None:
-    known = machine_types().get(machine.machine_type)
-    if known is None:
-        raise invalid(f'Machine type "{machine.machine_type}" is not supported.')
-    if bool(machine.accelerator_type) != bool(machine.accelerator_count):
-        raise invalid_field(
-            f"{_FIELD}.machine_spec.accelerator_type",
-            "Both accelerator_type and accelerator_count should be specified or none.",
-        )
-    if not machine.accelerator_type:
-        return
-    try:
-        accelerator = AcceleratorType(machine.accelerator_type).name
-    except ValueError:
-        raise invalid_field(
-            f"{_FIELD}.machine_spec.accelerator_type", f"There is no accelerator {machine.accelerator_type}."
-        ) from None
-    counts = known.accelerators.get(accelerator)
-    if counts is None:
-        raise invalid(
-            f'Accelerator "{accelerator}" is not supported for machine type "{machine.machine_type}"'
-        )
-    if machine.accelerator_count not in counts:
-        raise invalid(
-            f'Accelerator count {machine.accelerator_count} of "{accelerator}" is not supported for machine '
-            f'type "{machine.machine_type}": it takes {", ".join(map(str, counts))}.'
-        )
