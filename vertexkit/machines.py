@@ -1,7 +1,8 @@
-"""Machine types that serve predictions, and the accelerators that each of them takes.
+"""Machine types that serve predictions or train, and the accelerators that each of them takes.
 
 Source: https://cloud.google.com/vertex-ai/docs/predictions/configure-compute and, for Cloud TPU,
-https://cloud.google.com/vertex-ai/docs/predictions/use-tpu, as they stood on :data:`TABLE_DATE`.
+https://cloud.google.com/vertex-ai/docs/predictions/use-tpu; for training,
+https://cloud.google.com/vertex-ai/docs/training/configure-compute; as they stood on :data:`TABLE_DATE`.
 Google adds machine types and drops accelerators now and then; the table is the one place to follow it.
 """
 
@@ -12,17 +13,27 @@ import functools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
 from vertexkit.errors import Finding
 from vertexkit.types import Machine
 
-__all__ = ["ACCELERATORS", "RETIRED", "TABLE_DATE", "MachineType", "check_machine", "machine_types"]
+__all__ = [
+    "ACCELERATORS",
+    "RETIRED",
+    "TABLE_DATE",
+    "MachineType",
+    "check_machine",
+    "check_training_machine",
+    "machine_types",
+    "training_machine_types",
+]
 
 TABLE_DATE: Final = "2026-11-22"
 DOCUMENTATION: Final = "https://cloud.google.com/vertex-ai/docs/predictions/configure-compute"
+TRAINING_DOCUMENTATION: Final = "https://cloud.google.com/vertex-ai/docs/training/configure-compute"
 
 # Family, then (vCPUs, GB of memory for each vCPU): memory is proportional but for the few below.
 _FAMILIES: Final[Mapping[str, tuple[str, float]]] = {
@@ -137,10 +148,30 @@ def machine_types() -> Mapping[str, MachineType]:
     return MappingProxyType(table)
 
 
+@functools.cache
+def training_machine_types() -> Mapping[str, MachineType]:
+    """Every machine type that trains, by name.
+
+    They are those that serve, and N1 machines of 64 and 96 vCPUs. N1 machines of less than 4 vCPUs take no
+    GPU here.
+    """
+    table = dict(machine_types())
+    for family, (_, gb_per_vcpu) in _FAMILIES.items():
+        if not family.startswith("n1-"):
+            continue
+        small = f"{family}-2"
+        table[small] = MachineType(small, 2, table[small].memory_gb)
+        for vcpus in (64, 96):
+            name = f"{family}-{vcpus}"
+            memory = round(vcpus * gb_per_vcpu, 1)
+            table[name] = MachineType(name, vcpus, memory, MappingProxyType(_attachable(vcpus)))
+    return MappingProxyType(table)
+
+
 def _attachable(vcpus: int) -> dict[str, tuple[int, ...]]:
     """The accelerators that an N1 machine type takes: the more vCPUs, the more it must have."""
-    least = max(1, math.ceil(vcpus / 16))
-    least_v100 = max(1, math.ceil(vcpus / 8))
+    least = min(4, max(1, math.ceil(vcpus / 16)))
+    least_v100 = min(8, max(1, math.ceil(vcpus / 8)))
     up_to_four = tuple(count for count in (1, 2, 4) if count >= least)
     up_to_eight = tuple(count for count in (1, 2, 4, 8) if count >= least_v100)
     return {
@@ -168,17 +199,44 @@ def check_machine(machine: object) -> list[Finding]:
         What is wrong and what would do; nothing when nothing is wrong. A retired accelerator is a
         warning: scripts that name one still run on the local Vertex AI.
     """
+    return _check(machine, machine_types(), "serves predictions", DOCUMENTATION)
+
+
+def check_training_machine(machine: object, argument: str = "machine") -> list[Finding]:
+    """Whether a machine type exists for training, and takes the accelerators asked for.
+
+    Args:
+        machine: Machine type, accelerator and number of accelerators.
+        argument: What the caller calls it.
+
+    Returns:
+        As `check_machine`.
+    """
+    findings = _check(machine, training_machine_types(), "trains", TRAINING_DOCUMENTATION)
+    if argument == "machine":
+        return findings
+    return [
+        replace(found, argument=argument if found.argument == "machine" else f"{argument}.{found.argument}")
+        for found in findings
+    ]
+
+
+def _check(
+    machine: object, types: Mapping[str, MachineType], purpose: str, documentation: str
+) -> list[Finding]:
     if not isinstance(machine, Machine):
         return [Finding("machine", machine, "is neither a Machine nor the name of a machine type")]
     if not isinstance(machine.type, str):
         return [Finding("machine", machine.type, "is not the name of a machine type")]
-    known = machine_types().get(machine.type)
+    known = types.get(machine.type)
     if known is None:
-        return [_unknown_machine(machine.type)]
-    return _check_accelerator(machine, known)
+        return [_unknown_machine(machine.type, types, purpose, documentation)]
+    return _check_accelerator(machine, known, types)
 
 
-def _check_accelerator(machine: Machine, known: MachineType) -> list[Finding]:
+def _check_accelerator(
+    machine: Machine, known: MachineType, types: Mapping[str, MachineType]
+) -> list[Finding]:
     if machine.accelerator is None:
         if machine.accelerator_count == 0:
             return []
@@ -195,7 +253,7 @@ def _check_accelerator(machine: Machine, known: MachineType) -> list[Finding]:
     findings = []
     counts = known.accelerators.get(machine.accelerator)
     if counts is None:
-        findings.append(_wrong_machine(machine, known))
+        findings.append(_wrong_machine(machine, known, types))
     elif machine.accelerator_count not in counts:
         findings.append(
             Finding(
@@ -218,16 +276,18 @@ def _check_accelerator(machine: Machine, known: MachineType) -> list[Finding]:
     return findings
 
 
-def _unknown_machine(name: str) -> Finding:
+def _unknown_machine(
+    name: str, types: Mapping[str, MachineType], purpose: str, documentation: str
+) -> Finding:
     joined = re.sub(r"[^a-z0-9]", "", name.lower())
-    same_letters = [known for known in machine_types() if known.replace("-", "") == joined]
-    near = same_letters or difflib.get_close_matches(name.lower(), machine_types(), n=3, cutoff=0.75)
+    same_letters = [known for known in types if known.replace("-", "") == joined]
+    near = same_letters or difflib.get_close_matches(name.lower(), types, n=3, cutoff=0.75)
     remedy = f"use {' or '.join(near)}, or another one of" if near else "use one of"
     return Finding(
         "machine",
         name,
-        "is not a machine type that serves predictions",
-        f"{remedy} {DOCUMENTATION} (as of {TABLE_DATE})",
+        f"is not a machine type that {purpose}",
+        f"{remedy} {documentation} (as of {TABLE_DATE})",
     )
 
 
@@ -241,7 +301,7 @@ def _unknown_accelerator(name: object) -> Finding:
     return Finding("accelerator", name, "is not an accelerator of Vertex AI", remedy)
 
 
-def _wrong_machine(machine: Machine, known: MachineType) -> Finding:
+def _wrong_machine(machine: Machine, known: MachineType, types: Mapping[str, MachineType]) -> Finding:
     accelerator = str(machine.accelerator)
     if known.tpu is not None:
         return Finding(
@@ -252,13 +312,14 @@ def _wrong_machine(machine: Machine, known: MachineType) -> Finding:
         )
     takers = [
         taker
-        for taker in machine_types().values()
+        for taker in types.values()
         if machine.accelerator_count in taker.accelerators.get(accelerator, ())
-    ] or [taker for taker in machine_types().values() if accelerator in taker.accelerators]
-    # The machine type nearest in size to the one asked for.
+    ] or [taker for taker in types.values() if accelerator in taker.accelerators]
+    # The machine type nearest to the one asked for: of its family, else in size.
     nearest = min(
         takers,
         key=lambda taker: (
+            taker.name.rpartition("-")[0] != known.name.rpartition("-")[0],
             abs((taker.vcpus or 0) - (known.vcpus or 0)),
             abs((taker.memory_gb or 0.0) - (known.memory_gb or 0.0)),
         ),

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertexkit.machines import ACCELERATORS, RETIRED, check_machine, machine_types
+from vertexkit.machines import (
+    ACCELERATORS,
+    RETIRED,
+    check_machine,
+    check_training_machine,
+    machine_types,
+    training_machine_types,
+)
 from vertexkit.types import Machine
 
 
@@ -146,3 +153,21 @@ def test_a_combination_is_taken_exactly_when_the_table_has_it(
     else:
         expected = count in known.accelerators.get(accelerator, ())
     assert (not errors(Machine(name, accelerator, count))) == expected
+
+
+def test_the_smallest_n1_machine_that_trains_with_a_gpu_has_four_vcpus() -> None:
+    asked = Machine("n1-standard-2", "NVIDIA_TESLA_T4")
+    assert check_machine(asked) == []
+    (found,) = check_training_machine(asked, "worker_machine")
+    assert found.argument == "worker_machine.accelerator"
+    assert "n1-standard-4" in str(found.remedy)
+    assert check_training_machine(Machine("n1-standard-4", "NVIDIA_TESLA_T4")) == []
+    assert check_training_machine(Machine("n1-standard-2")) == []
+
+
+def test_machines_of_96_vcpus_train_and_do_not_serve() -> None:
+    assert "n1-standard-96" not in machine_types()
+    assert training_machine_types()["n1-standard-96"].memory_gb == 360
+    assert check_training_machine(Machine("n1-standard-96", "NVIDIA_TESLA_V100", 8)) == []
+    (found,) = check_training_machine(Machine("n1-standard-5"), "evaluator_machine")
+    assert (found.argument, "trains" in found.problem) == ("evaluator_machine", True)
