@@ -1,8 +1,7 @@
-"""Machine types that serve predictions or train, and the accelerators that each of them takes.
+"""Machine types that serve predictions, and the accelerators that each of them takes.
 
 Source: https://cloud.google.com/vertex-ai/docs/predictions/configure-compute and, for Cloud TPU,
-https://cloud.google.com/vertex-ai/docs/predictions/use-tpu; for training,
-https://cloud.google.com/vertex-ai/docs/training/configure-compute; as they stood on :data:`TABLE_DATE`.
+https://cloud.google.com/vertex-ai/docs/predictions/use-tpu, as they stood on :data:`TABLE_DATE`.
 Google adds machine types and drops accelerators now and then; the table is the one place to follow it.
 """
 
@@ -13,7 +12,7 @@ import functools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -26,14 +25,12 @@ __all__ = [
     "TABLE_DATE",
     "MachineType",
     "check_machine",
-    "check_training_machine",
+    "check_machine_in",
     "machine_types",
-    "training_machine_types",
 ]
 
 TABLE_DATE: Final = "2026-11-22"
 DOCUMENTATION: Final = "https://cloud.google.com/vertex-ai/docs/predictions/configure-compute"
-TRAINING_DOCUMENTATION: Final = "https://cloud.google.com/vertex-ai/docs/training/configure-compute"
 
 # Family, then (vCPUs, GB of memory for each vCPU): memory is proportional but for the few below.
 _FAMILIES: Final[Mapping[str, tuple[str, float]]] = {
@@ -148,30 +145,10 @@ def machine_types() -> Mapping[str, MachineType]:
     return MappingProxyType(table)
 
 
-@functools.cache
-def training_machine_types() -> Mapping[str, MachineType]:
-    """Every machine type that trains, by name.
-
-    They are those that serve, and N1 machines of 64 and 96 vCPUs. N1 machines of less than 4 vCPUs take no
-    GPU here.
-    """
-    table = dict(machine_types())
-    for family, (_, gb_per_vcpu) in _FAMILIES.items():
-        if not family.startswith("n1-"):
-            continue
-        small = f"{family}-2"
-        table[small] = MachineType(small, 2, table[small].memory_gb)
-        for vcpus in (64, 96):
-            name = f"{family}-{vcpus}"
-            memory = round(vcpus * gb_per_vcpu, 1)
-            table[name] = MachineType(name, vcpus, memory, MappingProxyType(_attachable(vcpus)))
-    return MappingProxyType(table)
-
-
 def _attachable(vcpus: int) -> dict[str, tuple[int, ...]]:
     """The accelerators that an N1 machine type takes: the more vCPUs, the more it must have."""
-    least = min(4, max(1, math.ceil(vcpus / 16)))
-    least_v100 = min(8, max(1, math.ceil(vcpus / 8)))
+    least = max(1, math.ceil(vcpus / 16))
+    least_v100 = max(1, math.ceil(vcpus / 8))
     up_to_four = tuple(count for count in (1, 2, 4) if count >= least)
     up_to_eight = tuple(count for count in (1, 2, 4, 8) if count >= least_v100)
     return {
@@ -199,31 +176,23 @@ def check_machine(machine: object) -> list[Finding]:
         What is wrong and what would do; nothing when nothing is wrong. A retired accelerator is a
         warning: scripts that name one still run on the local Vertex AI.
     """
-    return _check(machine, machine_types(), "serves predictions", DOCUMENTATION)
+    return check_machine_in(machine_types(), machine, "serves predictions", DOCUMENTATION)
 
 
-def check_training_machine(machine: object, argument: str = "machine") -> list[Finding]:
-    """Whether a machine type exists for training, and takes the accelerators asked for.
+def check_machine_in(
+    types: Mapping[str, MachineType], machine: object, purpose: str, documentation: str
+) -> list[Finding]:
+    """Whether a machine is in a table, and takes the accelerators asked for.
 
     Args:
+        types: The table.
         machine: Machine type, accelerator and number of accelerators.
-        argument: What the caller calls it.
+        purpose: What the machine types of the table do.
+        documentation: Where they are listed.
 
     Returns:
         As `check_machine`.
     """
-    findings = _check(machine, training_machine_types(), "trains", TRAINING_DOCUMENTATION)
-    if argument == "machine":
-        return findings
-    return [
-        replace(found, argument=argument if found.argument == "machine" else f"{argument}.{found.argument}")
-        for found in findings
-    ]
-
-
-def _check(
-    machine: object, types: Mapping[str, MachineType], purpose: str, documentation: str
-) -> list[Finding]:
     if not isinstance(machine, Machine):
         return [Finding("machine", machine, "is neither a Machine nor the name of a machine type")]
     if not isinstance(machine.type, str):

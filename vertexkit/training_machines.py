@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from vertexkit.machines import MachineType, machine_types
+from vertexkit.errors import Finding
+from vertexkit.machines import MachineType, check_machine_in, machine_types
 
-__all__ = ["DOCUMENTATION", "training_machine_types"]
+__all__ = ["DOCUMENTATION", "check_training_machine", "training_machine_types"]
 
 DOCUMENTATION: Final = "https://cloud.google.com/vertex-ai/docs/training/configure-compute"
 
@@ -56,3 +57,25 @@ def training_machine_types() -> Mapping[str, MachineType]:
         table[name] = MachineType(name, vcpus, memory, accelerators)
     table[_TPU_VM] = MachineType(_TPU_VM, None, None, built_in=True, tpu="Cloud TPU v2 or v3")
     return MappingProxyType(table)
+
+
+def check_training_machine(machine: object, argument: str = "machine") -> list[Finding]:
+    """Whether a machine type exists for training, and takes the accelerators asked for.
+
+    Args:
+        machine: Machine type, accelerator and number of accelerators.
+        argument: What the caller calls it.
+
+    Returns:
+        What is wrong and what would do; a retired accelerator is a warning.
+    """
+    findings = check_machine_in(training_machine_types(), machine, "trains", DOCUMENTATION)
+    if argument == "machine":
+        return findings
+    # That of the workers, say: "accelerator" alone would be the chief's.
+    return [
+        dataclasses.replace(
+            found, argument=argument if found.argument == "machine" else f"{argument}.{found.argument}"
+        )
+        for found in findings
+    ]

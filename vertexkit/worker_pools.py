@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vertexkit.errors import Finding
-from vertexkit.machines import check_training_machine, training_machine_types
+from vertexkit.training_machines import check_training_machine, training_machine_types
 from vertexkit.types import Machine
 
 __all__ = ["Pool", "check_pools", "pools_of", "with_gpu", "worker_pool_specs"]
@@ -20,7 +20,7 @@ _DISK = {"bootDiskType": "pd-ssd", "bootDiskSizeGb": 100}
 
 @dataclass(frozen=True)
 class Pool:
-    """Replicas that are all alike. Their values are as the caller gave them until `check_pools` has passed."""
+    """Replicas that are all alike; as the caller gave them, until `check_pools` has passed them."""
 
     role: str
     """The argument that says how many there are: ``"workers"``."""

@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertexkit.machines import (
-    ACCELERATORS,
-    RETIRED,
-    check_machine,
-    check_training_machine,
-    machine_types,
-    training_machine_types,
-)
+from vertexkit.machines import ACCELERATORS, RETIRED, check_machine, machine_types
+from vertexkit.training_machines import check_training_machine, training_machine_types
 from vertexkit.types import Machine
 
 
