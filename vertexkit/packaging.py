@@ -184,7 +184,7 @@ def _packaged(name: str, module: str | None, beside: _Beside) -> Program:
     root = Path(__file__).resolve().parents[1]
     main = _main_file(root, name)
     if main is None:
-        known = sorted(path.stem for path in (root / _PACKAGED).glob("*.py") if path.stem[0] != "_")
+        known = sorted(path.stem for path in (root / _PACKAGED).glob("*.py") if _is_program(path))
         raise InvalidArgument(
             "program", name, "is no module of trainer_scripts", remedy=f"there are: {', '.join(known)}"
         )
@@ -350,6 +350,11 @@ def _main_file(root: Path, module: str) -> Path | None:
     return path.with_name(f"{path.name}.py") if path.with_name(f"{path.name}.py").is_file() else None
 
 
+def _is_program(path: Path) -> bool:
+    """Whether a module is one to run, rather than to import."""
+    return b'if __name__ == "__main__"' in path.read_bytes()
+
+
 def _check_has(modules: frozenset[str], module: str, package: str) -> None:
     if f"{module}.__main__" in modules:
         return
@@ -393,7 +398,7 @@ def _nothing_there(given: str) -> InvalidArgument:
     path = Path(given).expanduser()
     folder = path.parent
     names = [other.name for other in folder.iterdir()] if folder.is_dir() else []
-    close = difflib.get_close_matches(path.name, names, n=1)
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
     if close:
         return InvalidArgument(
             "program", given, "does not exist", remedy=f"there is {str(folder / close[0])!r}"

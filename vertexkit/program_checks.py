@@ -1,30 +1,143 @@
-"""Looks for what would make a program fail in a job: imports of what is not there, and the like."""
+"""Looks for what would make a program fail in a job: imports of what is not there, files that stay here."""
 
 from __future__ import annotations
 
 import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
+from vertexkit.distributions import distribution_of, import_names
 from vertexkit.errors import Finding
-from vertexkit.program_files import ProgramFiles
+from vertexkit.program_files import ProgramFiles, Source
+from vertexkit.program_imports import Import
 from vertexkit.requirements import Requirements
 
 __all__ = ["check_files", "mentions_model"]
 
+_ARGUMENT: Final = "program"
+# An image may have an older Python, where these were still there, or a newer one.
+_STANDARD: Final = frozenset(sys.stdlib_module_names) | {
+    *("asynchat", "asyncore", "distutils", "imp", "smtpd", "cgi", "cgitb", "crypt", "imghdr", "pipes"),
+    *("sndhdr", "telnetlib", "uu", "xdrlib"),
+}
+_READERS: Final = {
+    *("read_csv", "read_excel", "read_feather", "read_json", "read_parquet", "read_pickle", "read_table"),
+    *("genfromtxt", "imread", "load", "load_model", "load_weights", "loadtxt", "open"),
+    *("CsvDataset", "FixedLengthRecordDataset", "TextLineDataset", "TFRecordDataset"),
+}
+
 
 def check_files(found: ProgramFiles, asked: Requirements, provided: frozenset[str] | None) -> list[Finding]:
-    """What the program imports that neither Python, nor the image, nor a requirement has."""
-    del found, asked, provided
-    return []
+    """What a program will look for in its job, and not find there.
+
+    Args:
+        found: The program's files.
+        asked: What pip installs beside it.
+        provided: Top-level names that the image lets one import; None when the image is not known.
+
+    Returns:
+        What is wrong and what would do. Imports are checked only where the image is known; where one of the
+        requirements might have the missing module under another name, that is a warning.
+    """
+    findings = list(_check_vertexkit(found, asked))
+    if provided is not None:
+        findings += _check_imports(found, asked, provided)
+    return [*findings, *_check_data(found)]
 
 
-def mentions_model(found: ProgramFiles) -> bool:
-    """Whether a program says where a job's model belongs: ``AIP_MODEL_DIR``, ``model_dir``."""
+def mentions_model(found: ProgramFiles) -> bool | None:
+    """Whether a program says where a job's model belongs; None when it could not be read."""
+    if not found.sources:
+        return None
     for source in found.sources:
         for node in ast.walk(source.tree):
             if isinstance(node, ast.Constant) and node.value == "AIP_MODEL_DIR":
                 return True
-            if isinstance(node, ast.Attribute | ast.Name):
-                name = node.attr if isinstance(node, ast.Attribute) else node.id
-                if name == "model_dir":
-                    return True
+            name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
+            if name == "model_dir":
+                return True
     return False
+
+
+def _required(found: ProgramFiles) -> Iterator[tuple[Source, Import]]:
+    """The first import of every module that the program needs, and has not itself."""
+    seen = set()
+    for source, imported in found.outside:
+        if imported.required and imported.top not in seen:
+            seen.add(imported.top)
+            yield source, imported
+
+
+def _check_vertexkit(found: ProgramFiles, asked: Requirements) -> Iterator[Finding]:
+    for source, imported in _required(found):
+        if imported.top == "vertexkit" and "vertexkit" not in asked.names:
+            yield Finding(
+                _ARGUMENT,
+                str(source.path),
+                f"imports vertexkit in line {imported.line}, which a training container does not have",
+                "use trainer_scripts.environment, which travels with it, or requirements=['vertexkit']",
+            )
+
+
+def _check_imports(found: ProgramFiles, asked: Requirements, provided: frozenset[str]) -> Iterator[Finding]:
+    known = _STANDARD | provided | {"trainer_scripts", "vertexkit"}
+    missing = [(source, imported) for source, imported in _required(found) if imported.top not in known]
+    if not missing:
+        return
+    installed, is_all = import_names(asked.names)
+    for source, imported in missing:
+        if imported.top in installed:
+            continue
+        doubt = "" if is_all else ", unless a requirement has it under another name"
+        yield Finding(
+            _ARGUMENT,
+            str(source.path),
+            f"imports {imported.top} in line {imported.line}, which is neither in the image nor in the "
+            f"requirements{doubt}",
+            f"add requirements=[{distribution_of(imported.top)!r}]",
+            warning=not is_all,
+        )
+
+
+def _check_data(found: ProgramFiles) -> Iterator[Finding]:
+    """Files of this machine that the program reads by a name written in it."""
+    seen = set()
+    for source in found.sources:
+        for call in ast.walk(source.tree):
+            if not isinstance(call, ast.Call) or not _reads(call):
+                continue
+            first = call.args[0]
+            if not isinstance(first, ast.Constant) or not isinstance(first.value, str) or first.value in seen:
+                continue
+            if _is_here(first.value, source.path.parent):
+                seen.add(first.value)
+                yield Finding(
+                    _ARGUMENT,
+                    str(source.path),
+                    f"reads {first.value!r} in line {call.lineno}, a file of this machine that does not "
+                    "travel with it",
+                    "upload it to the bucket, and let the program read it from gs://",
+                    warning=True,
+                )
+
+
+def _reads(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name not in _READERS or not call.args:
+        return False
+    mode = call.args[1] if len(call.args) > 1 else None
+    mode = next((word.value for word in call.keywords if word.arg == "mode"), mode)
+    if name == "open" and mode is not None:
+        return isinstance(mode, ast.Constant) and str(mode.value).startswith("r")
+    return True
+
+
+def _is_here(name: str, folder: Path) -> bool:
+    if not name or "://" in name or name.startswith(("/gcs/", "/dev/", "/proc/", "/tmp/")):  # noqa: S108
+        return False
+    try:
+        return (folder / name).is_file() or Path(name).is_file()
+    except (OSError, ValueError):
+        return False
