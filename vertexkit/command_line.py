@@ -1,246 +1,108 @@
-"""Whether a program takes the arguments that it is to get, where its parser can be read off its source.
-
-The parser is built again from the calls of ``add_argument``, as far as they are written out, and asked: what
-it says is what argparse will say in the job. What cannot be read is not checked.
-"""
+"""The arguments and the environment of a training program, as the service takes them."""
 
 from __future__ import annotations
 
-import argparse
-import ast
-import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+import os
+import re
+from collections.abc import Mapping, Sequence
+from numbers import Real
 
 from vertexkit.errors import Finding
 
-if TYPE_CHECKING:
-    from vertexkit.packaging import Program
+__all__ = ["check_args", "check_env", "command_line"]
 
-__all__ = ["check_args"]
-
-_ARGUMENT: Final = "args"
-_TYPES: Final = {"int": int, "float": float, "str": str}
-_ACTIONS: Final = {
-    "store",
-    "store_true",
-    "store_false",
-    "store_const",
-    "append",
-    "append_const",
-    "count",
-    "extend",
-}
-_NAMED_NARGS: Final = {
-    "REMAINDER": argparse.REMAINDER,
-    "OPTIONAL": "?",
-    "ZERO_OR_MORE": "*",
-    "ONE_OR_MORE": "+",
-}
-_IGNORED: Final = {"help", "metavar", "default"}
-_OPEN_WORDS: Final = {"parents", "prefix_chars", "fromfile_prefix_chars", "conflict_handler"}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What Vertex AI sets itself in every replica.
+_RESERVED = ("AIP_", "CLOUD_ML_")
+_RESERVED_NAMES = frozenset({"TF_CONFIG", "CLUSTER_SPEC"})
 
 
-def check_args(program: Program, args: Sequence[str]) -> list[Finding]:
-    """Whether a program's own parser would take these arguments.
+def command_line(args: Mapping[str, object] | Sequence[str] | None) -> list[str]:
+    """The arguments of the program.
 
     Args:
-        program: The program.
-        args: What it is to get, as in ``sys.argv[1:]``.
-
-    Returns:
-        Options that it does not know, does not get, or does not get in the right form; nothing when its
-        arguments are not read by one plain ``argparse.ArgumentParser`` of the module that is run.
+        args: A list as it is; or by name, without dashes. See `Training.run` for what values become.
+            They have passed `check_args`.
     """
-    if program.main is None:
+    if args is None:
         return []
-    try:
-        return _read(program.main.tree).check(list(args))
-    except _Unreadable:
+    if not isinstance(args, Mapping):
+        return list(args)
+    return [part for name, value in args.items() for part in _parts(name, value)]
+
+
+def check_args(args: object) -> list[Finding]:
+    """Whether these can be the arguments of a program."""
+    if args is None:
         return []
-
-
-class _Unreadable(Exception):
-    """The parser is not written out in the module."""
-
-
-class _Refused(Exception):
-    """What argparse would have said before it ended the program."""
-
-
-class _Silent(argparse.ArgumentParser):
-    """A parser that neither prints nor exits."""
-
-    def error(self, message: str) -> NoReturn:
-        raise _Refused(message)
-
-
-@dataclass
-class _Parser:
-    """A parser as it is written in a module."""
-
-    is_open: bool = False
-    """Whether there may be options that were not read."""
-    abbreviates: bool = True
-    options: list[tuple[list[str], dict[str, Any]]] = field(default_factory=list)
-
-    def check(self, args: list[str]) -> list[Finding]:
-        """What it would not take.
-
-        Raises:
-            _Unreadable: argparse would not even make that parser.
-        """
-        findings = []
-        try:
-            # What is required is asked for afterwards, so that a misspelt option is told as such.
-            _, unknown = self._built(demanding=False).parse_known_args(args)
-        except _Refused as refused:
-            return [_finding(args, str(refused))]
-        if not self.is_open:
-            findings += [self._unknown(word) for word in unknown if word.startswith("-")]
-            findings += [
-                Finding(_ARGUMENT, word, "is no argument that the program takes")
-                for word in unknown
-                if not word.startswith("-") and not findings
-            ]
-        try:
-            self._built(demanding=True).parse_known_args(args)
-        except _Refused as refused:
-            findings.append(_finding(args, str(refused)))
-        return findings
-
-    def _built(self, *, demanding: bool) -> argparse.ArgumentParser:
-        parser = _Silent(prog="program", add_help=False, allow_abbrev=self.abbreviates)
-        for names, words in self.options:
-            given = dict(words)
-            if not demanding and names[0].startswith("-"):
-                given.pop("required", None)
-            elif not demanding and given.get("nargs") is None:
-                given["nargs"] = "?"
-            try:
-                parser.add_argument(*names, **given)
-            except (ValueError, TypeError, argparse.ArgumentError):
-                raise _Unreadable from None
-        if all("-h" not in names for names, _ in self.options):
-            parser.add_argument("-h", "--help", action="store_true")
-        return parser
-
-    def _unknown(self, word: str) -> Finding:
-        name = word.partition("=")[0]
-        known = [option for names, _ in self.options for option in names if option.startswith("-")]
-        close = difflib.get_close_matches(name, known, n=1)
-        remedy = f"use {close[0]}" if close else f"it takes {', '.join(known) or 'none'}"
-        return Finding(_ARGUMENT, word, "is no option of the program", remedy)
-
-
-def _finding(args: list[str], message: str) -> Finding:
-    remedy = None
-    if "ignored explicit argument" in message:
-        name = message.removeprefix("argument ").partition(":")[0].rpartition("/")[2].lstrip("-")
-        remedy = f"it takes no value: give args={{{name!r}: True}}"
-    return Finding(_ARGUMENT, args, f"would be refused by the program: {message}", remedy)
-
-
-def _read(tree: ast.Module) -> _Parser:
-    """Read the one parser of a module.
-
-    Raises:
-        _Unreadable: There is none, there are several, or it is made in a way that cannot be followed.
-    """
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    made = [call for call in calls if _called(call) == "ArgumentParser"]
-    parsing = [call for call in calls if _called(call) in {"parse_args", "parse_known_args"}]
-    if len(made) != 1 or len(parsing) != 1 or parsing[0].args or parsing[0].keywords:
-        raise _Unreadable
-    if any(_called(call) == "add_subparsers" for call in calls):
-        raise _Unreadable
-    if any(word.arg is None or word.arg in _OPEN_WORDS for word in made[0].keywords):
-        raise _Unreadable
-    found = _Parser(is_open=_called(parsing[0]) == "parse_known_args" or _is_handed_on(tree, made[0]))
-    for word in made[0].keywords:
-        if word.arg == "allow_abbrev":
-            found.abbreviates = not (isinstance(word.value, ast.Constant) and word.value.value is False)
-    looped = {
-        id(node)
-        for loop in ast.walk(tree)
-        if isinstance(loop, ast.For | ast.While)
-        for node in ast.walk(loop)
-    }
-    for call in calls:
-        if _called(call) != "add_argument":
-            continue
-        names = [
-            arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+    if isinstance(args, Mapping):
+        return [found for name, value in args.items() for found in _check_named(name, value)]
+    if isinstance(args, str | bytes) or not isinstance(args, Sequence):
+        return [
+            Finding(
+                "args",
+                args,
+                "is neither a mapping from names to values nor a list of texts",
+                'write args={"epochs": 10}, for example',
+            )
         ]
-        if id(call) in looped or len(names) != len(call.args) or not names:
-            found.is_open = True
-            if id(call) in looped or not names or not names[0].startswith("-"):
-                continue
-        found.options.append((names, _words(call)))
-    return found
+    return [
+        Finding(f"args[{index}]", value, "is not text", f"write {str(value)!r}")
+        for index, value in enumerate(args)
+        if not isinstance(value, str)
+    ] + [
+        Finding(f"args[{index}]", value, "has a NUL in it, as no argument does")
+        for index, value in enumerate(args)
+        if isinstance(value, str) and "\0" in value
+    ]
 
 
-def _is_handed_on(tree: ast.Module, made: ast.Call) -> bool:
-    """Whether the parser is given to a function, which may add options to it."""
-    holders = {
-        target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and node.value is made
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    return any(
-        isinstance(arg, ast.Name) and arg.id in holders
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
-        for arg in [*call.args, *(word.value for word in call.keywords)]
-    )
+def check_env(env: object) -> list[Finding]:
+    """Whether these can be environment variables of a training program."""
+    if env is None:
+        return []
+    if not isinstance(env, Mapping):
+        return [Finding("env", env, "is not a mapping from names to texts", 'write env={"NAME": "value"}')]
+    findings = []
+    for name, value in env.items():
+        where = f"env[{name!r}]"
+        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+            findings.append(Finding("env", name, "is not the name of an environment variable"))
+        elif name in _RESERVED_NAMES or name.startswith(_RESERVED):
+            findings.append(Finding(where, value, "is set by Vertex AI itself", "choose another name"))
+        elif not isinstance(value, str):
+            findings.append(Finding(where, value, "is not text", f"write {str(value)!r}"))
+        elif "\0" in value:
+            findings.append(Finding(where, value, "has a NUL in it, as no environment variable does"))
+    return findings
 
 
-def _words(call: ast.Call) -> dict[str, Any]:
-    """The keyword arguments of ``add_argument`` that matter to a check.
-
-    Raises:
-        _Unreadable: How many values the option takes cannot be read.
-    """
-    words: dict[str, Any] = {}
-    for word in call.keywords:
-        if word.arg in _IGNORED:
-            continue
-        name = _last_name(word.value)
-        if word.arg == "type":
-            if name in _TYPES:
-                words["type"] = _TYPES[name]
-            else:
-                words["type"] = str
-                words["choices"] = None
-        elif word.arg == "action" and name == "BooleanOptionalAction":
-            words["action"] = argparse.BooleanOptionalAction
-        elif word.arg == "nargs" and name in _NAMED_NARGS:
-            words["nargs"] = _NAMED_NARGS[name]
-        elif word.arg in {"action", "nargs", "choices", "required", "dest", "const"}:
-            words.setdefault(word.arg, _literal(word))
-        else:
-            raise _Unreadable
-    action = words.get("action", "store")
-    if action is not argparse.BooleanOptionalAction and action not in _ACTIONS:
-        raise _Unreadable
-    return {key: value for key, value in words.items() if value is not None}
+def _check_named(name: object, value: object) -> list[Finding]:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        bare = name.lstrip("-").partition("=")[0] if isinstance(name, str) else ""
+        remedy = f"write {bare!r}" if _NAME.fullmatch(bare) else None
+        return [Finding("args", name, "is not the name of an argument, without its dashes", remedy)]
+    where = f"args[{name!r}]"
+    values = value if isinstance(value, list | tuple) else [value]
+    findings = []
+    for one in values:
+        if isinstance(one, str) and "\0" in one:
+            findings.append(Finding(where, one, "has a NUL in it, as no argument does"))
+        elif not isinstance(one, str | Real | os.PathLike) and not (one is None and one is value):
+            findings.append(
+                Finding(where, one, "is neither text nor a number, a path, a boolean or a list of these")
+            )
+        elif isinstance(one, os.PathLike) and not isinstance(os.fspath(one), str):
+            findings.append(Finding(where, one, "is a path in bytes", "give it as text"))
+    return findings
 
 
-def _literal(word: ast.keyword) -> Any:
-    try:
-        return ast.literal_eval(word.value)
-    except ValueError:
-        if word.arg in {"action", "nargs", "dest"}:
-            raise _Unreadable from None
-        return None
-
-
-def _called(call: ast.Call) -> str:
-    return _last_name(call.func)
-
-
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+def _parts(name: str, value: object) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [part for one in value for part in _parts(name, one)]
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [f"--{name}"]
+    return [f"--{name}={os.fspath(value) if isinstance(value, os.PathLike) else value}"]

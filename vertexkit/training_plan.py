@@ -103,7 +103,7 @@ def plan_training(context: Context, request: TrainingRequest) -> TrainingPlan:
         *checks.check_container(request, gpu=gpu),
         *wrong_image,
         *checks.check_command(request),
-        *check_args(request.args),
+        *_check_args(request, program),
         *check_env(request.env),
         *wrong_pools,
         *checks.check_switches(request),
@@ -183,6 +183,16 @@ def _program(request: TrainingRequest, image: str) -> tuple[Program | None, list
     except InvalidArgument as error:
         return None, [_finding(error)]
     return program, list(program.findings)
+
+
+def _check_args(request: TrainingRequest, program: Program | None) -> list[Finding]:
+    """Whether the arguments are possible, and the program's own parser would take them."""
+    findings = check_args(request.args)
+    if program is None or _refused(findings):
+        return findings
+    from vertexkit.program_args import check_args as check_parsed
+
+    return [*findings, *check_parsed(program, command_line(request.args))]
 
 
 def _check_buckets(context: Context, request: TrainingRequest, program: Program | None) -> list[Finding]:
