@@ -189,7 +189,7 @@ def test_it_lists_every_rpc_of_the_services_it_serves() -> None:
         for row in json.loads(run.stdout)
     }
     assert {service for service, _ in rows} == {
-        "EndpointService", "Locations", "ModelService", "Operations", "PredictionService",
+        "EndpointService", "Locations", "ModelService", "Operations", "PredictionService", "Projects",
     }  # fmt: skip
     assert rows["EndpointService", "DeployModel"] is True
     assert rows["ModelService", "ImportModelEvaluation"] is False

@@ -21,10 +21,21 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vertexkit.emulator.guard import is_allowed_host
+from vertexkit.regions import REGIONS
 
 _LIFETIME = datetime.timedelta(days=90)
 _AUTHORITY = "vertexkit local Vertex AI"
-_NAMES = tuple(x509.DNSName(name) for name in ("localhost", "googleapis.com", "*.googleapis.com"))
+# A wildcard stands for one label: buckets have one more, and endpoints of a region two more.
+_NAMES = tuple(
+    x509.DNSName(name)
+    for name in (
+        "localhost",
+        "googleapis.com",
+        "*.googleapis.com",
+        "*.storage.googleapis.com",
+        *(f"*.{location}.rep.googleapis.com" for location in ("us", "eu", *REGIONS)),
+    )
+)
 _ADDRESSES = tuple(x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1"))
 _PERMITTED = (
     x509.DNSName("localhost"),
@@ -71,7 +82,8 @@ class Identity:
     def _context(self, leaf_pem: bytes) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["h2", "http/1.1"])
+        # gRPC offers HTTP/2 alone; who offers both (curl) means REST, which speaks HTTP/1.1 here.
+        context.set_alpn_protocols(["http/1.1", "h2"])
         # ssl reads keys from files only; mkstemp makes it 0600, and it lives for microseconds.
         handle, name = tempfile.mkstemp(prefix="vertexkit-", suffix=".pem")
         try:

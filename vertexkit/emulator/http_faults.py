@@ -14,7 +14,7 @@ from vertexkit.emulator.asgi import Application, Receive, Scope, Send, reply_err
 from vertexkit.emulator.faults import Fault, Faults
 
 _BREAK = "vertexkit.break"
-_MOST_HEADER_BYTES = 64 * 1024
+MOST_HEADER_BYTES = 64 * 1024
 
 
 class EmulatorProtocol(HttpToolsProtocol):
@@ -39,7 +39,7 @@ class EmulatorProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._unfinished is not None:
             self._unfinished += len(data)
-            if self._unfinished > _MOST_HEADER_BYTES and not self.transport.is_closing():
+            if self._unfinished > MOST_HEADER_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request headers are too large.")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from google.cloud import resourcemanager_v3
 from google.cloud.aiplatform_v1 import types
 from google.cloud.location import locations_pb2
 from google.longrunning import operations_pb2
@@ -56,5 +57,6 @@ FieldMask: Raw = field_mask_pb2.FieldMask
 Operation: Raw = operations_pb2.Operation
 ListOperationsResponse: Raw = operations_pb2.ListOperationsResponse
 Status: Raw = status_pb2.Status
+Project: Raw = resourcemanager_v3.Project.pb()
 Location: Raw = locations_pb2.Location
 ListLocationsResponse: Raw = locations_pb2.ListLocationsResponse

@@ -23,6 +23,8 @@ AIPLATFORM = "google.cloud.aiplatform.v1"
 OPERATIONS = "google.longrunning.Operations"
 LOCATIONS = "google.cloud.location.Locations"
 IAM_POLICY = "google.iam.v1.IAMPolicy"
+PROJECTS = "google.cloud.resourcemanager.v3.Projects"
+"""Of Resource Manager; the one RPC of another API that programs of Vertex AI call."""
 
 _MIXIN_MODULES = {
     OPERATIONS: "google.longrunning.operations_pb2",
@@ -78,7 +80,7 @@ class Method:
 
 @functools.cache
 def methods() -> Mapping[str, Method]:
-    """Every RPC of the API, and of the Operations, Locations and IAMPolicy services beside it.
+    """Every RPC of the API, and of the Operations, Locations, IAMPolicy and Projects services beside it.
 
     Returns:
         The RPCs by their gRPC path, in the order of the services' names.
@@ -92,13 +94,23 @@ def methods() -> Mapping[str, Method]:
             http.setdefault(stub.path, {}).update(dict.fromkeys(_http_rules(rest_base, stub.name)))
             if stub.path not in table:
                 table[stub.path] = stub.method()
-    return {
+    found = {
         path: Method(
             **{name: getattr(method, name) for name in Method.__slots__ if name != "http"},
             http=tuple(http[path]),
         )
         for path, method in table.items()
     }
+    get_project = _get_project()
+    return {**found, get_project.path: get_project}
+
+
+def _get_project() -> Method:
+    from google.cloud import resourcemanager_v3
+
+    request, response = resourcemanager_v3.GetProjectRequest.pb(), resourcemanager_v3.Project.pb()
+    rules = (HttpRule("GET", "/v3/{name=projects/*}", None),)
+    return Method(PROJECTS, "GetProject", request, response, False, False, rules)
 
 
 @dataclass(frozen=True)

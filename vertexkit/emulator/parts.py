@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vertexkit.emulator.asgi import Application
-from vertexkit.emulator.methods import AIPLATFORM, LOCATIONS, OPERATIONS, Method
+from vertexkit.emulator.methods import AIPLATFORM, LOCATIONS, OPERATIONS, PROJECTS, Method
 from vertexkit.emulator.options import EmulatorInfo
 from vertexkit.emulator.rest_front import HttpPredictor
 
@@ -20,6 +20,7 @@ SERVICE_CLASSES = {
     f"{AIPLATFORM}.PredictionService": "vertexkit.emulator.services.prediction:PredictionService",
     OPERATIONS: "vertexkit.emulator.services.operations:OperationsService",
     LOCATIONS: "vertexkit.emulator.services.locations:LocationsService",
+    PROJECTS: "vertexkit.emulator.services.projects:ProjectsService",
 }
 """The class that answers each served service, as ``module:class``."""
 
@@ -82,6 +83,7 @@ def assemble(place: Place) -> Parts:
     from vertexkit.emulator.services.model import ModelService
     from vertexkit.emulator.services.operations import OperationsService
     from vertexkit.emulator.services.prediction import PredictionService
+    from vertexkit.emulator.services.projects import ProjectsService
     from vertexkit.emulator.serving import ServingEngine
     from vertexkit.emulator.store import Store
 
@@ -102,6 +104,7 @@ def assemble(place: Place) -> Parts:
             f"{AIPLATFORM}.PredictionService": prediction,
             OPERATIONS: OperationsService(operations),
             LOCATIONS: LocationsService(),
+            PROJECTS: ProjectsService(),
         },
         predictor=prediction,
         storage=storage_app(objects),

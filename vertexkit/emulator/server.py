@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import os
 import socket
+import urllib.request
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -22,12 +24,17 @@ from vertexkit.emulator.asgi import Application
 from vertexkit.emulator.data_dir import DataDir
 from vertexkit.emulator.dispatch import Dispatcher
 from vertexkit.emulator.faults import Faults
+from vertexkit.emulator.google_accounts import other_hosts
+from vertexkit.emulator.google_hosts import GoogleHosts
 from vertexkit.emulator.grpc_front import GrpcFront
 from vertexkit.emulator.guard import Guard
 from vertexkit.emulator.http_faults import EmulatorProtocol, StorageFaults
 from vertexkit.emulator.methods import methods
 from vertexkit.emulator.options import EmulatorInfo, EmulatorOptions
 from vertexkit.emulator.parts import Parts, Place, assemble
+from vertexkit.emulator.pass_through import PassThrough
+from vertexkit.emulator.proxied_http import ProxiedProtocol
+from vertexkit.emulator.proxy_front import ProxyFront
 from vertexkit.emulator.rest_front import RestFront
 from vertexkit.emulator.tls_front import TlsFront
 from vertexkit.errors import EmulatorFailed
@@ -104,22 +111,36 @@ class Server:
         rest = RestFront(table, dispatcher, parts.predictor, faults, apps)
         self._started.callback(rest.close)
         grpc = GrpcFront(table, dispatcher, faults, data.work / "grpc.sock")
-        tls = TlsFront(identity.server_context(), str(grpc.socket), listeners["rest"].getsockname()[:2])
+        context = identity.server_context()
+        tls = TlsFront(context, str(grpc.socket), listeners["rest"].getsockname()[:2])
         self._started.callback(tls.close)
         grpc.start()
         self._started.push_async_callback(asyncio.to_thread, grpc.stop, _GRACE_SECONDS)
 
+        storage = StorageFaults(parts.storage, faults)
         await self._serve_http(Guard(rest), listeners["rest"])
-        await self._serve_http(Guard(StorageFaults(parts.storage, faults)), listeners["storage"])
+        await self._serve_http(Guard(storage), listeners["storage"])
         await tls.start(listeners["grpc"])
         self._started.callback(tls.stop_listening)
+        behind = Guard(GoogleHosts(rest, storage, other_hosts(rest)))
+        proxied = await self._serve_http(behind, None, protocol=ProxiedProtocol)
+        way_out = PassThrough(urllib.request.getproxies_environment()) if options.pass_through else None
+        proxy = ProxyFront(context, str(grpc.socket), proxied.connected, way_out)
+        self._started.callback(proxy.close)
+        await proxy.start(listeners["proxy"])
         return info
 
-    async def _serve_http(self, application: Application, listener: socket.socket) -> None:
+    async def _serve_http(
+        self,
+        application: Application,
+        listener: socket.socket | None,
+        *,
+        protocol: type[EmulatorProtocol] = EmulatorProtocol,
+    ) -> _HttpServer:
         server = _HttpServer(
             uvicorn.Config(
                 application,
-                http=EmulatorProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -131,7 +152,8 @@ class Server:
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        sockets = [] if listener is None else [listener]
+        serving = asyncio.create_task(server.serve(sockets=sockets))
 
         async def stop() -> None:
             server.should_exit = True
@@ -142,6 +164,7 @@ class Server:
             if serving.done():
                 raise EmulatorFailed("the HTTP server did not start") from serving.exception()
             await asyncio.sleep(0.001)
+        return server
 
 
 class _HttpServer(uvicorn.Server):
@@ -151,6 +174,14 @@ class _HttpServer(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         """Capture none."""
         yield
+
+    def connected(self) -> asyncio.Protocol:
+        """The protocol of a connection that came by another way than a socket of this server's."""
+        made: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = made(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
 
 def _info(options: EmulatorOptions, data_dir: Path, chosen: dict[str, int]) -> EmulatorInfo:

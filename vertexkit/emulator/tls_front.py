@@ -10,11 +10,10 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-Dial = Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[Any, Any]]]
-"""Connects to what is behind the front, with a protocol made by the given factory."""
+from vertexkit.emulator.pipes import Dial, End
 
 _log = logging.getLogger(__name__)
 
@@ -61,38 +60,7 @@ class TlsFront:
             client.abort()
 
 
-class _End(asyncio.Protocol):
-    """One end of a pipe: what arrives here is written to the other end, no faster than that takes it.
-
-    An end of file closes both, which is asyncio's default: TLS has no half-closed connections.
-    """
-
-    def __init__(self) -> None:
-        self.transport: Any = None
-        self.other: _End | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self.other is not None:
-            self.other.transport.write(data)
-
-    def pause_writing(self) -> None:
-        if self.other is not None and not self.other.transport.is_closing():
-            self.other.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.other is not None and not self.other.transport.is_closing():
-            self.other.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self.other is not None:
-            # Closing flushes what was written before.
-            self.other.transport.close()
-
-
-class _Client(_End):
+class _Client(End):
     """The client's end, which looks for its other end once TLS is up."""
 
     def __init__(self, to_grpc: Dial, to_rest: Dial, clients: set[_Client]) -> None:
@@ -111,7 +79,7 @@ class _Client(_End):
         self._dialling = asyncio.get_running_loop().create_task(self._dial(dial))
 
     async def _dial(self, dial: Dial) -> None:
-        inner = _End()
+        inner = End()
         # Before dialling, for a gRPC server speaks first.
         inner.other = self
         try:
