@@ -1,0 +1,1 @@
+"""What makes ``import keras`` mean Keras 2 in jobs whose image shipped it."""

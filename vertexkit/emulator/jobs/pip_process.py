@@ -1,0 +1,143 @@
+"""Runs pip, ends it when asked or when the emulator goes, and says why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from vertexkit.emulator.jobs.interpreters import Interpreter
+
+__all__ = ["InstallCancelled", "InstallFailed", "run_pip"]
+
+_POLL_SECONDS: Final = 0.05
+_TAIL_LINES: Final = 8
+
+# Its standard input is the emulator's pipe: when that closes, pip goes with everything that it has started.
+_WATCHED_PIP: Final = """\
+import os, signal, sys, threading
+
+def watch():
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
+
+threading.Thread(target=watch, daemon=True).start()
+try:
+    from pip._internal.cli.main import main
+except ModuleNotFoundError:
+    sys.exit("pip is not installed")
+sys.exit(main(sys.argv[1:]))
+"""
+# Settings that would have it install elsewhere, or say nothing.
+_NOT_PASSED_ON: Final = frozenset(
+    {
+        "PIP_USER",
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_ROOT",
+        "PIP_QUIET",
+        "PIP_VERBOSE",
+        "PIP_LOG",
+        "PIP_REQUIREMENT",
+    }
+)
+_UNREACHABLE: Final = re.compile(
+    r"connection broken by|NewConnectionError|name resolution|Network is unreachable|ProxyError"
+    r"|ConnectTimeout|Max retries exceeded|Connection refused|Could not fetch URL"
+)
+_NO_MATCH: Final = re.compile(r"ERROR: No matching distribution found for (.+)")
+_VERSIONS: Final = re.compile(r"ERROR: Could not find a version .*\(from versions: (.*)\)")
+_CONFLICT: Final = re.compile(r"The conflict is caused by:\n((?:[ \t]+.+\n)+)")
+_NOT_BUILT: Final = re.compile(r"Failed(?: to build| building wheel for)\s+'?([\w.-]+)'?")
+
+
+class InstallFailed(Exception):
+    """A package could not be installed; the message names it, says why, and what would do."""
+
+
+class InstallCancelled(InstallFailed):
+    """The job was cancelled while a package was installed."""
+
+
+def run_pip(
+    interpreter: Interpreter, arguments: Sequence[str], what: str, cancelled: threading.Event
+) -> None:
+    """Run pip in an interpreter, with the index settings of the emulator's own environment.
+
+    Args:
+        interpreter: Whose pip it is: that is where it installs.
+        arguments: After ``pip``.
+        what: What is installed, for messages.
+        cancelled: Ends it.
+
+    Raises:
+        InstallCancelled: ``cancelled`` was set.
+        InstallFailed: It failed.
+    """
+    env = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+    env |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    command = [str(interpreter.python), "-I", "-c", _WATCHED_PIP, *arguments]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=env, start_new_session=True
+        )
+        try:
+            code = _finished(process, cancelled)
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if code != 0:
+        raise InstallFailed(_why(text, what))
+
+
+def _finished(process: subprocess.Popen[bytes], cancelled: threading.Event) -> int:
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(_POLL_SECONDS)
+        if cancelled.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise InstallCancelled("The job was cancelled while its packages were installed.")
+
+
+def _why(text: str, what: str) -> str:
+    """What pip's output comes to."""
+    failed = "could not be installed:"
+    unreachable = "the package index cannot be reached. Check the network"
+    is_unreachable = _UNREACHABLE.search(text) is not None
+    tail = "\n".join(line for line in text.splitlines()[-_TAIL_LINES:] if line.strip())
+    if missing := _NO_MATCH.search(text):
+        why = (
+            f"{unreachable}, or install it where the local Vertex AI runs: jobs see the packages there."
+            if is_unreachable
+            else _no_match(text)
+        )
+        return f"{missing[1].strip()} {failed} {why}"
+    if conflict := _CONFLICT.search(text):
+        parties = "; ".join(line.strip() for line in conflict[1].splitlines())
+        return f"{what} {failed} the requirements contradict one another: {parties}."
+    if is_unreachable:
+        return f"{what} {failed} {unreachable}."
+    if broken := _NOT_BUILT.search(text):
+        return f"{broken[1]} {failed} it failed to build.\n{tail}"
+    return f"{what} {failed} pip says:\n{tail}"
+
+
+def _no_match(text: str) -> str:
+    versions = _VERSIONS.search(text)
+    if versions is None or versions[1] == "none":
+        return (
+            "the package index has no such package, or no version of it for this Python. Check the name "
+            "in the requirements."
+        )
+    newest = ", ".join(versions[1].split(", ")[-5:])
+    return f"the package index has no such version. The newest are {newest}: require one of them."
