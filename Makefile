@@ -57,7 +57,7 @@ $(STAMP): pyproject.toml .ci/missing.py | $(BIN)/python
 	    $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null; \
 	    $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
 	    $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input \
-	        --editable '.[pandas]' --group dev && \
+	        --editable '.[pandas,plot]' --group dev && \
 	    $(BIN)/python .ci/missing.py; }
 	@touch $@
 

@@ -31,6 +31,7 @@ def main() -> int:
     asked = [
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["pandas"],
+        *project["project"]["optional-dependencies"]["plot"],
         *project["dependency-groups"]["dev"],
     ]
     missing = [text for text in asked if not satisfied(Requirement(text))]

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT = (10.0, 60.0)  # to connect, and between two bytes
 _CRC32C = re.compile(r"crc32c=([^,\s]+)")
-_FIELDS = "name,size,crc32c,generation,contentEncoding"
+_FIELDS = "name,size,crc32c,generation,contentEncoding,updated"
 
 
 class ObjectsApi:
@@ -258,6 +259,7 @@ class ObjectsApi:
 def info(bucket: str, item: Mapping[str, Any]) -> ObjectInfo:
     """An object resource of the API as a value."""
     name = str(item["name"])
+    updated = item.get("updated")
     return ObjectInfo(
         name,
         int(item.get("size", 0)),
@@ -265,6 +267,7 @@ def info(bucket: str, item: Mapping[str, Any]) -> ObjectInfo:
         int(item.get("generation", 0)),
         f"gs://{bucket}/{name}",
         item.get("contentEncoding") or None,
+        None if updated is None else datetime.fromisoformat(str(updated)),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from vertexkit.progress import amount
@@ -24,6 +25,8 @@ class ObjectInfo:
     """``gs://bucket/name``."""
     content_encoding: str | None = None
     """``"gzip"`` for an object stored compressed that readers get uncompressed."""
+    updated: datetime | None = field(default=None, compare=False)
+    """When it was last written, in UTC."""
 
     def __str__(self) -> str:
         """``gs://b/model/saved_model.pb (51.2 kB)``."""

@@ -1,0 +1,132 @@
+"""Reads the scalars out of TensorBoard's event files, without TensorFlow.
+
+An event file is a sequence of TFRecords, each an ``Event`` message:
+https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["Scalar", "is_event_file", "scalars"]
+
+_HEADER: Final = struct.Struct("<QI")
+_FOOTER: Final = struct.Struct("<I")
+_MASK: Final = 0xA282EAD8
+_PLUGIN: Final = "scalars"
+
+# DataType -> how struct reads its bytes, and the field that holds a value that is not in tensor_content.
+_TYPES: Final = {
+    1: ("<f", "float_val"),
+    2: ("<d", "double_val"),
+    3: ("<i", "int_val"),
+    4: ("<B", "int_val"),
+    5: ("<h", "int_val"),
+    6: ("<b", "int_val"),
+    9: ("<q", "int64_val"),
+    10: ("<?", "bool_val"),
+    17: ("<H", "int_val"),
+    22: ("<I", "uint32_val"),
+    23: ("<Q", "uint64_val"),
+}
+_BFLOAT16, _HALF = 14, 19
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One value of one tag at one step."""
+
+    tag: str
+    step: int
+    wall_time: float
+    """Seconds since 1970."""
+    value: float
+
+
+def is_event_file(name: str) -> bool:
+    """Whether a file of that name holds events that scalars may be among."""
+    base = name.rpartition("/")[2]
+    return "tfevents" in base and not base.endswith(".profile-empty")
+
+
+def scalars(content: bytes) -> Iterator[Scalar]:
+    """The scalars of an event file, in the order in which they were written.
+
+    A last record that is not all there, as while a job is still writing, ends the file; so does one that is
+    damaged, after which nothing could be found.
+
+    Args:
+        content: The bytes of the file, or what is there of it.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    # Of TensorFlow 2's writers, only the first event of a tag says what its tensors are.
+    plugins: dict[str, str] = {}
+    for record in _records(content):
+        try:
+            event = Event.FromString(record)
+        except DecodeError:
+            return
+        for value in event.summary.value:
+            plugin = value.metadata.plugin_data.plugin_name
+            if plugin:
+                plugins.setdefault(value.tag, plugin)
+            found = _number(value, plugins.get(value.tag))
+            if found is not None:
+                yield Scalar(value.tag, event.step, event.wall_time, found)
+
+
+def _records(content: bytes) -> Iterator[bytes]:
+    from google_crc32c import value as crc32c
+
+    start = 0
+    while start + _HEADER.size <= len(content):
+        size, check = _HEADER.unpack_from(content, start)
+        body = start + _HEADER.size
+        end = body + size
+        if _masked(crc32c(content[start : start + 8])) != check or end + _FOOTER.size > len(content):
+            return
+        record = content[body:end]
+        if _masked(crc32c(record)) != _FOOTER.unpack_from(content, end)[0]:
+            return
+        yield record
+        start = end + _FOOTER.size
+
+
+def _masked(crc: int) -> int:
+    """A checksum as TFRecords hold it."""
+    return ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF
+
+
+def _number(value: Any, plugin: str | None) -> float | None:
+    """The number of a summary's value, or None if it is something else."""
+    kind = value.WhichOneof("value")
+    if kind == "simple_value":
+        return float(value.simple_value)
+    if kind == "tensor" and plugin == _PLUGIN:
+        return _of_tensor(value.tensor)
+    return None
+
+
+def _of_tensor(tensor: Any) -> float | None:
+    """The one number of a tensor, or None if it has none or several."""
+    content: bytes = tensor.tensor_content
+    if tensor.dtype in {_BFLOAT16, _HALF}:
+        if not content and len(tensor.half_val) == 1:
+            content = struct.pack("<H", tensor.half_val[0])
+        if len(content) != 2:
+            return None
+        # The upper half of a float32 is a bfloat16.
+        form, content = ("<e", content) if tensor.dtype == _HALF else ("<f", b"\0\0" + content)
+        return float(struct.unpack(form, content)[0])
+    if tensor.dtype not in _TYPES:
+        return None
+    form, name = _TYPES[tensor.dtype]
+    if content:
+        return float(struct.unpack(form, content)[0]) if len(content) == struct.calcsize(form) else None
+    values = getattr(tensor, name)
+    return float(values[0]) if len(values) == 1 else None
