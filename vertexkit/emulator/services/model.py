@@ -87,6 +87,31 @@ class ModelService:
 
     def UploadModel(self, request: Raw) -> Raw:
         """Upload a model, or a new version of one."""
+        of = self.check_upload(request)
+        uploaded = request.model
+        check_artifact(self._objects, uploaded.artifact_uri, uploaded.container_spec.image_uri)
+        check_schemata(self._objects, uploaded.predict_schemata)
+        version = _as_kept(uploaded)
+        with self._store.transaction():
+            if request.parent_model:
+                kept = self._registry.add_version(str(of), version)
+            else:
+                kept = self._registry.add_model(of, version)
+            response = UploadModelResponse(model=str(of), model_version_id=kept.version_id)
+            return self._operations.done(str(of), UploadModelOperationMetadata(), response)
+
+    def check_upload(self, request: Raw) -> ResourceName:
+        """Refuse what is wrong with an upload but for its artifact, which a training may have yet to write.
+
+        Args:
+            request: An UploadModelRequest.
+
+        Returns:
+            The model that it makes, or that it makes a version of.
+
+        Raises:
+            ApiError: INVALID_ARGUMENT; NOT_FOUND, there is no such parent model; UNIMPLEMENTED.
+        """
         parent = canonical_location(request.parent)
         uploaded = request.model
         check_display_name(uploaded.display_name, "model.display_name")
@@ -106,22 +131,13 @@ class ModelService:
             if request.model_id not in {"", of.id}:
                 raise invalid_field("model_id", "It cannot be set together with parent_model.")
             self._store.get(MODELS, str(of))
-        elif request.model_id and not _MODEL_ID.fullmatch(request.model_id):
+            return of
+        if request.model_id and not _MODEL_ID.fullmatch(request.model_id):
             raise invalid_field(
                 "model_id",
                 f'"{request.model_id}" is not 1 to 63 characters of [a-z0-9_-] from a letter or _ on.',
             )
-        check_artifact(self._objects, uploaded.artifact_uri, uploaded.container_spec.image_uri)
-        check_schemata(self._objects, uploaded.predict_schemata)
-        version = _as_kept(uploaded)
-        with self._store.transaction():
-            if request.parent_model:
-                kept = self._registry.add_version(str(of), version)
-            else:
-                of = _named(parent, request.model_id or new_id())
-                kept = self._registry.add_model(of, version)
-            response = UploadModelResponse(model=str(of), model_version_id=kept.version_id)
-            return self._operations.done(str(of), UploadModelOperationMetadata(), response)
+        return _named(parent, request.model_id or new_id())
 
     def GetModel(self, request: Raw) -> Raw:
         """Get a model, or one version of it by id or alias."""

@@ -54,6 +54,10 @@ class ModelRegistry:
                     return version
         raise ApiError(Code.NOT_FOUND, f"The Model {name} does not exist.")
 
+    def has(self, model_name: str) -> bool:
+        """Whether there is a model of that name."""
+        return self.store.find(MODELS, model_name) is not None
+
     def versions(self, model_name: str) -> list[Raw]:
         """The rows of all versions of a model, oldest first."""
         return self.store.all(VERSIONS, model_name)

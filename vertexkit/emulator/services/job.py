@@ -1,0 +1,46 @@
+"""JobService: jobs of every kind; each kind has a module of its own.
+
+See https://cloud.google.com/vertex-ai/docs/reference/rpc/google.cloud.aiplatform.v1#jobservice
+"""
+
+from __future__ import annotations
+
+from vertexkit.emulator.jobs.logs import JobLogs
+from vertexkit.emulator.messages import Empty, Raw
+from vertexkit.emulator.services.custom_jobs import CustomJobs
+
+
+class JobService:
+    """Answers the RPCs that it has a method for. Safe to use from any thread.
+
+    Args:
+        custom_jobs: The CustomJobs.
+    """
+
+    def __init__(self, custom_jobs: CustomJobs) -> None:
+        self._custom_jobs = custom_jobs
+
+    def CreateCustomJob(self, request: Raw) -> Raw:
+        """Create a CustomJob, which begins at once."""
+        return self._custom_jobs.create(request.parent, request.custom_job)
+
+    def GetCustomJob(self, request: Raw) -> Raw:
+        """Get a CustomJob."""
+        return self._custom_jobs.get(request.name)
+
+    def ListCustomJobs(self, request: Raw) -> Raw:
+        """List the CustomJobs of a location, those behind training pipelines too."""
+        return self._custom_jobs.list(request)
+
+    def CancelCustomJob(self, request: Raw) -> Raw:
+        """Have a CustomJob end; its processes get a moment to do so by themselves."""
+        self._custom_jobs.cancel(request.name)
+        return Empty()
+
+    def DeleteCustomJob(self, request: Raw) -> Raw:
+        """Delete a CustomJob that has ended, with its logs."""
+        return self._custom_jobs.delete(request.name)
+
+    def job_logs(self, project_number: str, job_id: str) -> JobLogs | None:
+        """The log of a project's CustomJob, for whoever shows logs; None if there is no such job."""
+        return self._custom_jobs.log(project_number, job_id)
