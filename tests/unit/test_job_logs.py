@@ -252,7 +252,7 @@ def test_a_flood_is_given_whole_and_is_not_read_again(
     found += texts(follower.finish())
     assert found == [str(n) for n in range(12_000)]
     # At most what shares a time with the last line comes again.
-    assert cloud.given < 2 * 12_000
+    assert cloud.given <= 2 * 12_000
     assert sum(map(len, follower._given.values())) <= 2 * 1200 + 1000
 
 
