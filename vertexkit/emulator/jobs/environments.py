@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vertexkit.emulator.jobs.frameworks import what_runs
 from vertexkit.emulator.jobs.interpreters import Base, Interpreter, base_packages, make_interpreter
 from vertexkit.emulator.jobs.pip_process import InstallCancelled, InstallFailed, run_pip
 from vertexkit.emulator.jobs.requirement_layers import (
@@ -78,7 +77,7 @@ class Environments:
             image: The prebuilt image that the job runs in.
             packages: Wheels and source distributions, installed in this order.
             home: The job's own folder, its HOME; it exists.
-            say: Is told, a line at a time, what really runs and what is installed.
+            say: Is told, a line at a time, what is installed, and what runs in another version than required.
             cancelled: Ends an installation.
 
         Returns:
@@ -88,7 +87,6 @@ class Environments:
             InstallCancelled: ``cancelled`` was set.
             InstallFailed: A package could not be installed; nothing is left of the environment.
         """
-        say(what_runs(image))
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         base = base_packages(self._cache)
         wheels = [

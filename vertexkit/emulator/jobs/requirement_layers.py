@@ -61,7 +61,8 @@ def missing_requirements(
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
-            raise InstallFailed(f"The requirement {line!r} could not be understood: {error}.") from error
+            why = str(error).partition("\n")[0]
+            raise InstallFailed(f"The requirement {line!r} could not be understood: {why}.") from error
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         name = canonicalize_name(requirement.name)
