@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vertexkit.endpoints import Endpoints
     from vertexkit.models import Models
     from vertexkit.storage import Bucket, Buckets
+    from vertexkit.training import Training
     from vertexkit.types import Machine
 
 __all__ = ["Session", "connect"]
@@ -185,6 +186,13 @@ class Session:
 
         return Endpoints(self._context)
 
+    @cached_property
+    def training(self) -> Training:
+        """Training jobs: run, check, get, list."""
+        from vertexkit.training import Training
+
+        return Training(self._context)
+
     def check(
         self,
         artifact: str | os.PathLike[str] | None = None,
@@ -263,6 +271,8 @@ class Session:
                     self.cleanup()
             finally:
                 try:
+                    for end in [*self._context.at_close]:
+                        end()
                     self._context.clients.close()
                 finally:
                     if self._process is not None:

@@ -108,8 +108,10 @@ def metrics(context: Context, logs_uri: str) -> pd.DataFrame:
     objects = [item for item in bucket.list(folder.name) if is_event_file(item.name)]
     rows = list(_rows(bucket, folder, objects))
     frame = pd.DataFrame.from_records(rows, columns=list(_COLUMNS))
-    frame = frame.astype({"step": "int64", "value": "float64"})
-    frame["wall_time"] = pd.to_datetime(frame["wall_time"].astype("float64"), unit="s", utc=True)
+    # A frame without rows has the same columns of the same types.
+    frame = frame.astype({"run": "str", "tag": "str", "step": "int64", "value": "float64"})
+    times = pd.to_datetime(frame["wall_time"].astype("float64"), unit="s", utc=True)
+    frame["wall_time"] = times.dt.as_unit("ns")
     frame = frame.sort_values(["run", "tag", "step", "wall_time"], kind="stable")
     return frame.drop_duplicates(["run", "tag", "step"], keep="last", ignore_index=True)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from vertexkit.errors import InvalidArgument
 
@@ -35,6 +35,8 @@ class Context:
     """Whether to show progress; None for: when standard error is a terminal."""
     bucket_locations: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Regions of the buckets that are known to be there, by name; one that is deleted is taken out."""
+    at_close: list[Callable[[], Any]] = field(default_factory=list, compare=False, repr=False)
+    """What is to be called before the session is closed."""
 
     def labelled(self, labels: Mapping[str, str] | None) -> dict[str, str]:
         """The labels of something to be created.
