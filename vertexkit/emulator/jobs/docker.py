@@ -38,8 +38,8 @@ def check_docker(image_uri: str) -> None:
     if not docker_available():
         raise ApiError(
             Code.UNIMPLEMENTED,
-            f"The container {image_uri} is not a prebuilt one, and to run it the local Vertex AI needs a Docker "
-            "engine, which does not answer here: start one, or use a prebuilt training container.",
+            f"The container {image_uri} is not a prebuilt one, and to run it the local Vertex AI needs a "
+            "Docker engine, which does not answer here: start one, or use a prebuilt training container.",
         )
 
 
@@ -82,7 +82,7 @@ def docker_command(
     line += [_mount(file, str(file), "readonly") for file in dict.fromkeys(files)]
     if gpus:
         # Read as CSV, in which a list of devices is one quoted field.
-        line.append(f"--gpus={_csv(f'device={",".join(gpus)}')}")
+        line.append("--gpus=" + _csv("device=" + ",".join(gpus)))
     if command:
         line.append(f"--entrypoint={command[0]}")
     return [*line, image_uri, *command[1:], *args]
