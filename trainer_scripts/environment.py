@@ -189,12 +189,12 @@ def _read_json(given: Mapping[str, Any], name: str, called: str = "") -> Mapping
     return value
 
 
-def _read_number(given: Mapping[str, str], name: str, otherwise: int) -> int:
+def _read_number(given: Mapping[str, Any], name: str, otherwise: int, called: str = "") -> int:
     value = given.get(name) or otherwise
     try:
         return int(value)
-    except ValueError:
-        raise ValueError(f"{name} is not a whole number: {value!r}") from None
+    except (TypeError, ValueError):
+        raise ValueError(f"{called or name} is not a whole number: {value!r}") from None
 
 
 def _cluster_and_task(
@@ -217,7 +217,7 @@ def _cluster_and_task(
         return cluster, None
     if not isinstance(task.get("type"), str):
         raise ValueError(f"{name}, task: type is not a text: {dict(task)}")
-    index = _read_number(task, "index", 0)
+    index = _read_number(task, "index", 0, f"{name}, task, index")
     return cluster, Task(_task_type(task["type"]), index)
 
 

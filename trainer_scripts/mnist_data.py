@@ -58,8 +58,7 @@ def load(data: str = "", environment: Environment | None = None) -> Digits:
         ValueError: The data cannot be read, or is not what it should be; names the path and what is wrong.
     """
     if data == "keras":
-        (x_train, y_train), (x_test, y_test) = tf.keras.datasets.mnist.load_data()
-        return Digits(x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64))
+        return _load_keras()
     if data:
         return _load_npz(data) if data.endswith(".npz") else _hold_back(*_load_files(data))
     if environment is None or not environment.training_data_uri:
@@ -68,6 +67,14 @@ def load(data: str = "", environment: Environment | None = None) -> Digits:
     train = _load_files(environment.training_data_uri, data_format)
     test_uri = environment.test_data_uri or environment.validation_data_uri
     return Digits(*train, *_load_files(test_uri, data_format)) if test_uri else _hold_back(*train)
+
+
+def _load_keras() -> Digits:
+    try:
+        (x_train, y_train), (x_test, y_test) = tf.keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras has no narrower one for a download that failed
+        raise ValueError(f"keras: {error}. Without a network, name a copy of mnist.npz instead.") from None
+    return Digits(*_checked("keras", x_train, y_train), *_checked("keras", x_test, y_test))
 
 
 def _load_npz(path: str) -> Digits:
