@@ -65,7 +65,7 @@ def test_it_says_where_it_listens_and_goes_when_its_input_closes(program, tmp_pa
     )
     assert process.running
     assert (tmp_path / "arguments").read_text().split() == [
-        "-m", "vertexkit", "emulator", "start", "--json", "--exit-with-stdin",
+        "-m", "vertexkit", "emulator", "start", "--json", "--exit-with-stdin", "--pass-through",
     ]  # fmt: skip
     process.stop()
     process.stop()

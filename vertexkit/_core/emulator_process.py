@@ -85,22 +85,43 @@ def describe(url: str) -> EmulatorAddresses:
     Raises:
         EmulatorFailed: None answers there.
     """
+    url = url.rstrip("/")
+    return EmulatorAddresses.parse(_told(url, "/emulator"), f"{url}/emulator")
+
+
+def environment(url: str, *, project: str | None = None, location: str | None = None) -> dict[str, str]:
+    """Ask a running local Vertex AI for the environment that leads programs to it.
+
+    Args:
+        url: Its ``rest`` address.
+        project: Project for them to work in; the one that it suggests by default.
+        location: Region for them to work in; the one that it suggests by default.
+
+    Raises:
+        EmulatorFailed: None answers there.
+    """
+    answer = _told(url.rstrip("/"), "/emulator/environment", project=project, location=location)
+    if not isinstance(answer, dict):
+        raise EmulatorFailed(f"{url}/emulator/environment is no environment: {answer!r}")
+    return {str(name): str(value) for name, value in answer.items()}
+
+
+def _told(url: str, path: str, **query: str | None) -> Any:
+    """What a running local Vertex AI says of itself."""
     import requests
 
-    url = url.rstrip("/")
     try:
         with requests.Session() as session:
             # A proxy that the environment names for the Internet does not lead to this machine.
             session.trust_env = False
-            reply = session.get(f"{url}/emulator", timeout=10)
+            reply = session.get(f"{url}{path}", params=query, timeout=10)
             reply.raise_for_status()
-            answer = reply.json()
+            return reply.json()
     except (requests.RequestException, ValueError) as error:
         raise EmulatorFailed(
             f"no local Vertex AI answers at {url}: {error}",
             remedy="start one with `vertexkit emulator start`, and give the `rest` address that it prints",
         ) from error
-    return EmulatorAddresses.parse(answer, f"{url}/emulator")
 
 
 class EmulatorProcess:
@@ -110,11 +131,15 @@ class EmulatorProcess:
     deployed can still be cleaned up.
     """
 
-    def __init__(self, arguments: Sequence[str] = (), *, timeout: float = _START_SECONDS) -> None:
+    def __init__(
+        self, arguments: Sequence[str] = (), *, pass_through: bool = True, timeout: float = _START_SECONDS
+    ) -> None:
         """Start it and wait until it is ready.
 
         Args:
             arguments: More arguments for ``vertexkit emulator start``.
+            pass_through: Whether training jobs, and whoever else is given its proxy, may reach other hosts
+                than Google Cloud's by it, as jobs can in the cloud.
             timeout: Seconds to wait for it.
 
         Raises:
@@ -123,6 +148,7 @@ class EmulatorProcess:
         # An anonymous file: it goes with the last process that has it open, however that ends.
         self._log: IO[bytes] = tempfile.TemporaryFile(prefix="vertexkit-emulator-")  # noqa: SIM115
         command = [sys.executable, "-m", "vertexkit", "emulator", "start", "--json", "--exit-with-stdin"]
+        command += ["--pass-through"] * pass_through
         try:
             self._process = subprocess.Popen(
                 [*command, *arguments],

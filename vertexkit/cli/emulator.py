@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vertexkit.cli import emulator_run
 from vertexkit.errors import EmulatorFailed
 
 if TYPE_CHECKING:
@@ -34,10 +35,14 @@ def emulator() -> None:
 @click.option("--grpc-port", type=_PORT, help="gRPC and REST over TLS. By default any free port.")
 @click.option("--rest-port", type=_PORT, help="REST. By default any free port.")
 @click.option("--storage-port", type=_PORT, help="Cloud Storage. By default any free port.")
+@click.option("--proxy-port", type=_PORT, help="Proxy for HTTPS_PROXY. By default any free port.")
 @click.option("--project", help="Project that clients are told to use; any other is accepted too.")
 @click.option("--location", help="Location that clients are told to use.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 @click.option("--allow-faults", is_flag=True, help="Let PUT /emulator/faults inject errors and latency.")
+@click.option(
+    "--pass-through", is_flag=True, help="Let the proxy through to hosts that are not Google Cloud's."
+)
 @click.option("--verbose", is_flag=True, help="Log every call to standard error.")
 @click.option("--exit-with-stdin", is_flag=True, hidden=True)
 def start(*, as_json: bool, verbose: bool, exit_with_stdin: bool, **given: Any) -> None:
@@ -68,6 +73,10 @@ def start(*, as_json: bool, verbose: bool, exit_with_stdin: bool, **given: Any) 
         run(options, on_ready=on_ready, exit_with_stdin=exit_with_stdin)
     except EmulatorFailed as error:
         raise click.ClickException(str(error).replace("\n  ", " ")) from error
+
+
+emulator.add_command(emulator_run.run)
+emulator.add_command(emulator_run.env)
 
 
 @emulator.command("methods")
