@@ -50,23 +50,30 @@ if TYPE_CHECKING:
     from vertexkit._core.operations import Operation
     from vertexkit.cleanup import CleanupReport
     from vertexkit.endpoints import DeployedModel, Endpoint
+    from vertexkit.job_logs import LogLine
+    from vertexkit.job_state import JobState
     from vertexkit.models import Model, ModelVersion
     from vertexkit.prediction import PredictResponse, RawPrediction
     from vertexkit.preflight import PreflightWarning
     from vertexkit.session import Session, connect
     from vertexkit.storage import Bucket, DownloadReport, ObjectInfo, UploadReport
+    from vertexkit.tensorboard import TensorBoard
     from vertexkit.traffic import TrafficSplit
+    from vertexkit.training import CustomTrainingJob
+    from vertexkit.training_outputs import Checkpoint
 
 __all__ = [
     "AlreadyExists",
     "BadRequest",
     "Bucket",
     "Cancelled",
+    "Checkpoint",
     "ChecksumMismatch",
     "CleanupIncomplete",
     "CleanupReport",
     "ConfigurationError",
     "Conflict",
+    "CustomTrainingJob",
     "DeadlineExceeded",
     "DeployFailed",
     "DeployedModel",
@@ -77,6 +84,8 @@ __all__ = [
     "Finding",
     "InternalError",
     "InvalidArgument",
+    "JobState",
+    "LogLine",
     "Machine",
     "Model",
     "ModelVersion",
@@ -93,6 +102,7 @@ __all__ = [
     "ServiceError",
     "Session",
     "Signature",
+    "TensorBoard",
     "TensorSpec",
     "TrafficSplit",
     "TrainingFailed",
@@ -116,9 +126,13 @@ __getattr__, __dir__ = lazily(
         "DownloadReport": "vertexkit.storage",
         "ObjectInfo": "vertexkit.storage",
         "UploadReport": "vertexkit.storage",
+        "Checkpoint": "vertexkit.training_outputs",
         "CleanupReport": "vertexkit.cleanup",
+        "CustomTrainingJob": "vertexkit.training",
         "DeployedModel": "vertexkit.endpoints",
         "Endpoint": "vertexkit.endpoints",
+        "JobState": "vertexkit.job_state",
+        "LogLine": "vertexkit.job_logs",
         "Model": "vertexkit.models",
         "ModelVersion": "vertexkit.models",
         "Operation": "vertexkit._core.operations",
@@ -126,6 +140,7 @@ __getattr__, __dir__ = lazily(
         "PreflightWarning": "vertexkit.preflight",
         "RawPrediction": "vertexkit.prediction",
         "Session": "vertexkit.session",
+        "TensorBoard": "vertexkit.tensorboard",
         "TrafficSplit": "vertexkit.traffic",
         "connect": "vertexkit.session",
     },

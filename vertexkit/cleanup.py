@@ -20,9 +20,10 @@ class Order(enum.IntEnum):
     """What is deleted before what: first what costs money by the hour, last what others live in."""
 
     ENDPOINTS = 0
-    MODELS = 1
-    OBJECTS = 2
-    BUCKETS = 3
+    JOBS = 1
+    MODELS = 2
+    OBJECTS = 3
+    BUCKETS = 4
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,207 @@
+"""Waiting for a job: its logs as they come, its state, its time, and what Ctrl-C comes to.
+
+Knows nothing of what the job does: training, tuning and batch prediction are waited for alike.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
+
+from vertexkit.cleanup import noting
+from vertexkit.errors import DeadlineExceeded
+from vertexkit.job_state import JobState
+from vertexkit.progress import status
+
+if TYPE_CHECKING:
+    from vertexkit.job_logs import LogFollower, LogLine
+
+__all__ = ["Awaited", "Stream", "wait_for"]
+
+Stream = Literal["stdout", "stderr"]
+
+_FIRST_INTERVAL = 0.1
+_GROWTH = 1.4
+_LEAST_LONGEST_INTERVAL = 0.5
+# A training of hours shall not be given up for a minute without a network.
+_LONGEST_OUTAGE = 300.0
+_LEAST_SECONDS = 1.0
+_WORDS = {
+    JobState.QUEUED: "queued",
+    JobState.PENDING: "its machines are being made ready",
+    JobState.RUNNING: "running",
+    JobState.CANCELLING: "being cancelled",
+    JobState.SUCCEEDED: "succeeded",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}
+
+
+class Awaited(Protocol):
+    """A job that can be waited for."""
+
+    @property
+    def description(self) -> str:
+        """What it is: ``"Training mnist"``."""
+
+    @property
+    def found_again(self) -> str:
+        """How another process finds it: ``session.training.get("1")``."""
+
+    def poll(self, timeout: float) -> JobState:
+        """Ask the service for its state, for that many seconds at most."""
+
+    def follower(self) -> LogFollower | None:
+        """What follows its logs; None as long as there is nothing to follow."""
+
+    def settle(self) -> None:
+        """Raise the error that it ended with, if it ended with one."""
+
+    def cancel(self) -> None:
+        """Ask the service to stop it."""
+
+
+def wait_for(
+    job: Awaited,
+    *,
+    timeout: float | None = None,
+    stream: Stream | None = None,
+    log_seconds: float,
+    progress: bool | None = None,
+) -> None:
+    """Wait until a job is over, and raise what it ended with.
+
+    On a terminal, Ctrl-C asks once whether to leave the job running or to cancel it; elsewhere, and the
+    second time, it cancels.
+
+    Args:
+        job: The job.
+        timeout: Seconds to wait; None for as long as it takes.
+        stream: Where to write its log as it comes, each line with its replica; None for nowhere.
+        log_seconds: How often the log may be asked for.
+        progress: Whether to show state and time; None for: when standard error is a terminal.
+
+    Raises:
+        DeadlineExceeded: It is not over yet; it goes on.
+        VertexkitError: What `Awaited.settle` raises.
+        KeyboardInterrupt: As always; a note says what became of the job.
+    """
+    try:
+        with status(job.description, progress) as shown:
+            for state in _states(job, timeout, stream, log_seconds):
+                shown.describe(f"{job.description}: {_WORDS.get(state, state.lower())}")
+            job.settle()
+    except KeyboardInterrupt as interruption:
+        _interrupted(job, interruption)
+        raise
+
+
+def _states(
+    job: Awaited, timeout: float | None, stream: Stream | None, log_seconds: float
+) -> Iterator[JobState]:
+    """The states that a job goes through, while its log is written."""
+    started = time.monotonic()
+    deadline = math.inf if timeout is None else started + timeout
+    output = _Output(stream)
+    follower: LogFollower | None = None
+    # What the service lets one ask for its logs, it lets one ask for a state.
+    longest = max(_LEAST_LONGEST_INTERVAL, log_seconds)
+    interval = min(_FIRST_INTERVAL, longest)
+    ask = read = started
+    while True:
+        now = time.monotonic()
+        if now >= ask or now >= deadline:
+            state = job.poll(min(max(deadline - now, _LEAST_SECONDS), _LONGEST_OUTAGE))
+            yield state
+            if follower is None and output.open:
+                follower = job.follower()
+            if state.ended:
+                if follower is not None:
+                    output.write(follower.finish())
+                return
+            if time.monotonic() >= deadline:
+                raise DeadlineExceeded(
+                    f"is not over after {timeout:g} s; it goes on",
+                    resource=job.description,
+                    remedy=f"find it again with {job.found_again}",
+                )
+            ask, interval = time.monotonic() + interval, min(interval * _GROWTH, longest)
+        if follower is not None and output.open and time.monotonic() >= read:
+            output.write(follower.poll())
+            read = time.monotonic() + log_seconds
+        until = min(ask, deadline) if follower is None or not output.open else min(ask, read, deadline)
+        time.sleep(max(until - time.monotonic(), 0.0))
+
+
+class _Output:
+    """Where lines are written, until nobody reads them any more."""
+
+    def __init__(self, stream: Stream | None) -> None:
+        self._stream = stream
+        self.open = stream is not None
+
+    def write(self, lines: Iterable[LogLine]) -> None:
+        """Write lines, and flush once."""
+        for line in lines:
+            if not self.open:
+                return
+            self._attempt(str(line))
+        if self.open:
+            self._attempt(None)
+
+    def _attempt(self, text: str | None) -> None:
+        # Looked up each time: the display of the progress stands in for the streams while it is shown.
+        stream: TextIO | None = sys.stdout if self._stream == "stdout" else sys.stderr
+        try:
+            if stream is None:
+                self.open = False
+            elif text is None:
+                stream.flush()
+            else:
+                _print(text, stream)
+        except (BrokenPipeError, ValueError):  # `| head` has what it wanted; the stream is closed
+            self.open = False
+
+
+def _print(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
+def _interrupted(job: Awaited, interruption: KeyboardInterrupt) -> None:
+    if _to_be_left():
+        interruption.add_note(f"{job.description} goes on: {job.found_again}")
+        return
+    noting(interruption, job.cancel, f"{job.description}: {job.found_again}")
+    interruption.add_note(f"{job.description} was asked to stop: {job.found_again}")
+
+
+def _to_be_left() -> bool:
+    """Whether somebody at the terminal wants the job to go on."""
+    if not _can_ask():
+        return False
+    try:
+        while True:
+            print("Leave the job running (l) or cancel it (c)? ", end="", file=sys.stderr, flush=True)
+            answer = sys.stdin.readline()
+            if answer.strip().lower() in ("l", "leave"):
+                return True
+            if not answer or answer.strip().lower() in ("c", "cancel"):
+                return False
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return False
+
+
+def _can_ask() -> bool:
+    # A closed or replaced stream cannot be asked on.
+    try:
+        return sys.stdin.isatty() and sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False

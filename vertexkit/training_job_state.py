@@ -1,0 +1,110 @@
+"""A training job as it was when last read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from vertexkit._core.html import described
+from vertexkit._core.lookup import timestamp
+from vertexkit._core.names import parse_resource_name
+from vertexkit._core.resource import Resource
+from vertexkit.job_state import JobState, job_state
+from vertexkit.training_body import CUSTOM_JOBS
+
+__all__ = ["TrainingJobState"]
+
+
+class TrainingJobState(Resource):
+    """What is known of a training job without asking.
+
+    Two resources of the API are one: a pipeline, which makes a model, and a custom job, which does not.
+    """
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When it began to run, in UTC; None as long as it does not."""
+        return _time(self._data, "startTime")
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it was over, in UTC; None as long as it is not."""
+        return _time(self._data, "endTime")
+
+    @property
+    def error(self) -> str | None:
+        """What it failed of, in the service's words; None if it did not fail, as far as is known."""
+        if self._state is JobState.SUCCEEDED:
+            return None
+        return str(self._data.get("error", {}).get("message", "")) or None
+
+    @property
+    def custom_job(self) -> str | None:
+        """Resource name of the CustomJob that runs the program; None as long as there is none."""
+        if self._is_custom_job:
+            return self.resource_name
+        return self._data.get("trainingTaskMetadata", {}).get("backingCustomJob") or None
+
+    @property
+    def base_output_dir(self) -> str | None:
+        """Where it writes: ``gs://bucket/folder``; None for a job that was told no place."""
+        spec = self._data.get("jobSpec" if self._is_custom_job else "trainingTaskInputs", {})
+        uri = spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "")
+        return str(uri).rstrip("/") or None
+
+    @property
+    def model_dir(self) -> str | None:
+        """``AIP_MODEL_DIR`` of its replicas, without the slash at its end."""
+        return self._below("model")
+
+    @property
+    def checkpoint_dir(self) -> str | None:
+        """``AIP_CHECKPOINT_DIR`` of its replicas, without the slash at its end."""
+        return self._below("checkpoints")
+
+    @property
+    def tensorboard_dir(self) -> str | None:
+        """``AIP_TENSORBOARD_LOG_DIR`` of its replicas, without the slash at its end."""
+        return self._below("logs")
+
+    @property
+    def _is_custom_job(self) -> bool:
+        return parse_resource_name(self.resource_name).collection == CUSTOM_JOBS
+
+    @property
+    def _state(self) -> JobState:
+        """The state when last read."""
+        state = job_state(self._data.get("state"))
+        # The service says of a pipeline whose program has written no model that it failed.
+        return JobState.SUCCEEDED if state is JobState.FAILED and self._wrote_no_model else state
+
+    @property
+    def _wrote_no_model(self) -> bool:
+        message = str(self._data.get("error", {}).get("message", ""))
+        return "modelToUpload" in self._data and message.startswith("There are no files under ")
+
+    def _below(self, folder: str) -> str | None:
+        return None if self.base_output_dir is None else f"{self.base_output_dir}/{folder}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.display_name!r}: {self.resource_name}, {self._state}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "state": self._state.value,
+            "name": self.resource_name,
+            "created": f"{self.created:%Y-%m-%d %H:%M:%S} UTC",
+            "took": _took(self.start_time, self.end_time),
+            "output": self.base_output_dir or "",
+            "error": self.error or "",
+        }
+        return described(f"Training job {self.display_name}", facts)
+
+
+def _time(data: Mapping[str, Any], key: str) -> datetime | None:
+    return timestamp(data, key) if data.get(key) else None
+
+
+def _took(start: datetime | None, end: datetime | None) -> str:
+    return "" if start is None or end is None else f"{(end - start).total_seconds():.1f} s"
