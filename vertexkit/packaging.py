@@ -67,8 +67,8 @@ class Program:
     """The ``gs://`` package that was given; None for a program of this machine."""
     writes_model: bool | None = None
     """Whether the program mentions where a job's model belongs; None when its source is not known."""
-    main: Source | None = field(default=None, compare=False, repr=False)
-    """The module that is run, where its source is known."""
+    sources: tuple[Source, ...] = field(default=(), compare=False, repr=False)
+    """The module that is run, and those of the program that it imports; empty where they are not known."""
     _write: Callable[[Path], Path | None] = field(default=lambda _: None, compare=False, repr=False)
 
     def wheel(self, folder: Path) -> Path | None:
@@ -245,7 +245,7 @@ def _of_files(
         requirements=asked.texts,
         findings=(*found.findings, *asked.findings, *check_files(found, asked, beside.provided)),
         writes_model=mentions_model(found),
-        main=found.sources[0] if found.sources else None,
+        sources=tuple(found.sources),
         _write=write,
     )
 

@@ -51,18 +51,16 @@ def check_args(program: Program, args: Sequence[str]) -> list[Finding]:
 
     Returns:
         Options that it does not know, does not get, or does not get in the right form; nothing when its
-        arguments are not read by one plain ``argparse.ArgumentParser`` of the module that is run.
+        arguments are not read by one plain ``argparse.ArgumentParser`` in all of its modules.
     """
-    if program.main is None:
-        return []
     try:
-        return _read(program.main.tree).check(list(args))
+        return _read([source.tree for source in program.sources]).check(list(args))
     except _Unreadable:
         return []
 
 
 class _Unreadable(Exception):
-    """The parser is not written out in the module."""
+    """The parser is not written out in the program."""
 
 
 class _Refused(Exception):
@@ -78,7 +76,7 @@ class _Silent(argparse.ArgumentParser):
 
 @dataclass
 class _Parser:
-    """A parser as it is written in a module."""
+    """A parser as it is written in a program."""
 
     is_open: bool = False
     """Whether there may be options that were not read."""
@@ -129,7 +127,7 @@ class _Parser:
     def _unknown(self, word: str) -> Finding:
         name = word.partition("=")[0]
         known = [option for names, _ in self.options for option in names if option.startswith("-")]
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
         remedy = f"use {close[0]}" if close else f"it takes {', '.join(known) or 'none'}"
         return Finding(_ARGUMENT, word, "is no option of the program", remedy)
 
@@ -142,13 +140,14 @@ def _finding(args: list[str], message: str) -> Finding:
     return Finding(_ARGUMENT, args, f"would be refused by the program: {message}", remedy)
 
 
-def _read(tree: ast.Module) -> _Parser:
-    """Read the one parser of a module.
+def _read(trees: Sequence[ast.Module]) -> _Parser:
+    """Read the one parser of a program.
 
     Raises:
         _Unreadable: There is none, there are several, or it is made in a way that cannot be followed.
     """
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     made = [call for call in calls if _called(call) == "ArgumentParser"]
     parsing = [call for call in calls if _called(call) in {"parse_args", "parse_known_args"}]
     if len(made) != 1 or len(parsing) != 1 or parsing[0].args or parsing[0].keywords:
@@ -157,16 +156,12 @@ def _read(tree: ast.Module) -> _Parser:
         raise _Unreadable
     if any(word.arg is None or word.arg in _OPEN_WORDS for word in made[0].keywords):
         raise _Unreadable
-    found = _Parser(is_open=_called(parsing[0]) == "parse_known_args" or _is_handed_on(tree, made[0]))
+    found = _Parser(is_open=_called(parsing[0]) == "parse_known_args" or _is_handed_on(nodes, made[0]))
     for word in made[0].keywords:
         if word.arg == "allow_abbrev":
             found.abbreviates = not (isinstance(word.value, ast.Constant) and word.value.value is False)
-    looped = {
-        id(node)
-        for loop in ast.walk(tree)
-        if isinstance(loop, ast.For | ast.While)
-        for node in ast.walk(loop)
-    }
+    loops = [node for node in nodes if isinstance(node, ast.For | ast.While)]
+    looped = {id(node) for loop in loops for node in ast.walk(loop)}
     for call in calls:
         if _called(call) != "add_argument":
             continue
@@ -181,19 +176,20 @@ def _read(tree: ast.Module) -> _Parser:
     return found
 
 
-def _is_handed_on(tree: ast.Module, made: ast.Call) -> bool:
-    """Whether the parser is given to a function, which may add options to it."""
+def _is_handed_on(nodes: Sequence[ast.AST], made: ast.Call) -> bool:
+    """Whether the parser is given to a function of another package, which may add options to it."""
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     holders = {
         target.id
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Assign) and node.value is made
         for target in node.targets
         if isinstance(target, ast.Name)
     }
     return any(
         isinstance(arg, ast.Name) and arg.id in holders
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
+        for call in nodes
+        if isinstance(call, ast.Call) and _called(call) not in own
         for arg in [*call.args, *(word.value for word in call.keywords)]
     )
 
