@@ -33,7 +33,7 @@ from vertexkit.errors import (
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
 
-__all__ = ["JobLogs", "LogFollower", "LogLine", "LogReader"]
+__all__ = ["JobLogs", "LogFollower", "LogLine", "LogReader", "check_replica"]
 
 _PAGE_SIZE: Final = 1000
 """The most that Cloud Logging gives at a time."""
@@ -96,7 +96,7 @@ class JobLogs:
         Raises:
             InvalidArgument: ``replica`` is no replica's name.
         """
-        _check_replica(replica)
+        check_replica(replica)
         return LogReader(self, replica)
 
     def tail(self, count: int = 20, replica: str | None = None) -> list[LogLine]:
@@ -112,7 +112,7 @@ class JobLogs:
         """
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InvalidArgument("count", count, "is no whole number above 0")
-        _check_replica(replica)
+        check_replica(replica)
         newest_first: list[LogLine] = []
         page_size = min(count, _PAGE_SIZE)
         for entry in self._entries(replica, order="timestamp desc", page_size=page_size):
@@ -383,7 +383,12 @@ def _said(text: str) -> list[LogLine]:
     return [LogLine(now, "vertexkit", "WARNING", line.strip()) for line in text.split("\n")]
 
 
-def _check_replica(replica: object) -> None:
+def check_replica(replica: object) -> None:
+    """Refuse what cannot be the name of a replica, but for None.
+
+    Raises:
+        InvalidArgument: It cannot.
+    """
     if replica is not None and (not isinstance(replica, str) or _REPLICA.fullmatch(replica) is None):
         raise InvalidArgument(
             "replica",

@@ -19,7 +19,7 @@ from vertexkit.progress import status
 if TYPE_CHECKING:
     from vertexkit.job_logs import LogFollower, LogLine
 
-__all__ = ["Awaited", "Stream", "wait_for"]
+__all__ = ["Awaited", "Stream", "followed", "wait_for"]
 
 Stream = Literal["stdout", "stderr"]
 
@@ -50,6 +50,10 @@ class Awaited(Protocol):
     @property
     def found_again(self) -> str:
         """How another process finds it: ``session.training.get("1")``."""
+
+    @property
+    def state_as_read(self) -> JobState:
+        """Its state when it was last read."""
 
     def poll(self, timeout: float) -> JobState:
         """Ask the service for its state, for that many seconds at most."""
@@ -89,50 +93,67 @@ def wait_for(
         VertexkitError: What `Awaited.settle` raises.
         KeyboardInterrupt: As always; a note says what became of the job.
     """
+    output = _Output(stream)
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
     try:
         with status(job.description, progress) as shown:
-            for state in _states(job, timeout, stream, log_seconds):
-                shown.describe(f"{job.description}: {_WORDS.get(state, state.lower())}")
+            for event in _events(job, deadline, log_seconds, output):
+                if isinstance(event, JobState):
+                    shown.describe(f"{job.description}: {_WORDS.get(event, event.lower())}")
+                else:
+                    output.write(event)
+            if not job.state_as_read.ended:
+                raise DeadlineExceeded(
+                    f"is not over after {timeout:g} s; it goes on",
+                    resource=job.description,
+                    remedy=f"find it again with {job.found_again}",
+                )
             job.settle()
     except KeyboardInterrupt as interruption:
         _interrupted(job, interruption)
         raise
 
 
-def _states(
-    job: Awaited, timeout: float | None, stream: Stream | None, log_seconds: float
-) -> Iterator[JobState]:
-    """The states that a job goes through, while its log is written."""
-    started = time.monotonic()
-    deadline = math.inf if timeout is None else started + timeout
-    output = _Output(stream)
+def followed(job: Awaited, *, log_seconds: float) -> Iterator[LogLine]:
+    """Every line of a job's log as it comes, until the job is over.
+
+    Args:
+        job: The job.
+        log_seconds: How often the log may be asked for.
+    """
+    for event in _events(job, math.inf, log_seconds, _Output("stdout")):
+        if not isinstance(event, JobState):
+            yield from event
+
+
+def _events(
+    job: Awaited, deadline: float, log_seconds: float, output: _Output
+) -> Iterator[JobState | Iterable[LogLine]]:
+    """Each state that the service answers, and the lines that came meanwhile, while the output is open."""
     follower: LogFollower | None = None
-    # What the service lets one ask for its logs, it lets one ask for a state.
+    # As often as the service lets one ask for logs, it lets one ask for a state.
     longest = max(_LEAST_LONGEST_INTERVAL, log_seconds)
     interval = min(_FIRST_INTERVAL, longest)
-    ask = read = started
+    ask = read = time.monotonic()
     while True:
         now = time.monotonic()
-        if now >= ask or now >= deadline:
+        if now >= min(ask, deadline):
             state = job.poll(min(max(deadline - now, _LEAST_SECONDS), _LONGEST_OUTAGE))
             yield state
             if follower is None and output.open:
                 follower = job.follower()
             if state.ended:
-                if follower is not None:
-                    output.write(follower.finish())
+                if follower is not None and output.open:
+                    yield follower.finish()
                 return
             if time.monotonic() >= deadline:
-                raise DeadlineExceeded(
-                    f"is not over after {timeout:g} s; it goes on",
-                    resource=job.description,
-                    remedy=f"find it again with {job.found_again}",
-                )
+                return
             ask, interval = time.monotonic() + interval, min(interval * _GROWTH, longest)
         if follower is not None and output.open and time.monotonic() >= read:
-            output.write(follower.poll())
+            yield follower.poll()
             read = time.monotonic() + log_seconds
-        until = min(ask, deadline) if follower is None or not output.open else min(ask, read, deadline)
+        follows = follower is not None and output.open
+        until = min(ask, deadline, read) if follows else min(ask, deadline)
         time.sleep(max(until - time.monotonic(), 0.0))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vertexkit._core.resource import Manager
 from vertexkit.errors import Finding
+from vertexkit.job_wait import Stream
 from vertexkit.preflight import require
 from vertexkit.training_job import CustomTrainingJob
 from vertexkit.training_lookup import find_training_job, list_training_jobs
@@ -70,7 +71,7 @@ class Training(Manager):
         serving_image: str | None = None,
         labels: Mapping[str, str] | None = None,
         wait: bool = True,
-        logs: bool = True,
+        logs: bool | Stream = True,
     ) -> CustomTrainingJob:
         """Train: run a program on machines of Vertex AI, and make a model of what it writes.
 
@@ -124,7 +125,7 @@ class Training(Manager):
             labels: Labels for the job and its model, beside those of the session.
             wait: Whether to wait until it is over. On a terminal, Ctrl-C asks then whether to leave it
                 running or to cancel it; elsewhere it cancels.
-            logs: Whether to print the log while waiting, each line with its replica.
+            logs: Whether to print the log while waiting; see `CustomTrainingJob.wait`.
 
         Returns:
             The job.

@@ -17,9 +17,16 @@ from vertexkit._core.arguments import seconds
 from vertexkit._core.deletion import delete_resource
 from vertexkit._core.names import parse_resource_name
 from vertexkit._core.operations import intervals
-from vertexkit.errors import Cancelled, DeadlineExceeded, FailedPrecondition, NotFound, TrainingFailed
+from vertexkit.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    TrainingFailed,
+)
 from vertexkit.job_state import JobState
-from vertexkit.job_wait import Stream, wait_for
+from vertexkit.job_wait import Stream, followed, wait_for
 from vertexkit.training_job_state import TrainingJobState
 
 if TYPE_CHECKING:
@@ -56,9 +63,9 @@ class CustomTrainingJob(TrainingJobState):
 
         A job that wrote no model has SUCCEEDED; its `model` is None.
         """
-        if not self._state.ended:
+        if not self.state_as_read.ended:
             self.refresh()
-        return self._state
+        return self.state_as_read
 
     @property
     def model(self) -> Model | None:
@@ -81,14 +88,15 @@ class CustomTrainingJob(TrainingJobState):
             self._model = Model(self._context, data)
         return self._model
 
-    def wait(self, timeout: float | None = None, *, logs: bool = False) -> CustomTrainingJob:
+    def wait(self, timeout: float | None = None, *, logs: bool | Stream = False) -> CustomTrainingJob:
         """Wait until it is over.
 
         On a terminal, Ctrl-C asks whether to leave it running or to cancel it; elsewhere it cancels.
 
         Args:
             timeout: Seconds to wait; None for as long as it takes.
-            logs: Whether to print its log from the beginning on, each line with its replica, as it comes.
+            logs: Whether to print its log from the beginning on, each line with its replica, as it comes:
+                True for standard output, ``"stderr"`` for standard error.
 
         Returns:
             Itself.
@@ -100,7 +108,16 @@ class CustomTrainingJob(TrainingJobState):
         """
         if timeout is not None:
             seconds("timeout", timeout)
-        self._wait(timeout, "stdout" if logs else None)
+        if logs not in (True, False, "stdout", "stderr"):
+            raise InvalidArgument("logs", logs, "is neither True nor False, 'stdout' nor 'stderr'")
+        stream: Stream | None = logs if isinstance(logs, str) else "stdout" if logs else None
+        wait_for(
+            self,
+            timeout=timeout,
+            stream=stream,
+            log_seconds=self._context.target.log_poll_seconds,
+            progress=self._context.progress,
+        )
         return self
 
     def result(self, timeout: float | None = None) -> Model | None:
@@ -155,17 +172,24 @@ class CustomTrainingJob(TrainingJobState):
                 delete_resource(self._context, str(self.custom_job))
         self._context.created.forget(self.resource_name)
 
-    def logs(self, replica: str | None = None) -> Iterator[LogLine]:
-        """What its replicas have printed so far, the oldest line first; little of it is in memory at a time.
+    def logs(self, replica: str | None = None, *, follow: bool = False) -> Iterator[LogLine]:
+        """What its replicas have printed, the oldest line first; little of it is in memory at a time.
 
         Args:
             replica: Whose lines alone, such as ``"workerpool1-0"``; by default everybody's.
+            follow: Whether to go on until the job is over, with each line as it comes.
 
         Raises:
             InvalidArgument: There can be no replica of that name.
         """
         found = self._logs()
-        return iter(()) if found is None else found.read(replica)
+        if not follow:
+            return iter(()) if found is None else found.read(replica)
+        from vertexkit.job_logs import check_replica
+
+        check_replica(replica)
+        lines = followed(self, log_seconds=self._context.target.log_poll_seconds)
+        return (line for line in lines if replica in (None, line.replica))
 
     def checkpoints(self) -> list[Checkpoint]:
         """The checkpoints that it has written to ``AIP_CHECKPOINT_DIR``, the newest last."""
@@ -224,9 +248,9 @@ class CustomTrainingJob(TrainingJobState):
 
     def poll(self, timeout: float) -> JobState:
         """Read it again, within that many seconds."""
-        if not self._state.ended:
+        if not self.state_as_read.ended:
             self._read(timeout)
-        return self._state
+        return self.state_as_read
 
     def follower(self) -> LogFollower | None:
         """What follows its logs; None before there are any."""
@@ -235,7 +259,7 @@ class CustomTrainingJob(TrainingJobState):
 
     def settle(self) -> None:
         """Raise the error that it ended with; say so if it succeeded without a model."""
-        state, message = self._state, str(self._data.get("error", {}).get("message", ""))
+        state, message = self.state_as_read, str(self._data.get("error", {}).get("message", ""))
         if state is JobState.SUCCEEDED:
             if self._wrote_no_model and not self._told:
                 self._told = True
@@ -256,21 +280,10 @@ class CustomTrainingJob(TrainingJobState):
 
     # -- for vertexkit's own use ---------------------------------------------------------------
 
-    def _wait(self, timeout: float | None, stream: Stream | None) -> None:
-        """Wait, and write its log to a stream of the process by name."""
-        context = self._context
-        wait_for(
-            self,
-            timeout=timeout,
-            stream=stream,
-            log_seconds=context.target.log_poll_seconds,
-            progress=context.progress,
-        )
-
     def _discard(self) -> None:
         """Delete it and its model, whatever it is doing: what `Session.cleanup` is for."""
         self.refresh()
-        if not self._state.ended:
+        if not self.state_as_read.ended:
             self.cancel()
             self._stopped(_STOP_SECONDS)
         model = self.model
@@ -285,7 +298,7 @@ class CustomTrainingJob(TrainingJobState):
                 return
             if time.monotonic() >= deadline:
                 raise DeadlineExceeded(
-                    f"was cancelled, and is still {self._state} after {timeout:g} s",
+                    f"was cancelled, and is still {self.state_as_read} after {timeout:g} s",
                     resource=self.resource_name,
                 )
             time.sleep(min(interval, math.ceil(timeout)))
@@ -297,7 +310,7 @@ class CustomTrainingJob(TrainingJobState):
     def _logs(self) -> JobLogs | None:
         from vertexkit.job_logs import JobLogs
 
-        if self.custom_job is None and not self._state.ended:
+        if self.custom_job is None and not self.state_as_read.ended:
             self.refresh()
         if self.custom_job is None:
             return None

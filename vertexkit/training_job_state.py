@@ -35,7 +35,7 @@ class TrainingJobState(Resource):
     @property
     def error(self) -> str | None:
         """What it failed of, in the service's words; None if it did not fail, as far as is known."""
-        if self._state is JobState.SUCCEEDED:
+        if self.state_as_read is JobState.SUCCEEDED:
             return None
         return str(self._data.get("error", {}).get("message", "")) or None
 
@@ -73,8 +73,8 @@ class TrainingJobState(Resource):
         return parse_resource_name(self.resource_name).collection == CUSTOM_JOBS
 
     @property
-    def _state(self) -> JobState:
-        """The state when last read."""
+    def state_as_read(self) -> JobState:
+        """Its state when it was last read."""
         state = job_state(self._data.get("state"))
         # The service says of a pipeline whose program has written no model that it failed.
         return JobState.SUCCEEDED if state is JobState.FAILED and self._wrote_no_model else state
@@ -88,11 +88,11 @@ class TrainingJobState(Resource):
         return None if self.base_output_dir is None else f"{self.base_output_dir}/{folder}"
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.display_name!r}: {self.resource_name}, {self._state}>"
+        return f"<{type(self).__name__} {self.display_name!r}: {self.resource_name}, {self.state_as_read}>"
 
     def _repr_html_(self) -> str:
         facts = {
-            "state": self._state.value,
+            "state": self.state_as_read.value,
             "name": self.resource_name,
             "created": f"{self.created:%Y-%m-%d %H:%M:%S} UTC",
             "took": _took(self.start_time, self.end_time),

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vertexkit.cli.connection import Connection, connection_options
-from vertexkit.cli.output import json_option, show_rows
+from vertexkit.cli.output import json_option, show_findings
 from vertexkit.types import Machine
 
 
@@ -71,22 +71,7 @@ def check(
     else:
         with connection.open() as session:
             findings = session.check(**plan)
-    show_rows(
-        ["Severity", "Argument", "Value", "Problem", "Remedy"],
-        (
-            (
-                "warning" if found.warning else "error",
-                found.argument,
-                found.value,
-                found.problem,
-                found.remedy,
-            )
-            for found in findings
-        ),
-        as_json=as_json,
-        empty="Nothing was found wrong.",
-    )
-    ctx.exit(int(any(not found.warning for found in findings)))
+    ctx.exit(show_findings(findings, as_json=as_json))
 
 
 def _machine(kind: str | None, accelerator: str | None, count: int | None) -> Machine | None:

@@ -18,8 +18,10 @@ _COMMANDS = {
     "check": "vertexkit.cli.check:check",
     "emulator": "vertexkit.cli.emulator:emulator",
     "endpoints": "vertexkit.cli.endpoints:endpoints",
+    "jobs": "vertexkit.cli.jobs:jobs",
     "models": "vertexkit.cli.models:models",
     "predict": "vertexkit.cli.predict:predict",
+    "train": "vertexkit.cli.train:train",
 }
 INTERRUPTED = 130
 

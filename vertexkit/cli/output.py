@@ -6,9 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from vertexkit.errors import Finding
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -54,6 +57,30 @@ def show_record(record: Mapping[str, object], *, as_json: bool) -> None:
             click.echo(f"{click.style(key.ljust(width), bold=True)}{_text(value)}")
         else:
             click.echo(f"{key}\t{_text(value)}")
+
+
+def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Print what a check has found.
+
+    Returns:
+        The exit status: 1 when something would be refused.
+    """
+    show_rows(
+        ["Severity", "Argument", "Value", "Problem", "Remedy"],
+        (
+            (
+                "warning" if found.warning else "error",
+                found.argument,
+                found.value,
+                found.problem,
+                found.remedy,
+            )
+            for found in findings
+        ),
+        as_json=as_json,
+        empty="Nothing was found wrong.",
+    )
+    return int(any(not found.warning for found in findings))
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
