@@ -1,0 +1,434 @@
+"""What is named as a training program: how it is understood, and what the wheel of it holds and runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vertexkit.errors import InvalidArgument
+from vertexkit.packaging import understand
+from vertexkit.program_files import DATA_LIMIT
+
+Write = Callable[[dict[str, str]], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """``write({"train.py": ...})``: files in a folder of the test's own; the folder."""
+    folder = tmp_path / "user"
+
+    def files(content: dict[str, str]) -> Path:
+        for name, text in content.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return folder
+
+    return files
+
+
+def names(wheel: Path | None) -> set[str]:
+    """The user's files in a wheel."""
+    assert wheel is not None
+    found = zipfile.ZipFile(wheel).namelist()
+    return {name for name in found if not name.startswith("trainer_scripts/") and ".dist-info/" not in name}
+
+
+def run(wheel: Path | None, module: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a module of a wheel as a job does, with nothing else of ours to be imported."""
+    assert wheel is not None
+    site = cwd / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-S", "-m", module, *args]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def test_a_script_runs_as_it_does_by_itself(write: Write, tmp_path: Path) -> None:
+    folder = write(
+        {
+            "train.py": "import sys, helpers\nfrom trainer_scripts import environment\n"
+            "print(__name__, sys.argv[1:], helpers.VALUE, environment.__name__)\n",
+            "helpers.py": "from lib.deep import VALUE\n",
+            "lib/__init__.py": "",
+            "lib/deep.py": "VALUE = 42\n",
+            "lib/data.bin": "x",
+            "unused.py": "",
+            "notes.txt": "",
+        }
+    )
+    program = understand(folder / "train.py")
+    assert program.module == "vertexkit_program.train"
+    assert program.description == "script train.py with helpers.py, lib"
+    wheel = program.wheel(tmp_path)
+    assert names(wheel) == {
+        f"vertexkit_program/{name}"
+        for name in (
+            "__init__.py",
+            "train.py",
+            "helpers.py",
+            "lib/__init__.py",
+            "lib/deep.py",
+            "lib/data.bin",
+        )
+    }
+    ran = run(wheel, program.module, "--epochs=1", cwd=tmp_path)
+    assert ran.stdout.split("\n")[0] == "__main__ ['--epochs=1'] 42 trainer_scripts.environment", ran.stderr
+
+
+def test_a_traceback_names_the_user_s_file_and_line(write: Write, tmp_path: Path) -> None:
+    program = understand(write({"train.py": "\n\nraise RuntimeError('here')\n"}) / "train.py")
+    ran = run(program.wheel(tmp_path), program.module, cwd=tmp_path)
+    assert 'vertexkit_program/train.py", line 3' in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["my-train.py", "2nd.py", "class.py", "train.v2.py"])
+def test_a_script_may_have_a_name_that_no_module_has(write: Write, tmp_path: Path, name: str) -> None:
+    program = understand(write({name: "print('ran')\n"}) / name)
+    assert run(program.wheel(tmp_path), program.module, cwd=tmp_path).stdout == "ran\n"
+
+
+def test_a_neighbour_keeps_its_name_where_the_script_s_would_be_the_same(
+    write: Write, tmp_path: Path
+) -> None:
+    folder = write(
+        {"my-train.py": "import my_train\nprint(my_train.X)\n", "my_train.py": "X = 'neighbour'\n"}
+    )
+    program = understand(folder / "my-train.py")
+    assert run(program.wheel(tmp_path), program.module, cwd=tmp_path).stdout == "neighbour\n"
+
+
+def test_the_same_files_make_the_same_bytes_and_others_do_not(write: Write, tmp_path: Path) -> None:
+    folder = write({"train.py": "import helpers\n", "helpers.py": "X = 1\n"})
+
+    def content(where: str) -> bytes:
+        (tmp_path / where).mkdir()
+        wheel = understand(folder / "train.py", requirements=["pandas"]).wheel(tmp_path / where)
+        assert wheel is not None
+        return wheel.read_bytes()
+
+    first = content("a")
+    os.utime(folder / "helpers.py", (0, 0))
+    assert content("b") == first
+    (folder / "helpers.py").write_text("X = 2\n")
+    assert content("c") != first
+
+
+def test_pip_installs_the_wheel_and_reads_its_requirements(write: Write, tmp_path: Path) -> None:
+    program = understand(
+        write({"train.py": ""}) / "train.py", requirements=["Scikit_Learn>=1.4", "tqdm; python_version<'3'"]
+    )
+    wheel = program.wheel(tmp_path)
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target"]
+    done = subprocess.run([*command, str(tmp_path / "to"), str(wheel)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    metadata = (tmp_path / "to" / "vertexkit_program-1.0.dist-info" / "METADATA").read_text()
+    assert "Requires-Dist: scikit-learn>=1.4\n" in metadata
+    assert (tmp_path / "to" / "trainer_scripts" / "data" / "mnist_subset.npz").is_file()
+
+
+def test_the_wheel_of_a_script_is_there_at_once(write: Write, tmp_path: Path) -> None:
+    script = write({"train.py": "import helpers\n", "helpers.py": ""}) / "train.py"
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        understand(script).wheel(tmp_path)
+        taken.append(time.perf_counter() - started)
+    assert min(taken) < 0.03
+
+
+def test_a_packaged_program_is_named_by_its_module(tmp_path: Path) -> None:
+    program = understand("trainer_scripts.mnist_multiworker")
+    assert program.module == "trainer_scripts.mnist_multiworker"
+    assert program.writes_model
+    assert not program.findings
+    wheel = program.wheel(tmp_path)
+    assert wheel is not None
+    held = zipfile.ZipFile(wheel).namelist()
+    assert {"trainer_scripts/mnist_multiworker.py", "trainer_scripts/data/mnist_subset.npz"} <= set(held)
+    assert len(held) == len(set(held))
+
+
+def test_an_unknown_packaged_program_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(InvalidArgument, match="mnist_multiworker") as caught:
+        understand("trainer_scripts.mnist_triple")
+    assert "environment" not in str(caught.value.remedy)
+
+
+def test_the_folder_of_a_package_is_sent_whole_and_its_main_is_run(write: Write, tmp_path: Path) -> None:
+    write(
+        {
+            "pkg/__init__.py": "",
+            "pkg/__main__.py": "from . import task\nimport beside\nprint(task.X, beside.Y)\n",
+            "pkg/task.py": "X = 1\n",
+            "pkg/sub/vocabulary.txt": "words",
+            "pkg/.git/config": "",
+            "pkg/.env": "SECRET=1",
+            "pkg/__pycache__/task.cpython-311.pyc": "",
+            "pkg/env/pyvenv.cfg": "",
+            "pkg/env/lib/big.py": "",
+            "beside.py": "Y = 2\n",
+            "setup_notes.py": "",
+        }
+    )
+    program = understand(tmp_path / "user" / "pkg")
+    assert program.module == "pkg"
+    wheel = program.wheel(tmp_path)
+    assert names(wheel) == {
+        *("pkg/__init__.py", "pkg/__main__.py", "pkg/task.py", "pkg/sub/vocabulary.txt", "beside.py")
+    }
+    assert run(wheel, "pkg", cwd=tmp_path).stdout == "1 2\n"
+
+
+def test_a_package_with_a_module_of_it_is_run_as_that(write: Write, tmp_path: Path) -> None:
+    folder = write({"pkg/__init__.py": "print('init')\n", "pkg/task.py": "print(__name__)\n"})
+    program = understand(folder / "pkg", module="pkg.task")
+    assert run(program.wheel(tmp_path), "pkg.task", cwd=tmp_path).stdout == "init\n__main__\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (None, "give module=, such as 'pkg.task'"),
+        ("task", "it has pkg.task"),
+        ("pkg.tusk", "it has pkg.task"),
+    ],
+)
+def test_a_package_that_cannot_be_run_is_refused_with_what_can(
+    write: Write, module: str | None, words: str
+) -> None:
+    folder = write({"pkg/__init__.py": "", "pkg/task.py": ""})
+    with pytest.raises(InvalidArgument, match=words):
+        understand(folder / "pkg", module=module)
+
+
+def test_data_beyond_the_limit_stays_and_is_told(write: Write, tmp_path: Path) -> None:
+    folder = write({"pkg/__init__.py": "", "pkg/__main__.py": "", "pkg/small.bin": "x"})
+    with (folder / "pkg" / "huge.bin").open("wb") as file:
+        file.truncate(DATA_LIMIT + 1)
+    program = understand(folder / "pkg")
+    (finding,) = program.findings
+    assert finding.warning
+    assert "left out: pkg/huge.bin" in finding.problem
+    assert names(program.wheel(tmp_path)) == {"pkg/__init__.py", "pkg/__main__.py", "pkg/small.bin"}
+
+
+def test_links_do_not_lead_out_of_the_folder(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "secret.py").write_text("KEY = 'secret'\n")
+    folder = write({"train.py": "import secret\n", "pkg/__init__.py": "", "pkg/__main__.py": ""})
+    (folder / "secret.py").symlink_to(tmp_path / "secret.py")
+    (folder / "pkg" / "out.txt").symlink_to(tmp_path / "secret.py")
+    (folder / "pkg" / "around").symlink_to(folder)
+    script = understand(folder / "train.py")
+    assert ["leads out of its folder" in found.problem for found in script.findings] == [True]
+    assert names(script.wheel(tmp_path)) == {"vertexkit_program/__init__.py", "vertexkit_program/train.py"}
+    package = understand(folder / "pkg")
+    assert sorted(Path(str(found.value)).name for found in package.findings) == ["around", "out.txt"]
+    assert all(found.warning for found in package.findings)
+    assert names(package.wheel(tmp_path)) == {"pkg/__init__.py", "pkg/__main__.py"}
+
+
+def test_a_link_inside_the_folder_keeps_its_own_name(write: Write, tmp_path: Path) -> None:
+    folder = write({"train.py": "import helpers\nprint(helpers.X)\n", "lib/helpers_v2.py": "X = 2\n"})
+    (folder / "helpers.py").symlink_to(folder / "lib" / "helpers_v2.py")
+    program = understand(folder / "train.py")
+    assert run(program.wheel(tmp_path), program.module, cwd=tmp_path).stdout == "2\n"
+
+
+def test_a_script_s_neighbours_are_where_the_script_is_and_not_a_link_to_it(
+    write: Write, tmp_path: Path
+) -> None:
+    folder = write({"real/train.py": "import helpers\n", "real/helpers.py": ""})
+    (tmp_path / "link.py").symlink_to(folder / "real" / "train.py")
+    assert "vertexkit_program/helpers.py" in names(understand(tmp_path / "link.py").wheel(tmp_path))
+
+
+def test_a_relative_import_in_a_script_is_told(write: Write) -> None:
+    (finding,) = understand(write({"train.py": "from . import helpers\n"}) / "train.py").findings
+    assert "line 1" in finding.problem
+    assert finding.remedy is not None
+    assert "module='package.module'" in finding.remedy
+
+
+def test_a_script_that_does_not_compile_is_told_with_its_line(write: Write) -> None:
+    folder = write({"train.py": "import helpers\n", "helpers.py": "x = 1\ndef f(:\n"})
+    (finding,) = understand(folder / "train.py").findings
+    assert "helpers.py, line 2" in finding.problem
+    assert "def f(:" in finding.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("train.ipynb", "jupyter nbconvert --to script train.ipynb"),
+        ("train.sh", "no Python script"),
+        ("__init__.py", "is a package"),
+    ],
+)
+def test_what_is_no_script_is_refused_with_what_would_do(write: Write, name: str, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        understand(write({name: ""}) / name)
+
+
+def test_what_is_not_there_is_refused_with_what_is(write: Write) -> None:
+    folder = write({"train.py": ""})
+    with pytest.raises(InvalidArgument, match=r"there is '.*train\.py'"):
+        understand(folder / "trian.py")
+    with pytest.raises(InvalidArgument, match=r"module='pkg\.task'"):
+        understand("pkg.task")
+    with pytest.raises(InvalidArgument, match="no __init__"):
+        understand(folder)
+    for wrong in (None, 3, ""):
+        with pytest.raises(InvalidArgument, match="is no program"):
+            understand(wrong)  # type: ignore[arg-type]
+
+
+def test_a_module_is_refused_where_it_is_known_already(write: Write) -> None:
+    script = write({"train.py": ""}) / "train.py"
+    for program in (script, "trainer_scripts.mnist_single"):
+        with pytest.raises(InvalidArgument, match="leave it out"):
+            understand(program, module="other")
+    with pytest.raises(InvalidArgument, match="no name of a module"):
+        understand(script, module="not a module")
+
+
+def test_a_script_that_has_gone_since_is_refused(write: Write, tmp_path: Path) -> None:
+    script = write({"train.py": ""}) / "train.py"
+    program = understand(script)
+    script.unlink()
+    with pytest.raises(InvalidArgument, match=r"train\.py.*cannot be read"):
+        program.wheel(tmp_path)
+    assert not list(tmp_path.glob("*.whl*")) + list(tmp_path.glob(".vertexkit*"))
+
+
+SOURCES = {
+    "project/pyproject.toml": '[build-system]\nrequires = ["setuptools"]\n'
+    'build-backend = "setuptools.build_meta"\n'
+    '[project]\nname = "mine"\nversion = "2.5"\ndependencies = ["numpy"]\n',
+    "project/src/mine/__init__.py": "",
+    "project/src/mine/task.py": "import importlib.metadata as m\nprint(m.version('mine'))\n",
+}
+
+
+def test_a_source_folder_is_built_elsewhere_and_keeps_its_name_and_version(
+    write: Write, tmp_path: Path
+) -> None:
+    folder = write(SOURCES) / "project"
+    before = sorted(folder.rglob("*"))
+    program = understand(folder, module="mine.task", requirements=["tqdm"])
+    wheels = []
+    for where in ("a", "b"):
+        (tmp_path / where).mkdir()
+        wheels.append(program.wheel(tmp_path / where))
+    first, second = wheels
+    assert first is not None
+    assert second is not None
+    assert first.name == "mine-2.5-py3-none-any.whl"
+    assert first.read_bytes() == second.read_bytes()
+    assert sorted(folder.rglob("*")) == before
+    archive = zipfile.ZipFile(first)
+    assert "trainer_scripts/environment.py" in archive.namelist()
+    metadata = archive.read("mine-2.5.dist-info/METADATA").decode()
+    assert "Requires-Dist: numpy\n" in metadata
+    assert "Requires-Dist: tqdm" in metadata
+    assert run(first, "mine.task", cwd=tmp_path).stdout == "2.5\n"
+    # A wheel is a program too, and gets the same.
+    again = understand(first, module="mine.task")
+    (tmp_path / "c").mkdir()
+    assert again.wheel(tmp_path / "c").read_bytes() == first.read_bytes()  # type: ignore[union-attr]
+    with pytest.raises(InvalidArgument, match=r"it has mine\.task"):
+        understand(first, module="mine.tsak")
+
+
+def test_a_source_distribution_is_built(write: Write, tmp_path: Path) -> None:
+    folder = write({"setup.py": "from setuptools import setup\nsetup(name='old', py_modules=['old'])\n"})
+    (folder / "old.py").write_text("print('old')\n")
+    with tarfile.open(tmp_path / "old-0.0.tar.gz", "w:gz") as archive:
+        archive.add(folder, "old-0.0")
+    program = understand(tmp_path / "old-0.0.tar.gz", module="old")
+    assert run(program.wheel(tmp_path), "old", cwd=tmp_path).stdout == "old\n"
+
+
+def test_a_source_folder_that_does_not_build_is_refused_with_what_the_build_said(
+    write: Write, tmp_path: Path
+) -> None:
+    folder = write({"setup.py": "raise SystemExit('no compiler here')\n"})
+    with pytest.raises(InvalidArgument, match="no module is given"):
+        understand(folder)
+    with pytest.raises(InvalidArgument, match="no compiler here"):
+        understand(folder, module="x").wheel(tmp_path)
+    assert not list(tmp_path.glob("*.whl"))
+
+
+def test_a_module_that_the_built_package_lacks_is_refused(write: Write, tmp_path: Path) -> None:
+    folder = write(SOURCES) / "project"
+    with pytest.raises(InvalidArgument, match=r"it has mine\.task"):
+        understand(folder, module="mine.tusk").wheel(tmp_path)
+
+
+def test_a_wheel_for_one_kind_of_machine_or_none_at_all_is_refused(tmp_path: Path) -> None:
+    compiled = tmp_path / "x-1-cp311-cp311-linux_x86_64.whl"
+    with zipfile.ZipFile(compiled, "w") as archive:
+        archive.writestr("x.py", "")
+        archive.writestr("x-1.dist-info/METADATA", "Name: x\nVersion: 1\n")
+        archive.writestr("x-1.dist-info/WHEEL", "Tag: cp311-cp311-linux_x86_64\n")
+    with pytest.raises(InvalidArgument, match="compiled"):
+        understand(compiled, module="x").wheel(tmp_path)
+    escaping = tmp_path / "y-1-py3-none-any.whl"
+    with zipfile.ZipFile(escaping, "w") as archive:
+        archive.writestr("y.py", "")
+        archive.writestr("../../etc/y.py", "")
+    with pytest.raises(InvalidArgument, match="leads out"):
+        understand(escaping, module="y").wheel(tmp_path)
+    (tmp_path / "z.whl").write_text("nothing")
+    with pytest.raises(InvalidArgument, match="no wheel"):
+        understand(tmp_path / "z.whl", module="z")
+
+
+def test_a_package_in_a_bucket_is_taken_as_it_is(tmp_path: Path) -> None:
+    program = understand("gs://my-bucket/pkg-1.0.tar.gz", module="pkg.task")
+    assert (program.uri, program.module) == ("gs://my-bucket/pkg-1.0.tar.gz", "pkg.task")
+    assert program.wheel(tmp_path) is None
+    asking = understand("gs://my-bucket/pkg-1.0.tar.gz", module="pkg.task", requirements=["tqdm"])
+    wheel = asking.wheel(tmp_path)
+    assert wheel is not None
+    assert names(wheel) == set()
+    metadata = "vertexkit_program_requirements-1.0.dist-info/METADATA"
+    assert b"Requires-Dist: tqdm" in zipfile.ZipFile(wheel).read(metadata)
+
+
+@pytest.mark.parametrize(
+    ("uri", "module", "words"),
+    [
+        ("gs://my-bucket/train.py", "m", "neither a wheel nor"),
+        ("gs://my-bucket/p.whl", None, "no module is given"),
+        ("gs://B/p.whl", "m", "bucket"),
+    ],
+)
+def test_a_package_in_a_bucket_that_cannot_be_one_is_refused(
+    uri: str, module: str | None, words: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        understand(uri, module=module)
+
+
+def test_the_model_is_mentioned_or_not(write: Write) -> None:
+    folder = write(
+        {
+            "a.py": "import os\nos.environ['AIP_MODEL_DIR']\n",
+            "b.py": "from trainer_scripts.environment import read\nread().model_dir\n",
+            "c.py": "print('no model')\n",
+            "d.py": "import a\n",
+        }
+    )
+    found = {name: understand(folder / f"{name}.py").writes_model for name in "abcd"}
+    assert found == {"a": True, "b": True, "c": False, "d": True}
