@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,8 @@ from vertexkit.emulator.rest_front import HttpPredictor
 SERVICE_CLASSES = {
     f"{AIPLATFORM}.ModelService": "vertexkit.emulator.services.model:ModelService",
     f"{AIPLATFORM}.EndpointService": "vertexkit.emulator.services.endpoint:EndpointService",
+    f"{AIPLATFORM}.JobService": "vertexkit.emulator.services.job:JobService",
+    f"{AIPLATFORM}.PipelineService": "vertexkit.emulator.services.pipeline:PipelineService",
     f"{AIPLATFORM}.PredictionService": "vertexkit.emulator.services.prediction:PredictionService",
     OPERATIONS: "vertexkit.emulator.services.operations:OperationsService",
     LOCATIONS: "vertexkit.emulator.services.locations:LocationsService",
@@ -75,15 +79,24 @@ class Parts:
 
 def assemble(place: Place) -> Parts:
     """Build the parts on what the data folder holds."""
+    from vertexkit.emulator.environment import google_environment
     from vertexkit.emulator.gcs.app import storage_app
     from vertexkit.emulator.gcs.store import ObjectStore
+    from vertexkit.emulator.jobs.engine import JobsEngine
+    from vertexkit.emulator.jobs.environments import Environments
     from vertexkit.emulator.operations import Operations
+    from vertexkit.emulator.services.custom_jobs import CustomJobs
     from vertexkit.emulator.services.endpoint import EndpointService
+    from vertexkit.emulator.services.job import JobService
     from vertexkit.emulator.services.locations import LocationsService
+    from vertexkit.emulator.services.logging import LoggingService
     from vertexkit.emulator.services.model import ModelService
     from vertexkit.emulator.services.operations import OperationsService
+    from vertexkit.emulator.services.pipeline import PipelineService
     from vertexkit.emulator.services.prediction import PredictionService
     from vertexkit.emulator.services.projects import ProjectsService
+    from vertexkit.emulator.services.staged_objects import fetch
+    from vertexkit.emulator.services.trained_model import TrainedModels
     from vertexkit.emulator.serving import ServingEngine
     from vertexkit.emulator.store import Store
 
@@ -95,11 +108,25 @@ def assemble(place: Place) -> Parts:
         store, operations, objects, serving, place.data_dir, dedicated_dns=lambda: place.info.grpc
     )
     prediction = PredictionService(endpoints.routes, serving, place.loop)
+    models = ModelService(store, operations, objects, renamed=endpoints.routes.rename_model)
+    training = JobsEngine(
+        place.data_dir,
+        place.work_dir,
+        google_env=functools.partial(google_environment, place.info),
+        fetch=functools.partial(fetch, objects),
+        environments=Environments(_cache() / "environments"),
+    )
+    custom_jobs = CustomJobs(store, operations, objects, training)
+    jobs = JobService(custom_jobs)
+    pipelines = PipelineService(store, operations, custom_jobs, TrainedModels(store, objects, models))
+    # What follows a job has to be there before the first change of one.
+    custom_jobs.restore()
+    pipelines.restore()
     return Parts(
         services={
-            f"{AIPLATFORM}.ModelService": ModelService(
-                store, operations, objects, renamed=endpoints.routes.rename_model
-            ),
+            f"{AIPLATFORM}.ModelService": models,
+            f"{AIPLATFORM}.JobService": jobs,
+            f"{AIPLATFORM}.PipelineService": pipelines,
             f"{AIPLATFORM}.EndpointService": endpoints,
             f"{AIPLATFORM}.PredictionService": prediction,
             OPERATIONS: OperationsService(operations),
@@ -108,6 +135,19 @@ def assemble(place: Place) -> Parts:
         },
         predictor=prediction,
         storage=storage_app(objects),
+        apps={"/v2/entries:list": LoggingService(jobs.job_logs)},
         # Work in progress first, then what it stands on.
-        closers=(operations.close, endpoints.close, serving.close, objects.close, store.close),
+        closers=(
+            operations.close,
+            training.close,
+            endpoints.close,
+            serving.close,
+            objects.close,
+            store.close,
+        ),
     )
+
+
+def _cache() -> Path:
+    """The user's folder for what can be made again, as the XDG base directory specification has it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vertexkit"
