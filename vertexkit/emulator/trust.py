@@ -53,7 +53,7 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 def _is_whole(certificate: bytes) -> bool:
     """Whether it can be read: one that cannot makes some readers give up on the whole file."""
     try:
-        ssl.PEM_cert_to_DER_cert(certificate.decode("ascii"))
-    except ValueError:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate.decode("ascii"))
+    except (ssl.SSLError, ValueError):
         return False
     return True

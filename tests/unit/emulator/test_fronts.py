@@ -1,6 +1,5 @@
 """The fronts before services made for the test, in this process: what no real service does."""
 
-import asyncio
 import contextlib
 import gzip
 import json
@@ -17,10 +16,10 @@ from typing import Any
 import grpc
 import pytest
 import requests
-import uvloop
 from google.api.httpbody_pb2 import HttpBody
 from google.cloud import aiplatform_v1
 from google.protobuf.message import Message
+from served import served
 
 from vertexkit.emulator.answers import Answer
 from vertexkit.emulator.asgi import read_body, reply
@@ -28,7 +27,6 @@ from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.methods import AIPLATFORM, methods
 from vertexkit.emulator.options import EmulatorInfo, EmulatorOptions
 from vertexkit.emulator.parts import Parts
-from vertexkit.emulator.server import Server
 
 PARENT = "projects/p/locations/l"
 MODELS = f"/v1/{PARENT}/models"
@@ -105,40 +103,6 @@ class Predictions:
 async def storage(scope: Any, receive: Any, send: Any) -> None:
     body = await read_body(scope, receive, 1000)
     await reply(send, 200, body, content_type="text/plain")
-
-
-@contextlib.contextmanager
-def served(parts: Parts, options: EmulatorOptions) -> Iterator[EmulatorInfo]:
-    """A server in a thread of its own, gone at the end."""
-    ready: Any = None
-    stop, started = asyncio.Event(), threading.Event()
-    loop = uvloop.new_event_loop()
-
-    async def serve() -> None:
-        nonlocal ready
-        server = Server(options, assemble=lambda _place: parts)
-        try:
-            ready = await server.start()
-        except BaseException as error:
-            ready = error
-            raise
-        finally:
-            started.set()
-        await stop.wait()
-        await server.stop()
-        assert len(asyncio.all_tasks()) == 1, "tasks are left"
-
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(loop.run_until_complete, serve())
-        started.wait(30)
-        try:
-            if isinstance(ready, BaseException):
-                raise ready
-            yield ready
-        finally:
-            loop.call_soon_threadsafe(stop.set)
-            done.result(30)
-            loop.close()
 
 
 @pytest.fixture(scope="module")
