@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import ssl
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from cryptography import x509
 
 _NAMED_BY = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
 _SYSTEM = (
@@ -52,8 +55,11 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _is_whole(certificate: bytes) -> bool:
     """Whether it can be read: one that cannot makes some readers give up on the whole file."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate.decode("ascii"))
-    except (ssl.SSLError, ValueError):
-        return False
-    return True
+    with warnings.catch_warnings():
+        # Of a serial number that is not to the rules, which some authorities have.
+        warnings.simplefilter("ignore")
+        try:
+            x509.load_pem_x509_certificate(certificate)
+        except ValueError:
+            return False
+        return True
