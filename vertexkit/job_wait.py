@@ -199,8 +199,12 @@ def _interrupted(job: Awaited, interruption: KeyboardInterrupt) -> None:
     if _to_be_left():
         interruption.add_note(f"{job.description} goes on: {job.found_again}")
         return
-    noting(interruption, job.cancel, f"{job.description}: {job.found_again}")
-    interruption.add_note(f"{job.description} was asked to stop: {job.found_again}")
+
+    def cancel() -> None:
+        job.cancel()
+        interruption.add_note(f"{job.description} was asked to stop: {job.found_again}")
+
+    noting(interruption, cancel, f"{job.description}: {job.found_again}")
 
 
 def _to_be_left() -> bool:

@@ -47,16 +47,22 @@ class Clock:
 
 
 class Rest:
-    """What the REST API answers: JSON by path, a callable for it, or an HTTP status for an error."""
+    """What the REST API answers: JSON by path, a callable for it, or an HTTP status for an error.
+
+    A path may have the verb before it, ``"POST projects/..."``, which goes before the path alone.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.bodies: list[Any] = []
 
     def request(self, verb: str, url: str, **options: Any) -> requests.Response:
         path = url.removeprefix("https://rest.test/v1/")
         self.asked.append((verb, path, dict(options.get("params") or {})))
-        answer = self.answers.get(path, 404)
+        if options.get("data"):
+            self.bodies.append(json.loads(options["data"]))
+        answer = self.answers.get(f"{verb} {path}", self.answers.get(path, 404))
         if callable(answer):
             answer = answer()
         reply = requests.Response()
