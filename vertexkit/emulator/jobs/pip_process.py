@@ -54,7 +54,7 @@ _UNREACHABLE: Final = re.compile(
 _NO_MATCH: Final = re.compile(r"ERROR: No matching distribution found for (.+)")
 _VERSIONS: Final = re.compile(r"ERROR: Could not find a version .*\(from versions: (.*)\)")
 _CONFLICT: Final = re.compile(r"The conflict is caused by:\n((?:[ \t]+.+\n)+)")
-_NOT_BUILT: Final = re.compile(r"Failed(?: to build| building wheel for)\s+'?([\w.-]+)'?")
+_BROKEN: Final = re.compile(r"\[\d+ lines? of output\]\n(.*?)\n\s*\[end of output\]", re.DOTALL)
 
 
 class InstallFailed(Exception):
@@ -114,22 +114,29 @@ def _why(text: str, what: str) -> str:
     failed = "could not be installed:"
     unreachable = "the package index cannot be reached. Check the network"
     is_unreachable = _UNREACHABLE.search(text) is not None
-    tail = "\n".join(line for line in text.splitlines()[-_TAIL_LINES:] if line.strip())
     if missing := _NO_MATCH.search(text):
+        package = missing[1].strip()
+        # A tool for building it, which nobody asked for by name.
+        who = package if re.split(r"[^\w.-]", package)[0] in what else f"{package}, needed for {what},"
         why = (
             f"{unreachable}, or install it where the local Vertex AI runs: jobs see the packages there."
             if is_unreachable
             else _no_match(text)
         )
-        return f"{missing[1].strip()} {failed} {why}"
+        return f"{who} {failed} {why}"
     if conflict := _CONFLICT.search(text):
         parties = "; ".join(line.strip() for line in conflict[1].splitlines())
         return f"{what} {failed} the requirements contradict one another: {parties}."
     if is_unreachable:
         return f"{what} {failed} {unreachable}."
-    if broken := _NOT_BUILT.search(text):
-        return f"{broken[1]} {failed} it failed to build.\n{tail}"
-    return f"{what} {failed} pip says:\n{tail}"
+    if broken := list(_BROKEN.finditer(text)):
+        return f"{what} {failed} it does not build.\n{_tail(broken[-1][1])}"
+    return f"{what} {failed} pip says:\n{_tail(text)}"
+
+
+def _tail(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[-_TAIL_LINES:])
 
 
 def _no_match(text: str) -> str:
