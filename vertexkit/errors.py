@@ -257,7 +257,8 @@ class TrainingFailed(VertexkitError):
 
     Attributes:
         job: Resource name of the job.
-        replica: The replica that failed first, as far as is known: ``"workerpool0-0"``; else None.
+        replica: The replica because of which it failed, such as ``"workerpool0-0"``; None for no replica's
+            fault.
         exit_code: Its exit code; None where it is not known, or a signal ended it.
         signal: Number of the signal that ended it, else None.
         last_lines: The last lines of its log, oldest first; empty if there are none.
