@@ -101,7 +101,7 @@ class JobRun:
             end = self._live()
         except InstallCancelled:
             end = JobEnd(EndKind.CANCELLED)
-        except (InstallFailed, ApiError) as error:
+        except ApiError as error:
             end = JobEnd(EndKind.FAILED, str(error))
         except Exception as error:
             _log.exception("job %s could not be run", self._spec.job_id)
@@ -184,7 +184,12 @@ class JobRun:
         isolation = self._means.mount.isolation()
         if not isolation.has_gcs:
             self._say("/gcs is not there on this machine: gs:// is.")
-        settings = [self._settings(replica, packages, gpus, ports) for replica in self._replicas]
+        settings = []
+        for replica in self._replicas:
+            try:
+                settings.append(self._settings(replica, packages, gpus, ports))
+            except InstallFailed as error:
+                return JobEnd(EndKind.FAILED, str(error), replica.name)
         if self._cancelled.is_set():
             return JobEnd(EndKind.CANCELLED)
         group = ReplicaGroup(self._means.patience, self._awake)
