@@ -189,12 +189,13 @@ def test_it_lists_every_rpc_of_the_services_it_serves() -> None:
         for row in json.loads(run.stdout)
     }
     assert {service for service, _ in rows} == {
-        "EndpointService", "Locations", "ModelService", "Operations", "PredictionService", "Projects",
+        "EndpointService", "JobService", "Locations", "ModelService", "Operations", "PipelineService",
+        "PredictionService", "Projects",
     }  # fmt: skip
     assert rows["EndpointService", "DeployModel"] is True
     assert rows["ModelService", "ImportModelEvaluation"] is False
     everything = subprocess.run([*CLI, "methods", "--all"], capture_output=True, text=True, timeout=60)
-    assert "no   google.cloud.aiplatform.v1.JobService.CreateCustomJob" in everything.stdout
+    assert "no   google.cloud.aiplatform.v1.DatasetService.CreateDataset" in everything.stdout
 
 
 def test_what_the_list_says_is_not_implemented_is_refused(emulator: Any) -> None:

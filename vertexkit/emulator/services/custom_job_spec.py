@@ -16,7 +16,6 @@ from vertexkit.emulator.jobs.types import ContainerProgram, JobSpec, PackageProg
 from vertexkit.emulator.messages import Raw
 from vertexkit.emulator.services.machine_spec import accelerator_name, check_machine_spec
 from vertexkit.emulator.validation import check_supported, invalid_fields
-from vertexkit.machines import RETIRED
 from vertexkit.training_images import parse_training_image
 from vertexkit.training_machines import training_machine_types
 
@@ -142,9 +141,6 @@ def notices(spec: Raw) -> list[str]:
     ]
     if spec.scheduling.strategy in _SPOT:
         told.append("Spot VMs: the local Vertex AI has this machine only, and preempts nothing.")
-    machines = [pool.machine_spec for pool in spec.worker_pool_specs]
-    accelerators = dict.fromkeys(accelerator_name(machine, "") for machine in machines)
-    told += [f"{name} {RETIRED[name]}." for name in accelerators if name in RETIRED]
     return told
 
 

@@ -315,7 +315,7 @@ class CustomJobs:
             self._end(name, JobState.JOB_STATE_FAILED, ApiError(code, end.message))
         elif end.kind is EndKind.TIMED_OUT:
             # Vertex AI cancels what runs too long. Google's client would wait for ever on EXPIRED.
-            message = f"The job was cancelled: it ran longer than its timeout. {end.message}".strip()
+            message = end.message or "The job ran longer than its timeout."
             self._end(name, JobState.JOB_STATE_CANCELLED, ApiError(Code.CANCELLED, message))
         else:
             self._end(name, JobState.JOB_STATE_CANCELLED, ApiError(Code.CANCELLED, "CANCELED"))
