@@ -132,18 +132,17 @@ class _Server:
     """The process of TensorBoard.
 
     Args:
-        folder: The folder with the logs.
+        folder: The folder with the logs, which is deleted when the process ends.
 
     Raises:
         ConfigurationError: It did not start.
     """
 
     def __init__(self, folder: Path) -> None:
-        options = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", "0", "--load_fast=false"]
         # An anonymous file: it goes with the last process that has it open.
         self._said: IO[bytes] = tempfile.TemporaryFile(prefix="vertexkit-tensorboard-")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vertexkit.tensorboard_process", *options, "--reload_interval", "3"],
+            [sys.executable, "-m", "vertexkit.tensorboard_process", str(folder)],
             stdin=subprocess.PIPE,
             stdout=self._said,
             stderr=self._said,
