@@ -14,7 +14,6 @@ import stat
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.parser import HeaderParser
 from pathlib import Path
 from typing import Final
 
@@ -185,6 +184,8 @@ def _opened(wheel: Path) -> zipfile.ZipFile:
 
 
 def _check_pure(described: bytes) -> None:
+    from email.parser import HeaderParser
+
     found = HeaderParser().parsestr(described.decode("utf-8", "replace"))
     tags = [str(tag) for tag in found.get_all("Tag", [])]
     if tags and not any(tag.endswith("-none-any") for tag in tags):
