@@ -306,7 +306,7 @@ _E: Final = r"^(?:\w+\.)*"
 
 _CLUES: Final[tuple[_Clue, ...]] = (
     # Of two clues in one line the first here counts: what says it more precisely goes before.
-    _clue(_E + r"\w*Error: .*No space left on device", _disk_full),
+    _clue(_E + r"(?:OSError: \[Errno 28\] |\w+Error: .*; )No space left on device", _disk_full),
     _clue(
         r"Error while finding module specification for '(?P<specified>[\w.]+)'|"
         r"^\S*python[\d.]*: No module named (?P<found>[\w.]+)",
