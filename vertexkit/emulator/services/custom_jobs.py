@@ -205,8 +205,6 @@ class CustomJobs:
             _LOGGER.exception("%s did not start", name)
             self._end(name, JobState.JOB_STATE_FAILED, _internal(broken))
             return
-        for notice in notices(prepared.job.job_spec):
-            self._say(job_id, notice)
         job = self._store.find(CUSTOM_JOBS, name)
         if job is not None and job.state == JobState.JOB_STATE_CANCELLING:
             # Cancelled before the engine knew of it.
@@ -304,6 +302,8 @@ class CustomJobs:
             if not job.HasField("start_time"):
                 set_now(job.start_time)
             self._store.replace(CUSTOM_JOBS, job)
+        for notice in notices(job.job_spec):
+            self._say(parse_resource_name(name).id, notice)
         self._tell(job)
 
     def _ended(self, name: str, end: JobEnd) -> None:

@@ -496,8 +496,11 @@ def test_what_makes_no_difference_here_is_taken_and_the_log_says_so(jobs: LocalJ
         }
     )
     assert job.job_spec.service_account == "me@p.iam.gserviceaccount.com"
+    jobs.run(job.name)
     told = "\n".join(jobs.log(job.name))
     for word in ("service_account", "network", "enable_web_access", "tensorboard", "Spot"):
         assert word in told
     assert all(line.startswith("service: ") for line in jobs.log(job.name))
-    assert not jobs.log(jobs.create().name)
+    plain = jobs.create()
+    jobs.run(plain.name)
+    assert not jobs.log(plain.name)
