@@ -13,7 +13,7 @@ import pytest
 from conftest import descendants, is_alive, left_alive
 from jobs_engine import IMAGE, RunningInterpreter, Watched, job, jobs_engine, lines, pool, run, until
 
-from vertexkit.emulator.errors import ApiError
+from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.jobs import gcs_mount
 from vertexkit.emulator.jobs.pip_process import InstallCancelled, InstallFailed
 from vertexkit.emulator.jobs.types import ContainerProgram, EndKind, JobSpec, PackageProgram, WorkerPool
@@ -249,6 +249,16 @@ def test_a_package_that_cannot_be_installed_fails_the_job_in_its_own_words(tmp_p
         assert (end.kind, end.replica) == (EndKind.FAILED, "workerpool0-0")
         assert end.message == "nonesuch==1 cannot be installed: no network"
         assert end.message in lines(engine, replica="service")
+
+
+def test_a_package_that_is_not_there_fails_the_job_and_is_named(tmp_path):
+    def fetch(uri, file):
+        raise ApiError(Code.NOT_FOUND, f"{uri}: No such object")
+
+    with jobs_engine(tmp_path, fetch=fetch) as engine:
+        end = run(engine, job(WorkerPool(PackageProgram(IMAGE, ("gs://b/p-1.tar.gz",), "p.task"))))
+        assert (end.kind, end.replica) == (EndKind.FAILED, "workerpool0-0")
+        assert end.message == "gs://b/p-1.tar.gz: No such object"
 
 
 def test_a_timeout_ends_a_job_as_a_cancel_does(engine):

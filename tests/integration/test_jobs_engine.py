@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -121,7 +122,13 @@ def test_every_replica_binds_the_port_that_the_others_know_it_by(engine):
     assert said == [[f"{role} {rank} 5"] for rank, role in enumerate(roles)]
 
 
-def test_the_buckets_are_at_gcs_also_those_that_come_later(engine, tmp_path):
+@pytest.mark.parametrize("way", ["unshare", "bwrap"])
+def test_the_buckets_are_at_gcs_also_those_that_come_later(engine, tmp_path, monkeypatch, way):
+    which = shutil.which
+    monkeypatch.setattr(gcs_mount.shutil, "which", lambda name: which(name) if name == way else None)
+    monkeypatch.setattr(gcs_mount.GcsMount, "_linked", lambda self: False)
+    if engine._means.mount.isolation().name != way:
+        pytest.skip(f"{way} is not installed, or not for us")
     bucket = tmp_path / "data" / "gcs" / "bucket"
     bucket.mkdir()
     (bucket / "in.txt").write_text("from outside")

@@ -101,8 +101,6 @@ class JobRun:
             end = self._live()
         except InstallCancelled:
             end = JobEnd(EndKind.CANCELLED)
-        except ApiError as error:
-            end = JobEnd(EndKind.FAILED, str(error))
         except Exception as error:
             _log.exception("job %s could not be run", self._spec.job_id)
             end = JobEnd(EndKind.FAILED, f"The local Vertex AI could not run the job: {error}")
@@ -121,7 +119,11 @@ class JobRun:
         """Run the job to its end; nothing is left running, or taken, when this returns."""
         spec, means = self._spec, self._means
         self._folder.mkdir(mode=0o700, parents=True)
-        packages = self._fetch()
+        try:
+            packages = self._fetch()
+        except ApiError as error:
+            # Whoever starts the program in a container fetches its packages too.
+            return JobEnd(EndKind.FAILED, error.message, self._replicas[0].name)
         with contextlib.ExitStack() as taken:
             gpus = self._take_gpus(taken)
             if gpus is None:
