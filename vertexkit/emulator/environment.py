@@ -8,13 +8,13 @@ a user's environment may say.
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from vertexkit.emulator.options import EmulatorInfo
 
 _PROXIES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "grpc_proxy")
 _NO_PROXIES = ("no_proxy", "NO_PROXY", "no_grpc_proxy")
 _BUNDLES = (
-    "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
@@ -37,6 +37,10 @@ def google_environment(info: EmulatorInfo, project: str | None = None) -> dict[s
         **dict.fromkeys(_PROXIES, info.proxy),
         **dict.fromkeys(_NO_PROXIES, direct),
         **dict.fromkeys(_BUNDLES, info.ca_bundle),
+        # TensorFlow reads this one anew for every request, which is four times as quick if it is small.
+        "CURL_CA_BUNDLE": info.ca,
+        # The curl command would go by it too, but for the .curlrc here.
+        "CURL_HOME": str(Path(info.ca_bundle).parent),
         "STORAGE_EMULATOR_HOST": info.storage,
         # pyarrow's name for it.
         "CLOUD_STORAGE_EMULATOR_ENDPOINT": info.storage,

@@ -100,10 +100,14 @@ class Server:
         identity = certificates.new_identity()
         certificates.write_private(Path(info.ca), identity.ca_pem)
         certificates.write_private(Path(info.ca_bundle), trust.ca_bundle(identity.ca_pem, os.environ))
+        curl_settings = trust.curl_settings(Path(info.ca_bundle), os.environ)
+        certificates.write_private(data.path / ".curlrc", curl_settings)
         certificates.write_credentials(Path(info.credentials), project=info.project, storage_url=info.storage)
 
         table, faults = methods(), Faults(allowed=options.allow_faults)
-        parts = self._assemble(Place(data.path, data.work, asyncio.get_running_loop(), info))
+        parts = self._assemble(
+            Place(data.path, data.work, asyncio.get_running_loop(), info, options.public_buckets)
+        )
         # In a thread, because what closes may need the loop to be told that it is over.
         self._started.push_async_callback(asyncio.to_thread, parts.close)
         dispatcher = Dispatcher(parts.services)

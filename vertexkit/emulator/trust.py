@@ -43,6 +43,26 @@ def ca_bundle(authority_pem: bytes, environ: Mapping[str, str]) -> bytes:
     return b"\n".join(found) + b"\n"
 
 
+def curl_settings(bundle: Path, environ: Mapping[str, str]) -> bytes:
+    """What a user tells the ``curl`` command in ``.curlrc``, and to trust a bundle.
+
+    Args:
+        bundle: The file to trust.
+        environ: The user's environment.
+    """
+    # In the order in which curl looks; it reads the first one only.
+    where = (("CURL_HOME", ".curlrc"), ("XDG_CONFIG_HOME", "curlrc"), ("HOME", ".curlrc"))
+    own = b""
+    for variable, name in where:
+        if environ.get(variable):
+            with suppress(OSError):
+                own = Path(environ[variable], name).read_bytes().rstrip() + b"\n"
+                break
+    named = str(bundle).replace("\\", "\\\\").replace('"', '\\"')
+    # Last, for then it counts.
+    return own + f'cacert = "{named}"\n'.encode()
+
+
 def _files(environ: Mapping[str, str]) -> Iterator[Path]:
     yield from (Path(environ[name]) for name in _NAMED_BY if environ.get(name))
     with suppress(ImportError):

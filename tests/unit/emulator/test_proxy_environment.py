@@ -14,7 +14,7 @@ from vertexkit.emulator.options import EmulatorInfo
 from vertexkit.emulator.pass_through import is_bypassed
 from vertexkit.emulator.projects import project_id, project_number
 from vertexkit.emulator.proxied_http import with_one_framing
-from vertexkit.emulator.trust import ca_bundle
+from vertexkit.emulator.trust import ca_bundle, curl_settings
 
 INFO = EmulatorInfo(
     grpc="localhost:1",
@@ -75,6 +75,16 @@ def test_the_bundle_trusts_the_authority_and_whom_one_trusts_anyway(tmp_path: Pa
     assert b"!!!" not in bundle
     assert bundle.count(b"BEGIN CERTIFICATE") == len(set(bundle.split(b"-----BEGIN"))) - 1
     assert authorities(corporate).isdisjoint(authorities(ca_bundle(ours, {})))
+
+
+def test_the_curl_command_keeps_its_users_settings_and_trusts_the_bundle(tmp_path: Path) -> None:
+    bundle, home = tmp_path / 'a "b".pem', tmp_path / "home"
+    home.mkdir()
+    assert curl_settings(bundle, {"HOME": str(home)}).decode() == f'cacert = "{tmp_path}/a \\"b\\".pem"\n'
+    (home / ".curlrc").write_text("user-agent = me\ncacert = mine.pem")
+    lines = curl_settings(bundle, {"HOME": str(home), "XDG_CONFIG_HOME": str(tmp_path)}).decode().splitlines()
+    assert lines[:2] == ["user-agent = me", "cacert = mine.pem"]
+    assert lines[2].startswith("cacert = ")
 
 
 HEAD = b"PUT /x HTTP/1.1\r\nHost: a\r\n"
