@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,18 @@ __all__ = ["built_wheel", "is_source_folder"]
 
 _SECONDS: Final = 600
 _LINES: Final = 20
-_SWEEPINGS: Final = (".*", "__pycache__", "*.egg-info", "node_modules", "venv", "build", "dist")
+_SWEEPINGS: Final = {"__pycache__", "node_modules", "venv"}
+# At the top they are what earlier builds have left; further in they are packages like any other.
+_OUTPUTS: Final = {"build", "dist"}
+_FROM_GIT: Final = (
+    "setuptools_scm",
+    "setuptools-scm",
+    "hatch-vcs",
+    "hatch_vcs",
+    "versioningit",
+    "dunamai",
+    "pbr",
+)
 
 
 def is_source_folder(folder: Path) -> bool:
@@ -45,31 +58,22 @@ def built_wheel(source: Path, folder: Path) -> Path:
         copy, described = source, {}
         if source.is_dir():
             copy = Path(scratch) / source.name
-            _copy(source, copy)
             described = _pyproject(source)
+            _copy(source, copy, with_git=_is_versioned_by_git(described))
         command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(folder)]
         options = ["--disable-pip-version-check", "--no-input", "--quiet"]
         # What the build needs is downloaded only when it is not here.
         if _is_satisfied(described):
             options.append("--no-build-isolation")
         try:
-            finished = subprocess.run(
-                [*command, *options, str(copy)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=scratch,
-                timeout=_SECONDS,
-                check=False,
-                env={**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PYTHONDONTWRITEBYTECODE": "1"},
-            )
+            status, output = _run([*command, *options, str(copy)], Path(scratch))
         except subprocess.TimeoutExpired:
             raise InvalidArgument(
                 "program", str(source), f"was not built after {_SECONDS} s", remedy="give a built wheel"
             ) from None
     wheels = list(folder.glob("*.whl"))
-    if finished.returncode or len(wheels) != 1:
-        said = finished.stdout.decode("utf-8", "replace").splitlines()[-_LINES:]
+    if status or len(wheels) != 1:
+        said = output.decode("utf-8", "replace").splitlines()[-_LINES:]
         raise InvalidArgument(
             "program",
             str(source),
@@ -79,9 +83,33 @@ def built_wheel(source: Path, folder: Path) -> Path:
     return wheels[0]
 
 
-def _copy(source: Path, copy: Path) -> None:
+def _run(command: list[str], folder: Path) -> tuple[int, bytes]:
+    """Run a build, with all that it starts; its exit status, and what it printed."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PYTHONDONTWRITEBYTECODE": "1"},
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=_SECONDS)
+    except BaseException:  # Ctrl-C ends the build too
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return process.returncode, output
+
+
+def _copy(source: Path, copy: Path, *, with_git: bool) -> None:
     """Copy what may belong to the sources: a build writes into its folder."""
-    ignored = shutil.ignore_patterns(*_SWEEPINGS)
+
+    def ignored(parent: str, names: list[str]) -> set[str]:
+        return {name for name in names if not _belongs(Path(parent), name, source, with_git=with_git)}
+
     size = 0
     for parent, names, files in os.walk(source):
         left = ignored(parent, [*names, *files])
@@ -95,6 +123,24 @@ def _copy(source: Path, copy: Path) -> None:
             remedy="keep the data elsewhere, or give a built wheel",
         )
     shutil.copytree(source, copy, ignore=ignored, symlinks=True)
+
+
+def _belongs(parent: Path, name: str, source: Path, *, with_git: bool) -> bool:
+    """Whether a file or folder may be a part of the sources."""
+    if name == ".git":
+        return with_git
+    path = parent / name
+    return not (
+        name in _SWEEPINGS
+        or name.endswith(".egg-info")
+        or (parent == source and name in _OUTPUTS)
+        or (path.is_dir() and (name.startswith(".") or (path / "pyvenv.cfg").is_file()))
+    )
+
+
+def _is_versioned_by_git(described: dict[str, Any]) -> bool:
+    """Whether the build asks git for the version."""
+    return any(name in str(described.get("build-system", {})) for name in _FROM_GIT)
 
 
 def _pyproject(folder: Path) -> dict[str, Any]:

@@ -90,6 +90,11 @@ class Program:
             raise InvalidArgument(
                 "program", str(error.filename), f"cannot be read: {error.strerror or error}"
             ) from None
+        except ValueError as error:
+            if isinstance(error, InvalidArgument):
+                raise
+            # A name that is no UTF-8, or has a backslash in it.
+            raise InvalidArgument("program", self.description, f"cannot be packed: {error}") from None
 
 
 def understand(
@@ -128,7 +133,7 @@ def understand(
         return _remote(given, module, asked)
     if re.fullmatch(rf"{_PACKAGED}(\.\w+)+", given):
         return _packaged(given, module, beside)
-    path = Path(given).expanduser()
+    path = _path(given)
     if path.is_dir():
         return _folder(path, module, beside)
     if not path.exists():
@@ -395,7 +400,7 @@ def _module_needed(given: str, kind: str) -> InvalidArgument:
 
 
 def _nothing_there(given: str) -> InvalidArgument:
-    path = Path(given).expanduser()
+    path = _path(given)
     folder = path.parent
     names = [other.name for other in folder.iterdir()] if folder.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
@@ -407,6 +412,13 @@ def _nothing_there(given: str) -> InvalidArgument:
         remedy = f"give the folder of the package {given.partition('.')[0]}, and module={given!r}"
         return InvalidArgument("program", given, "is no file", remedy=remedy)
     return InvalidArgument("program", given, "does not exist", remedy=_KINDS)
+
+
+def _path(given: str) -> Path:
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:  # "~nobody"
+        return Path(given)
 
 
 def _is_module(name: str) -> bool:

@@ -41,7 +41,7 @@ def check_files(found: ProgramFiles, asked: Requirements, provided: frozenset[st
         What is wrong and what would do. Imports are checked only where the image is known; where one of the
         requirements might have the missing module under another name, that is a warning.
     """
-    findings = list(_check_vertexkit(found, asked))
+    findings = [*_check_vertexkit(found, asked), *_check_trainer_scripts(found)]
     if provided is not None:
         findings += _check_imports(found, asked, provided)
     return [*findings, *_check_data(found)]
@@ -79,6 +79,25 @@ def _check_vertexkit(found: ProgramFiles, asked: Requirements) -> Iterator[Findi
                 f"imports vertexkit in line {imported.line}, which a training container does not have",
                 "use trainer_scripts.environment, which travels with it, or requirements=['vertexkit']",
             )
+
+
+def _check_trainer_scripts(found: ProgramFiles) -> Iterator[Finding]:
+    """Modules of a folder of that name of the user's own, in whose place ours travels."""
+    shipped = Path(__file__).resolve().parents[1] / "trainer_scripts"
+    for source, imported in found.outside:
+        if imported.top != shipped.name:
+            continue
+        inner = imported.module.split(".")[1:2] or imported.names
+        for name in inner:
+            if not (shipped / f"{name}.py").is_file() and name != "*":
+                known = sorted(path.stem for path in shipped.glob("*.py") if path.stem != "__init__")
+                yield Finding(
+                    _ARGUMENT,
+                    str(source.path),
+                    f"imports trainer_scripts.{name} in line {imported.line}, which the trainer_scripts that "
+                    "travel with every program do not have",
+                    f"it has {', '.join(known)}; call a package of your own otherwise",
+                )
 
 
 def _check_imports(found: ProgramFiles, asked: Requirements, provided: frozenset[str]) -> Iterator[Finding]:

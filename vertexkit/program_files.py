@@ -25,7 +25,6 @@ _INSTALLED: Final = {"site-packages", "dist-packages"}
 # A container has none of the one, and the other travels with every program.
 _NEVER_NEIGHBOURS: Final = {"vertexkit", "trainer_scripts"}
 _SWEEPINGS: Final = {"__pycache__", "node_modules", "__pypackages__"}
-_CODE: Final = (".py", ".pyi", ".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".txt", ".typed")
 _ARGUMENT: Final = "program"
 
 
@@ -183,7 +182,7 @@ def _sweep(package: Path, found: ProgramFiles) -> None:
     for path, size in _walk(package, found):
         name = path.relative_to(found.root).as_posix()
         found.files[name] = path
-        if path.suffix not in _CODE:
+        if path.suffix != ".py":
             data[name] = size
     left: dict[str, int] = {}
     total = sum(data.values())

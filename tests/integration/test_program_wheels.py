@@ -219,3 +219,27 @@ def test_a_module_that_the_built_package_lacks_is_refused(write: Write, tmp_path
     folder = write(SOURCES) / "project"
     with pytest.raises(InvalidArgument, match=r"it has mine\.task"):
         understand(folder, module="mine.tusk").wheel(tmp_path)
+
+
+def test_what_earlier_builds_left_and_what_is_hidden_is_not_built(write: Write, tmp_path: Path) -> None:
+    folder = write(SOURCES) / "project"
+    listing = "import os, sys\nfrom setuptools import setup\n"
+    listing += (
+        "sys.stderr.write(' '.join(sorted(os.path.join(d, f) for d, _, fs in os.walk('.') for f in fs)))\n"
+    )
+    write(
+        {
+            "project/setup.py": f"{listing}raise SystemExit(1)\n",
+            "project/build/old.py": "",
+            "project/src/mine/build/kept.py": "",
+            "project/.git/config": "",
+            "project/.cache/x": "",
+            "project/env/pyvenv.cfg": "",
+        }
+    )
+    with pytest.raises(InvalidArgument) as caught:
+        understand(folder, module="mine.task").wheel(tmp_path)
+    said = str(caught.value)
+    assert "./src/mine/build/kept.py" in said
+    for name in ("./build/", ".git", ".cache", "pyvenv.cfg"):
+        assert name not in said

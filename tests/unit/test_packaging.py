@@ -110,6 +110,20 @@ def test_data_beyond_the_limit_stays_and_is_told(write: Write, tmp_path: Path) -
     assert names(program.wheel(tmp_path)) == {"pkg/__init__.py", "pkg/__main__.py", "pkg/small.bin"}
 
 
+def test_text_counts_as_data_too(write: Write, tmp_path: Path) -> None:
+    folder = write({"pkg/__init__.py": "", "pkg/__main__.py": "", "pkg/words.txt": "x"})
+    with (folder / "pkg" / "huge.json").open("wb") as file:
+        file.truncate(DATA_LIMIT + 1)
+    assert "pkg/huge.json" not in names(understand(folder / "pkg").wheel(tmp_path))
+
+
+def test_a_name_that_no_wheel_can_hold_is_refused(write: Write, tmp_path: Path) -> None:
+    program = understand(write({"pkg/__init__.py": "", "pkg/__main__.py": "", "pkg/a\\b.txt": ""}) / "pkg")
+    with pytest.raises(InvalidArgument, match="cannot be packed"):
+        program.wheel(tmp_path)
+    assert not list(tmp_path.glob("*.whl"))
+
+
 def test_links_do_not_lead_out_of_the_folder(write: Write, tmp_path: Path) -> None:
     (tmp_path / "secret.py").write_text("KEY = 'secret'\n")
     folder = write({"train.py": "import secret\n", "pkg/__init__.py": "", "pkg/__main__.py": ""})

@@ -100,6 +100,15 @@ def test_vertexkit_is_not_in_a_container(tmp_path: Path) -> None:
     assert checked(tmp_path, "import vertexkit\n", requirements=["vertexkit"]) == []
 
 
+def test_modules_of_an_own_trainer_scripts_are_told(tmp_path: Path) -> None:
+    (tmp_path / "trainer_scripts").mkdir()
+    (tmp_path / "trainer_scripts" / "mine.py").write_text("")
+    for source in ("import trainer_scripts.mine\n", "from trainer_scripts import mine\n"):
+        (finding,) = checked(tmp_path, source)
+        assert "trainer_scripts.mine in line 1" in finding.problem
+    assert checked(tmp_path, "from trainer_scripts.environment import Environment\n") == []
+
+
 def test_a_file_of_this_machine_is_warned_of_only_when_it_is_read_by_name(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("1\n")
     (tmp_path / "model.h5").write_text("")
