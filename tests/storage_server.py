@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from typing import Any
 import uvicorn
 
 from vertexkit.emulator.gcs.app import storage_app
+from vertexkit.emulator.gcs.public import PublicBuckets
 from vertexkit.emulator.gcs.store import ObjectStore
 
+Wrap = Callable[[Any], Any]
 READY_SECONDS = 30
 
 
@@ -51,17 +53,22 @@ class StorageServer:
         self.process.wait()
 
 
-def _config(store: ObjectStore) -> uvicorn.Config:
-    return uvicorn.Config(
-        storage_app(store), http="httptools", loop="uvloop", access_log=False, log_level="warning"
-    )
+def _config(
+    store: ObjectStore, public: PublicBuckets | None = None, wrap: Wrap | None = None
+) -> uvicorn.Config:
+    application: Any = storage_app(store, public)
+    if wrap is not None:
+        application = wrap(application)
+    return uvicorn.Config(application, http="httptools", loop="uvloop", access_log=False, log_level="warning")
 
 
 @contextlib.contextmanager
-def in_thread(data_dir: Path) -> Iterator[StorageServer]:
-    """Serve a data directory from a thread of this process."""
+def in_thread(
+    data_dir: Path, *, public: PublicBuckets | None = None, wrap: Wrap | None = None
+) -> Iterator[StorageServer]:
+    """Serve a data directory from a thread of this process; ``wrap`` puts something before the server."""
     store = ObjectStore(data_dir)
-    server = uvicorn.Server(_config(store))
+    server = uvicorn.Server(_config(store, public, wrap))
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         ready = threading.Event()
         thread = threading.Thread(target=_serve, args=(server, listener, ready))

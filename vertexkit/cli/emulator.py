@@ -43,6 +43,12 @@ def emulator() -> None:
 @click.option(
     "--pass-through", is_flag=True, help="Let the proxy through to hosts that are not Google Cloud's."
 )
+@click.option(
+    "--public-buckets",
+    is_flag=True,
+    help="Read buckets that do not exist here from the real Cloud Storage, without credentials. "
+    "Jobs do not see them below /gcs.",
+)
 @click.option("--verbose", is_flag=True, help="Log every call to standard error.")
 @click.option("--exit-with-stdin", is_flag=True, hidden=True)
 def start(*, as_json: bool, verbose: bool, exit_with_stdin: bool, **given: Any) -> None:

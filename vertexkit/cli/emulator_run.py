@@ -52,10 +52,22 @@ _LOCATION = click.option("--location", metavar="REGION", help="Region to work in
     default=True,
     help="Whether the command may reach other hosts than Google Cloud's. By default it may.",
 )
+@click.option(
+    "--public-buckets",
+    is_flag=True,
+    help="Read buckets that do not exist here from the real Cloud Storage, without credentials.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def run(
-    ctx: click.Context, /, *, command: Sequence[str], data_dir: Path | None, pass_through: bool, **where: Any
+    ctx: click.Context,
+    /,
+    *,
+    command: Sequence[str],
+    data_dir: Path | None,
+    pass_through: bool,
+    public_buckets: bool,
+    **where: Any,
 ) -> None:
     """Run COMMAND with every Google Cloud call that it makes going to the local Vertex AI.
 
@@ -70,12 +82,15 @@ def run(
         click.echo(f"vertexkit: {command[0]}: command not found", err=True)
         ctx.exit(_NOT_FOUND)
     settings = _settings(where)
-    if isinstance(settings.emulator, str) and data_dir is not None:
+    arguments = ["--public-buckets"] if public_buckets else []
+    if data_dir is not None:
+        arguments += ["--data-dir", str(data_dir)]
+    if isinstance(settings.emulator, str) and arguments:
         raise click.UsageError(
-            f"--data-dir is for a local Vertex AI that this starts; {settings.sources['emulator']} names one "
-            f"that runs already: {settings.emulator}"
+            f"{arguments[0]} is for a local Vertex AI that this starts; {settings.sources['emulator']} names "
+            f"one that runs already: {settings.emulator}"
         )
-    with _Relay() as relay, _running(settings, data_dir=data_dir, pass_through=pass_through) as rest:
+    with _Relay() as relay, _running(settings, arguments, pass_through=pass_through) as rest:
         environment = _environment(rest, settings)
         status = relay.run(command, {**os.environ, **environment})
     ctx.exit(status)
@@ -122,14 +137,13 @@ def _settings(where: Mapping[str, str | None]) -> Settings:
 
 
 @contextlib.contextmanager
-def _running(settings: Settings, *, data_dir: Path | None, pass_through: bool) -> Iterator[str]:
+def _running(settings: Settings, arguments: Sequence[str], *, pass_through: bool) -> Iterator[str]:
     """The ``rest`` address of a local Vertex AI: the one that is named, or one for as long as this takes."""
     if isinstance(settings.emulator, str):
         yield settings.emulator
         return
     from vertexkit._core.emulator_process import EmulatorProcess
 
-    arguments = [] if data_dir is None else ["--data-dir", str(data_dir)]
     process = EmulatorProcess(arguments, pass_through=pass_through)
     try:
         yield process.addresses.rest

@@ -28,6 +28,8 @@ class EmulatorOptions:
     project: str = DEFAULT_PROJECT
     """The project that clients are told to use; any other is accepted too."""
     location: str = DEFAULT_LOCATION
+    public_buckets: bool = False
+    """Whether a bucket that does not exist here is read, without credentials, from the real Cloud Storage."""
     allow_faults: bool = False
     """Whether ``PUT /emulator/faults`` may break things."""
 

@@ -52,6 +52,8 @@ class Place:
     """What the fronts run on."""
     info: EmulatorInfo
     """Where the emulator is, which these are to be the parts of."""
+    public_buckets: bool = False
+    """Whether buckets that do not exist here are read from the real Cloud Storage."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def assemble(place: Place) -> Parts:
     """Build the parts on what the data folder holds."""
     from vertexkit.emulator.environment import google_environment
     from vertexkit.emulator.gcs.app import storage_app
+    from vertexkit.emulator.gcs.public import PublicBuckets
     from vertexkit.emulator.gcs.store import ObjectStore
     from vertexkit.emulator.jobs.engine import JobsEngine
     from vertexkit.emulator.jobs.environments import Environments
@@ -103,6 +106,7 @@ def assemble(place: Place) -> Parts:
     store = Store(place.data_dir / "vertex.sqlite")
     operations = Operations(store)
     objects = ObjectStore(place.data_dir)
+    public = PublicBuckets() if place.public_buckets else None
     serving = ServingEngine(place.work_dir, place.loop)
     endpoints = EndpointService(
         store, operations, objects, serving, place.data_dir, dedicated_dns=lambda: place.info.grpc
@@ -134,7 +138,7 @@ def assemble(place: Place) -> Parts:
             PROJECTS: ProjectsService(),
         },
         predictor=prediction,
-        storage=storage_app(objects),
+        storage=storage_app(objects, public),
         apps={"/v2/entries:list": LoggingService(jobs.job_logs)},
         # Work in progress first, then what it stands on.
         closers=(
@@ -142,6 +146,7 @@ def assemble(place: Place) -> Parts:
             training.close,
             endpoints.close,
             serving.close,
+            *(() if public is None else (public.close,)),
             objects.close,
             store.close,
         ),

@@ -16,6 +16,7 @@ from vertexkit.emulator.gcs.json_errors import json_error, json_response, media_
 from vertexkit.emulator.gcs.json_objects import JsonObjects
 from vertexkit.emulator.gcs.json_policies import JsonPolicies
 from vertexkit.emulator.gcs.json_uploads import JsonUploads
+from vertexkit.emulator.gcs.public import PublicBuckets
 from vertexkit.emulator.gcs.routing import ErrorEncoder, Route, Router, nothing_here
 from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.gcs.xml import xml_error
@@ -29,22 +30,26 @@ _OBJECT = "/storage/v1/b/{bucket}/o/{name}"
 _ANY = "GET POST PUT PATCH DELETE"
 
 
-def storage_app(store: ObjectStore) -> StorageApp:
+def storage_app(store: ObjectStore, public: PublicBuckets | None = None) -> StorageApp:
     """The Cloud Storage API over a store.
 
     Args:
         store: The buckets and objects; the caller closes it after the server has stopped.
+        public: Where buckets that the store does not have are read from; None for nowhere. The caller
+            closes it, too.
 
     Returns:
         An ASGI application, to be served at the root of an address of its own.
     """
-    return StorageApp(store)
+    return StorageApp(store, public)
 
 
 class StorageApp:
     """The Cloud Storage API over a store, as an ASGI application."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, public: PublicBuckets | None = None) -> None:
+        self._store = store
+        self._public = public
         self._router = Router(self._routes(store))
 
     def _routes(self, store: ObjectStore) -> list[Route]:
@@ -139,6 +144,7 @@ class StorageApp:
 
     async def _answer(self, request: Request) -> Response:
         encode: ErrorEncoder = json_error
+        values: dict[str, str] = {}
         try:
             matched = self._router.match(request)
             if matched is None:
@@ -148,7 +154,15 @@ class StorageApp:
             if encode is json_error and (asked := request.query.get("fields")):
                 # Now, too: a request that is answered with a refusal should not have changed anything.
                 parse_fields(asked)
-            return await route.handler(request, **values)
+            try:
+                return await route.handler(request, **values)
+            except StorageError as error:
+                bucket = values.get("bucket", "")
+                # The bucket of the request, not the one that it copies to.
+                missing = error.xml_code == "NoSuchBucket" and not self._store.bucket_exists(bucket)
+                if not missing or self._public is None or not self._public.may_have(bucket):
+                    raise
+            return await self._public.answer(request, bucket)
         except StorageError as error:
             return encode(request, error)
         except ClientGone:

@@ -97,6 +97,11 @@ class Request:
             pieces.append(piece)
         return b"".join(pieces)
 
+    async def gone(self) -> None:
+        """Return when the client has closed the connection; of a request whose body nobody else reads."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def json(self) -> dict[str, Any]:
         """The body, a JSON object; empty counts as ``{}``.
 
