@@ -25,7 +25,7 @@ from vertexkit.errors import (
     NotFound,
     TrainingFailed,
 )
-from vertexkit.job_state import JobState
+from vertexkit.job_state import JobState, job_state
 from vertexkit.job_wait import Stream, followed, wait_for
 from vertexkit.training_job_state import TrainingJobState
 
@@ -274,6 +274,13 @@ class CustomTrainingJob(TrainingJobState):
             found = self._logs()
             if found is None:
                 raise TrainingFailed(message, job=self.resource_name)
+            if self._program_succeeded():
+                raise TrainingFailed(
+                    f"the program succeeded, but no model could be made of what it wrote: {message}",
+                    job=self.resource_name,
+                    remedy="write a SavedModel to AIP_MODEL_DIR, or name what serves it with serving_image=; "
+                    f"it wrote to {self.model_dir}",
+                )
             from vertexkit.training_failure import training_failed
 
             raise training_failed(job=self.resource_name, message=message, logs=found)
@@ -306,6 +313,16 @@ class CustomTrainingJob(TrainingJobState):
     def _read(self, timeout: float | None) -> None:
         name = self.resource_name
         self._data = self._context.clients.http_json("GET", name, resource=name, timeout=timeout)
+
+    def _program_succeeded(self) -> bool:
+        """Whether the custom job of a pipeline has succeeded, whatever became of the pipeline."""
+        name = self.custom_job
+        if name is None or name == self.resource_name:
+            return False
+        with suppress(NotFound):
+            data = self._context.clients.http_json("GET", name, resource=name)
+            return job_state(data.get("state")) is JobState.SUCCEEDED
+        return False
 
     def _logs(self) -> JobLogs | None:
         from vertexkit.job_logs import JobLogs
