@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ class Isolation:
 
     def keeper_command(self, *arguments: str) -> list[str]:
         """The command of a keeper."""
-        return [*self.wrapper, sys.executable, "-I", "-S", keeper.__file__, *arguments]
+        return [*self.wrapper, *keeper.COMMAND, *arguments]
 
 
 def by_unshare(*, root: bool) -> Isolation:

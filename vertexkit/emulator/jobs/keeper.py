@@ -1,8 +1,8 @@
 """Keeps one replica of a job: starts its program, writes its log, and leaves nothing of it behind.
 
-A script of its own, run as ``python -I -S keeper.py`` with the standard library only, so that it starts in
-some hundredths of a second. Where there are namespaces it is the first process of its own, and what it
-leaves the kernel ends; elsewhere it is the subreaper of everything below it.
+A program of its own (:data:`COMMAND`) that needs the standard library only, so that it starts in some
+hundredths of a second. Where there are namespaces it is the first process of its own, and what it leaves
+the kernel ends; elsewhere it is the subreaper of everything below it.
 
 Its standard input holds one line of JSON (:class:`Settings`), then a letter for each order: ``T`` asks the
 program to end, ``K`` makes it. When that pipe closes, the emulator is gone, and so is everything below here.
@@ -25,14 +25,13 @@ import signal
 import sys
 import time
 
-if __name__ == "__main__":
-    # Found beside this script, behind the standard library: importing the package would take too long.
-    sys.path.append(os.path.dirname(__file__))
-    from log_writer import LINE_LIMIT, Log, Stream  # type: ignore[import-not-found]
-else:
-    from vertexkit.emulator.jobs.log_writer import LINE_LIMIT, Log, Stream
-
 TYPE_CHECKING = False
+if TYPE_CHECKING or __package__:
+    from vertexkit.emulator.jobs.log_writer import LINE_LIMIT, Log, Stream
+else:
+    # As COMMAND has it, for importing the package would take too long.
+    from log_writer import LINE_LIMIT, Log, Stream
+
 if TYPE_CHECKING:
     from typing import TypedDict
 
@@ -55,6 +54,13 @@ if TYPE_CHECKING:
         gcs: str | None
         """The folder to show as /gcs in the mount namespace that the keeper is in; None: nothing."""
 
+
+COMMAND = (
+    *(sys.executable, "-I", "-S", "-c"),
+    # Behind the standard library, for there are modules here of the same name as some of its own.
+    f"import sys; sys.path.append({os.path.dirname(__file__)!r}); import keeper; keeper.main()",
+)
+"""What runs a keeper. Imported rather than run as a script, it is compiled once only."""
 
 _PIPE_BYTES = 1024 * 1024
 # What comes meanwhile is read at once: a program that prints line by line costs us next to no time.
@@ -374,14 +380,10 @@ def main() -> None:
         show_gcs(settings["gcs"])
     if settings["first"] and os.getpid() != 1:
         raise RuntimeError("this is not the first process of its namespace")
-    if sys.argv[1:] == ["--probe"]:
+    if "--probe" in sys.argv:
         status = os.stat("/gcs")
         _say(f"gcs {status.st_dev} {status.st_ino}")
         return
     if not settings["first"] and _IS_LINUX:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Keeper(settings).run()
-
-
-if __name__ == "__main__":
-    main()

@@ -99,8 +99,6 @@ class JobRun:
     def _run(self) -> None:
         try:
             end = self._live()
-        except InstallCancelled:
-            end = JobEnd(EndKind.CANCELLED)
         except Exception as error:
             _log.exception("job %s could not be run", self._spec.job_id)
             end = JobEnd(EndKind.FAILED, f"The local Vertex AI could not run the job: {error}")
@@ -190,6 +188,8 @@ class JobRun:
         for replica in self._replicas:
             try:
                 settings.append(self._settings(replica, packages, gpus, ports))
+            except InstallCancelled:
+                return JobEnd(EndKind.CANCELLED)
             except InstallFailed as error:
                 return JobEnd(EndKind.FAILED, str(error), replica.name)
         if self._cancelled.is_set():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vertexkit.emulator.jobs import gcs_mount
+from vertexkit.emulator.jobs import gcs_mount, keeper
 
 
 class Entry:
@@ -20,8 +20,8 @@ class Entry:
 def test_unshare_gives_a_namespace_of_mounts_and_of_processes_and_of_nothing_else():
     command = gcs_mount.by_unshare(root=True).keeper_command("--probe")
     assert command[:7] == ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
-    assert command[7:10] == [sys.executable, "-I", "-S"]
-    assert [Path(command[10]).name, command[11]] == ["keeper.py", "--probe"]
+    assert command[7:] == [*keeper.COMMAND, "--probe"]
+    assert keeper.COMMAND[:3] == (sys.executable, "-I", "-S")
 
 
 def test_unshare_needs_a_user_namespace_without_being_root():
