@@ -124,39 +124,66 @@ def _check_data(found: ProgramFiles) -> Iterator[Finding]:
     """Files of this machine that the program reads by a name written in it."""
     seen = set()
     for source in found.sources:
-        for call in ast.walk(source.tree):
-            if not isinstance(call, ast.Call) or not _reads(call):
+        folder = source.path.parent
+        for node in ast.walk(source.tree):
+            name = _read_by_name(node)
+            beside = _beside_itself(node)
+            if name in seen or beside in seen:
                 continue
-            first = call.args[0]
-            if not isinstance(first, ast.Constant) or not isinstance(first.value, str) or first.value in seen:
-                continue
-            if _is_here(first.value, source.path.parent):
-                seen.add(first.value)
+            if beside is not None:
+                # What lies in a package travels with it.
+                own = source.name.rpartition("/")[0]
+                travels = f"{own}/{beside}".lstrip("/") in found.files
+                stays = not travels and _is_here(beside, folder)
+            else:
+                stays = name is not None and (_is_here(name, folder) or _is_here(name, Path()))
+            if stays:
+                seen.add(beside or name)
                 yield Finding(
                     _ARGUMENT,
                     str(source.path),
-                    f"reads {first.value!r} in line {call.lineno}, a file of this machine that does not "
-                    "travel with it",
+                    f"reads {beside or name!r} in line {getattr(node, 'lineno', 1)}, a file of this machine "
+                    "that does not travel with it",
                     "upload it to the bucket, and let the program read it from gs://",
                     warning=True,
                 )
 
 
-def _reads(call: ast.Call) -> bool:
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name not in _READERS or not call.args:
-        return False
-    mode = call.args[1] if len(call.args) > 1 else None
-    mode = next((word.value for word in call.keywords if word.arg == "mode"), mode)
-    if name == "open" and mode is not None:
-        return isinstance(mode, ast.Constant) and str(mode.value).startswith("r")
-    return True
+def _read_by_name(node: ast.AST) -> str | None:
+    """What ``open("name")`` and its like read."""
+    if not isinstance(node, ast.Call) or not node.args or not _text(node.args[0]):
+        return None
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if name not in _READERS:
+        return None
+    mode = node.args[1] if len(node.args) > 1 else None
+    mode = next((word.value for word in node.keywords if word.arg == "mode"), mode)
+    if name == "open" and mode is not None and not (_text(mode) or "").startswith("r"):
+        return None
+    return _text(node.args[0])
+
+
+def _beside_itself(node: ast.AST) -> str | None:
+    """The name in ``Path(__file__).parent / "name"``, and in the same written with ``os.path.join``."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        start, name = ast.unparse(node.left), _text(node.right)
+        direct = start.endswith(".parent") and start.count(".parent") == 1
+    elif isinstance(node, ast.Call) and len(node.args) == 2 and ast.unparse(node.func) == "os.path.join":
+        start, name = ast.unparse(node.args[0]), _text(node.args[1])
+        direct = start.count("dirname(") == 1
+    else:
+        return None
+    return name if name and direct and "__file__" in start else None
+
+
+def _text(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _is_here(name: str, folder: Path) -> bool:
     if not name or "://" in name or name.startswith(("/gcs/", "/dev/", "/proc/", "/tmp/")):  # noqa: S108
         return False
     try:
-        return (folder / name).is_file() or Path(name).is_file()
+        return (folder / name).is_file()
     except (OSError, ValueError):
         return False

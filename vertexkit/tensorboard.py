@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final
 
 from vertexkit._core.names import GcsUri, parse_gcs_uri
+from vertexkit._transfer.jobs import attempted
+from vertexkit._transfer.patience import Patience
 from vertexkit.errors import ConfigurationError, InvalidArgument, VertexkitError
 from vertexkit.logs_copy import LogsCopy
 
@@ -75,7 +77,7 @@ class TensorBoard:
         folder = tempfile.TemporaryDirectory(prefix="vertexkit-tensorboard-", ignore_cleanup_errors=True)
         try:
             copy = LogsCopy(context, source, Path(folder.name))
-            copy.update()
+            attempted(copy.update, Patience())
             self._server = _Server(Path(folder.name))
         except BaseException:
             folder.cleanup()

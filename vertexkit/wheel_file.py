@@ -115,7 +115,7 @@ def extended_wheel(
                     _check_pure(content)
                 elif rest == "METADATA":
                     content = _asking_for(content, requirements)
-                elif rest == "RECORD":
+                elif rest.startswith("RECORD"):  # its signatures, too, are of another file
                     continue
             files[name] = Entry(name, content)
     if f"{info}/WHEEL" not in files or f"{info}/METADATA" not in files:

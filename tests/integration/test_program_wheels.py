@@ -83,6 +83,22 @@ def test_a_script_runs_as_it_does_by_itself(write: Write, tmp_path: Path) -> Non
     assert ran.stdout.split("\n")[0] == "__main__ ['--epochs=1'] 42 trainer_scripts.environment", ran.stderr
 
 
+def test_a_script_may_start_processes_of_its_own(write: Write, tmp_path: Path) -> None:
+    folder = write(
+        {
+            "train.py": "import multiprocessing as mp\nimport helpers\n"
+            "def double(item): return helpers.Item(item.value * 2)\n"
+            "if __name__ == '__main__':\n"
+            "    with mp.get_context('spawn').Pool(1) as pool:\n"
+            "        print(pool.map(double, [helpers.Item(21)])[0].value)\n",
+            "helpers.py": "class Item:\n    def __init__(self, value): self.value = value\n",
+        }
+    )
+    program = understand(folder / "train.py")
+    ran = run(program.wheel(tmp_path), program.module, cwd=tmp_path)
+    assert ran.stdout == "42\n", ran.stderr
+
+
 def test_a_traceback_names_the_user_s_file_and_line(write: Write, tmp_path: Path) -> None:
     program = understand(write({"train.py": "\n\nraise RuntimeError('here')\n"}) / "train.py")
     ran = run(program.wheel(tmp_path), program.module, cwd=tmp_path)

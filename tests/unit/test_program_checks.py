@@ -124,6 +124,30 @@ def test_a_file_of_this_machine_is_warned_of_only_when_it_is_read_by_name(tmp_pa
         assert checked(tmp_path, source) == []
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "Path(__file__).parent / 'config.json'",
+        "Path(__file__).resolve().parent / 'config.json'",
+        "os.path.join(os.path.dirname(__file__), 'config.json')",
+        "os.path.join(os.path.dirname(os.path.abspath(__file__)), 'config.json')",
+    ],
+)
+def test_a_file_beside_a_script_does_not_travel_and_one_in_a_package_does(
+    tmp_path: Path, expression: str
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    source = f"import os\nfrom pathlib import Path\nprint({expression})\n"
+    (finding,) = checked(tmp_path, source)
+    assert "'config.json' in line 3" in finding.problem
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "config.json").write_text("{}")
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(source)
+    assert understand(package).findings == ()
+
+
 def test_the_distribution_of_a_module_and_back() -> None:
     assert distribution_of("sklearn") == "scikit-learn"
     assert import_names(["scikit-image"])[0] >= {"skimage"}
