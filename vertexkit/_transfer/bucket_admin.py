@@ -1,30 +1,29 @@
-"""Makes, finds and deletes buckets, through google-cloud-storage."""
+"""Makes, finds and deletes buckets, through the JSON API.
+
+Not through google-cloud-storage, whose import takes 0.2 s that a script with a small upload need not pay.
+
+Reference: https://cloud.google.com/storage/docs/json_api/v1/buckets
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from vertexkit._core.retry import retrying
-from vertexkit._core.rpc import translated
 from vertexkit.errors import AlreadyExists, Conflict, FailedPrecondition, VertexkitError
 
 if TYPE_CHECKING:
-    from google.cloud import storage
-
     from vertexkit._core.context import Context
-
-T = TypeVar("T")
-
-_DEADLINE = 60.0
-_TIMEOUT = (10.0, 60.0)  # to connect, and between two bytes
 
 
 class BucketAdmin:
     """Calls on buckets themselves."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._clients = context.clients
+        self._project = context.target.project
+        self._url = f"{context.target.storage_url}/storage/v1/b"
 
     def create(self, name: str, location: str, labels: Mapping[str, str]) -> str:
         """Create a bucket with uniform access; its location.
@@ -32,14 +31,15 @@ class BucketAdmin:
         Raises:
             AlreadyExists: There is one of that name.
         """
-        bucket = self._client.bucket(name)
-        bucket.labels = dict(labels)
-        bucket.iam_configuration.uniform_bucket_level_access_enabled = True
+        body = {
+            "name": name,
+            "location": location,
+            "labels": dict(labels),
+            "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
+        }
         try:
-            made: storage.Bucket = self._call(
-                name,
-                lambda: self._client.create_bucket(bucket, location=location, retry=None, timeout=_TIMEOUT),
-                idempotent=False,
+            made = self._clients.http_json(
+                "POST", self._url, body=body, params={"project": self._project}, resource=f"gs://{name}"
             )
         except Conflict as error:
             raise self._taken(name, error) from error
@@ -51,20 +51,24 @@ class BucketAdmin:
         Raises:
             NotFound: There is none.
         """
-        return _location(
-            self._call(name, lambda: self._client.get_bucket(name, retry=None, timeout=_TIMEOUT))
+        found = self._clients.http_json(
+            "GET", self._bucket_url(name), params={"fields": "location"}, resource=f"gs://{name}"
         )
+        return _location(found)
 
     def list(self) -> list[tuple[str, str]]:
         """Name and location of every bucket of the project."""
-        project = self._context.target.project
-        return self._call(
-            None,
-            lambda: [
-                (bucket.name, _location(bucket))
-                for bucket in self._client.list_buckets(project=project, retry=None, timeout=_TIMEOUT)
-            ],
-        )
+        params: dict[str, str | int] = {
+            "project": self._project,
+            "fields": "items(name,location),nextPageToken",
+        }
+        found: list[tuple[str, str]] = []
+        while True:
+            page = self._clients.http_json("GET", self._url, params=params)
+            found += [(str(item["name"]), _location(item)) for item in page.get("items", ())]
+            if not page.get("nextPageToken"):
+                return found
+            params["pageToken"] = page["nextPageToken"]
 
     def delete(self, name: str) -> None:
         """Delete an empty bucket.
@@ -74,9 +78,7 @@ class BucketAdmin:
             FailedPrecondition: It is not empty.
         """
         try:
-            self._call(
-                name, lambda: self._client.bucket(name).delete(force=False, retry=None, timeout=_TIMEOUT)
-            )
+            self._clients.http_json("DELETE", self._bucket_url(name), resource=f"gs://{name}", retry=True)
         except Conflict as error:
             raise FailedPrecondition(
                 error.service_message,
@@ -94,20 +96,10 @@ class BucketAdmin:
             remedy = "pass exist_ok=True, or use buckets.get(name)"
         return AlreadyExists(error.service_message, resource=f"gs://{name}", remedy=remedy)
 
-    def _call(self, name: str | None, call: Callable[[], T], *, idempotent: bool = True) -> T:
-        resource = None if name is None else f"gs://{name}"
-
-        def attempt() -> T:
-            with translated(resource):
-                return call()
-
-        return retrying(_DEADLINE, idempotent=idempotent)(attempt)
-
-    @property
-    def _client(self) -> storage.Client:
-        return self._context.clients.storage
+    def _bucket_url(self, name: str) -> str:
+        return f"{self._url}/{quote(name, safe='')}"
 
 
-def _location(bucket: storage.Bucket) -> str:
+def _location(bucket: Mapping[str, Any]) -> str:
     """The bucket's location as Vertex AI writes regions."""
-    return str(bucket.location or "").lower()
+    return str(bucket.get("location") or "").lower()
