@@ -191,12 +191,12 @@ def test_a_cluster_has_the_pools_that_were_asked_for(session: vk.Session, script
     }
 
 
-def test_a_hundred_thousand_lines_are_all_shown_in_order(
+def test_thousands_of_lines_are_all_shown_in_order(
     session: vk.Session, script: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session.training.run(script("for n in range(100_000): print(n)"), model=False)
+    session.training.run(script("for n in range(20_000): print(n)"), model=False)
     lines = own_lines(capsys.readouterr().out)
-    assert lines == [f"workerpool0-0  {n}" for n in range(100_000)]
+    assert lines == [f"workerpool0-0  {n}" for n in range(20_000)]
 
 
 def test_a_requirement_that_is_nowhere_is_named(session: vk.Session, script: Any) -> None:
