@@ -267,12 +267,13 @@ class Session:
                 return
             self._closed = True
             try:
+                # First what looks at the things that are deleted next.
+                for end in [*self._context.at_close]:
+                    end()
                 if self._temporary:
                     self.cleanup()
             finally:
                 try:
-                    for end in [*self._context.at_close]:
-                        end()
                     self._context.clients.close()
                 finally:
                     if self._process is not None:
