@@ -57,3 +57,6 @@ def errors_form_one_tree(error: vk.VertexkitError) -> None:
         assert_type(error.findings, tuple[vk.Finding, ...])
     if isinstance(error, vk.TransferFailed):
         assert_type(error.failures, dict[str, str])
+    if isinstance(error, vk.TrainingFailed):
+        assert_type(error.exit_code, int | None)
+        assert_type(error.last_lines, tuple[str, ...])

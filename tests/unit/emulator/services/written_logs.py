@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vertexkit.emulator.jobs.keeper import header
+from vertexkit.emulator.jobs.log_writer import header
 from vertexkit.emulator.jobs.logs import JobLogs
 
 T0 = 1_700_000_000_000_000_000
