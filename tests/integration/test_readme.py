@@ -50,7 +50,7 @@ def clean_env() -> dict[str, str]:
 
 
 def test_there_are_snippets_to_run() -> None:
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 6
 
 
 def test_the_first_script_predicts_what_the_model_does(folder: Path) -> None:
@@ -59,14 +59,24 @@ def test_the_first_script_predicts_what_the_model_does(folder: Path) -> None:
     assert [int(digit) for digit in re.findall(r"\d+", shown)] == expected
 
 
+def test_the_training_program_trains_and_its_model_answers(folder: Path) -> None:
+    (folder / "train.py").write_text(SNIPPETS[2])
+    shown = run_snippet(SNIPPETS[3], folder)
+    accuracies = [line for line in shown if re.fullmatch(r"[01] +0\.\d+ +0\.\d+", line)]
+    assert len(accuracies) == 2, shown  # epochs; of training and of validation
+    predicted = np.array([int(digit) for digit in re.findall(r"\d", shown[-1])])
+    truth = np.load(ROOT / "trainer_scripts" / "data" / "mnist_subset.npz")["y_test"][:20]
+    assert np.mean(predicted == truth) > 0.8
+
+
 def test_the_nightly_update_can_run_again_and_again(folder: Path, emulator: Any) -> None:
-    script = SNIPPETS[2].replace("http://127.0.0.1:8080", emulator.rest)
+    script = SNIPPETS[4].replace("http://127.0.0.1:8080", emulator.rest)
     for _ in range(2):
         assert run_snippet(script, folder)[-1].endswith("100 %")
 
 
 def test_google_s_own_client_creates_an_endpoint(folder: Path) -> None:
-    shown = run_snippet(SNIPPETS[3], folder)[-1]
+    shown = run_snippet(SNIPPETS[5], folder)[-1]
     assert re.fullmatch(r"projects/\d+/locations/us-central1/endpoints/\d+", shown)
 
 
