@@ -161,6 +161,14 @@ def test_a_job_starts_anew_three_times_at_most(engine):
     assert lines(engine) == ["up"] * 4
 
 
+def test_a_chief_that_is_done_before_the_others_have_started_was_running_all_the_same(engine):
+    watched = Watched()
+    engine.start(job(pool("pass"), pool("raise SystemExit(2)", count=6)), watched)
+    end = watched.until_ended()
+    assert watched.runs == 1
+    assert end.kind is EndKind.SUCCEEDED or "non-zero status of 2" in end.message
+
+
 def test_an_exit_code_fails_the_job_at_once_and_is_never_a_reason_to_start_anew(engine):
     watched = Watched()
     began = time.monotonic()
@@ -284,6 +292,8 @@ def test_a_job_that_cannot_run_here_is_refused_before_anything_is_made(engine, t
         (job(None, pool(SLEEP)), "first worker pool"),
         (job(pool(SLEEP, count=2)), "first worker pool"),
         (job(*[pool(SLEEP)] * 5), "at most 4"),
+        (job(pool(SLEEP, "a\0b")), "NUL"),
+        (job(pool(SLEEP, env={"A=B": "c"})), "A=B"),
     ]
     for spec, named in refused:
         assert isinstance(spec, JobSpec)

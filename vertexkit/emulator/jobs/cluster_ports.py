@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import random
 import socket
 import threading
@@ -69,7 +70,7 @@ class ClusterPorts:
         return True
 
 
-def _candidates() -> list[int]:
+def _candidates() -> Iterable[int]:
     """Ports below those that the system gives to outgoing connections, which would take one unasked."""
     lowest, highest = _LOWEST, _HIGHEST
     with contextlib.suppress(OSError, ValueError):
@@ -79,6 +80,6 @@ def _candidates() -> list[int]:
             lowest, highest = last + 1, _HIGHEST_OF_ALL
         if highest - lowest < 1000:
             lowest, highest = first, last
-    ports = list(range(lowest, highest + 1))
-    random.shuffle(ports)
-    return ports
+    # Not always the same ones: a port that was in use a moment ago may have connections that linger.
+    first = random.randint(lowest, highest)  # noqa: S311 (no secret)
+    return itertools.chain(range(first, highest + 1), range(lowest, first))

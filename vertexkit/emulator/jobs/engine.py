@@ -16,11 +16,12 @@ from vertexkit.emulator.jobs.logs import JobLogs
 from vertexkit.emulator.jobs.programs import PreparesEnvironments, check_program
 from vertexkit.emulator.jobs.replica_group import Patience
 from vertexkit.emulator.jobs.runner import JobRun, Means
-from vertexkit.emulator.jobs.types import JobSpec, Watcher
+from vertexkit.emulator.jobs.types import ContainerProgram, JobSpec, Watcher, WorkerPool
 
 _POOLS = 4
 # It names a folder.
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_VARIABLE = re.compile(r"[^=\0]+")
 _LOG_LIMIT_BYTES = 2**30
 
 
@@ -89,6 +90,7 @@ class JobsEngine:
             )
         for pool in spec.pools:
             if pool is not None:
+                _check_words(pool)
                 check_program(pool, has_gcs=lambda: self._means.mount.isolation().has_gcs)
 
     def start(self, spec: JobSpec, watcher: Watcher) -> None:
@@ -167,3 +169,15 @@ class JobsEngine:
     def _over(self, job_id: str) -> None:
         with self._lock:
             self._runs.pop(job_id, None)
+
+
+def _check_words(pool: WorkerPool) -> None:
+    """Refuse what no process can be given."""
+    program = pool.program
+    command = program.command if isinstance(program, ContainerProgram) else (program.module,)
+    for word in (*command, *pool.args, *pool.env.values()):
+        if "\0" in word:
+            raise ApiError(Code.INVALID_ARGUMENT, f"An argument or a variable has a NUL in it: {word!r}.")
+    for name in pool.env:
+        if not _VARIABLE.fullmatch(name):
+            raise ApiError(Code.INVALID_ARGUMENT, f"This is no name of an environment variable: {name!r}.")

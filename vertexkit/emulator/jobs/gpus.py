@@ -53,7 +53,13 @@ class Gpus:
         with self._changed:
             return len(self._known())
 
-    def take(self, counts: Sequence[int], cancelled: threading.Event) -> list[tuple[str, ...]] | None:
+    def take(
+        self,
+        counts: Sequence[int],
+        cancelled: threading.Event,
+        *,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> list[tuple[str, ...]] | None:
         """GPUs for each replica of a job, all at once, so that no two jobs wait for each other's.
 
         Where the machine has not as many as are asked for, the last replicas get fewer or none; where others
@@ -62,6 +68,7 @@ class Gpus:
         Args:
             counts: How many each replica asks for.
             cancelled: Ends the waiting.
+            waiting: Called once if it has to wait.
 
         Returns:
             For each replica, its GPUs; None if it was cancelled.
@@ -72,6 +79,8 @@ class Gpus:
             for count in counts:
                 granted.append(min(count, left))
                 left -= granted[-1]
+            if len(self._free) < sum(granted):
+                waiting()
             while len(self._free) < sum(granted):
                 if cancelled.is_set():
                     return None

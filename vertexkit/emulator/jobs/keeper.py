@@ -153,8 +153,9 @@ class Keeper:
             os.chdir(self._settings["folder"])
             command = self._settings["command"]
             os.execvpe(command[0], command, self._settings["env"])  # noqa: S606 (that is the keeper's work)
-        except OSError as error:
-            os.write(failing, f"{self._settings['command'][0]}: {error.strerror}".encode())
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            os.write(failing, f"{self._settings['command'][0]}: {why}".encode())
         finally:
             os._exit(_EXEC_FAILED)
 
@@ -387,3 +388,5 @@ def main() -> None:
     if not settings["first"] and _IS_LINUX:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Keeper(settings).run()
+    # Nothing is left to be tidied up, and the emulator waits.
+    os._exit(0)

@@ -85,8 +85,7 @@ class JobLogs:
 
     def append(self, replica: str, text: str) -> None:
         """Write lines of the local Vertex AI's own. A full disk loses them, and nothing else."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(OSError), self.path(replica).open("ab") as file:
+        with contextlib.suppress(OSError), self._appended(replica) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             prefix = header(max(time.time_ns(), self.last_time(replica)), "O")
             start = file.seek(0, os.SEEK_END)
@@ -106,7 +105,8 @@ class JobLogs:
 
         Nobody writes any more, or not yet again.
         """
-        with contextlib.suppress(FileNotFoundError), self.path(replica).open("r+b") as file:
+        # It is not there, or the disk is full: then the line stays as it is, and is not given.
+        with contextlib.suppress(OSError), self.path(replica).open("r+b") as file:
             size = file.seek(0, os.SEEK_END)
             start = _line_start(file, size)
             if start == size:
@@ -117,6 +117,10 @@ class JobLogs:
                 file.write(b"\n")
             else:
                 file.truncate(start)
+
+    def _appended(self, replica: str) -> BinaryIO:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.path(replica).open("ab")
 
     def _chosen(self, replicas: Collection[str] | None) -> list[str]:
         return [name for name in self.replicas() if replicas is None or name in replicas]

@@ -58,6 +58,11 @@ class ReplicaGroup:
         return all(process.started for _, process in self._members)
 
     @property
+    def failed_to_start(self) -> bool:
+        """Whether the program of any could not be started."""
+        return any(process.failure for _, process in self._members)
+
+    @property
     def is_training(self) -> bool:
         """Whether any is left but parameter servers, which never end by themselves."""
         return any(

@@ -73,7 +73,7 @@ class JobRun:
         self._awake, self._wake = os.pipe()
         os.set_blocking(self._awake, False)
         self._wake_lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"job-{spec.job_id}")
+        self._thread = threading.Thread(target=self._run, name=f"job-{spec.job_id}", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -102,9 +102,12 @@ class JobRun:
         except Exception as error:
             _log.exception("job %s could not be run", self._spec.job_id)
             end = JobEnd(EndKind.FAILED, f"The local Vertex AI could not run the job: {error}")
-        if end.kind is EndKind.FAILED:
-            self._say(end.message)
-        _remove(self._folder)
+        try:
+            if end.kind is EndKind.FAILED:
+                self._say(end.message)
+            _remove(self._folder)
+        except OSError:
+            _log.exception("job %s has left something behind", self._spec.job_id)
         with self._wake_lock:
             os.close(self._wake)
             os.close(self._awake)
@@ -163,7 +166,9 @@ class JobRun:
                 self._say(f"{name} {RETIRED[name]}. The local Vertex AI accepts it, Google Cloud does not.")
         if not any(counts):
             return [()] * len(counts)
-        gpus = self._means.gpus.take(counts, self._cancelled)
+        gpus = self._means.gpus.take(
+            counts, self._cancelled, waiting=lambda: self._say("The job waits for GPUs that other jobs have.")
+        )
         if gpus is None:
             return None
         taken.callback(self._means.gpus.give_back, gpus)
@@ -266,19 +271,17 @@ class JobRun:
 
     def _watch(self, group: ReplicaGroup) -> JobEnd:
         """Wait until it is decided how the job ends."""
-        while not group.all_started:
-            group.poll(float("inf"))
-            if self._cancelled.is_set():
-                return JobEnd(EndKind.CANCELLED)
-            if end := group.decided():
-                return end
-        if self._spec.timeout is not None and self._deadline == float("inf"):
-            self._deadline = time.monotonic() + self._spec.timeout
-        self._tell(self._watcher.running)
+        told = False
         while True:
             if self._cancelled.is_set():
                 return JobEnd(EndKind.CANCELLED)
-            if end := group.decided():
+            end = group.decided()
+            if not told and (group.all_started or (end and not group.failed_to_start)):
+                told = True
+                if self._spec.timeout is not None and self._deadline == float("inf"):
+                    self._deadline = time.monotonic() + self._spec.timeout
+                self._tell(self._watcher.running)
+            if end:
                 return self._explained(end)
             if time.monotonic() >= self._deadline:
                 message = f"The job ran longer than its timeout of {self._spec.timeout:g} s, and was ended."
