@@ -21,7 +21,7 @@ _LABEL: Final = "vertexkit.emulator"
 _SECONDS: Final = 10.0
 
 # What the docker command itself goes by: a container's own are given by value, not by name.
-_OF_THE_COMMAND: Final = frozenset({"PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"})
+_OF_THE_COMMAND: Final = frozenset({"PATH", "HOME", "TMPDIR"})
 
 
 def docker_available() -> bool:
@@ -76,7 +76,7 @@ def docker_command(
     if emulator:
         line.append(f"--label={_LABEL}={emulator}")
     for variable, value in sorted(env.items()):
-        by_value = variable in _OF_THE_COMMAND or variable.startswith("DOCKER_")
+        by_value = variable in _OF_THE_COMMAND or variable.startswith(("DOCKER_", "XDG_"))
         line.append(f"--env={variable}={value}" if by_value else f"--env={variable}")
     line.append(_mount(gcs, "/gcs"))
     line += [_mount(file, str(file), "readonly") for file in dict.fromkeys(files)]
