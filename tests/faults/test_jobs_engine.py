@@ -269,6 +269,33 @@ def test_a_package_that_is_not_there_fails_the_job_and_is_named(tmp_path):
         assert end.message == "gs://b/p-1.tar.gz: No such object"
 
 
+def test_a_container_is_ended_by_its_name_for_killing_dockers_command_does_not(tmp_path, monkeypatch):
+    # Docker's command in place of a Docker engine: it says what it was asked.
+    docker, said = tmp_path / "bin" / "docker", tmp_path / "said"
+    docker.parent.mkdir()
+    docker.write_text(
+        f'#!/bin/sh\necho "$@" >> {said}\n'
+        'case $1 in version) echo 28;; run) echo "up $AIP_MODEL_DIR $MINE"; trap "" TERM; sleep 600;; esac\n'
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    program = ContainerProgram("europe-docker.pkg.dev/p/r/image:1", ("train", "--now"))
+    with jobs_engine(tmp_path) as engine:
+        spec = job(WorkerPool(program, ("--a=1",), {"MINE": "x y"}), base_output_uri="gs://b/out")
+        watched = started(engine, spec, [])
+        until(lambda: lines(engine) == ["up gs://b/out/model/ x y"])
+        engine.cancel("1")
+        assert watched.until_ended().kind is EndKind.CANCELLED
+    _, ran, killed = said.read_text().splitlines()
+    assert ran.startswith("run ") and ran.endswith(
+        "--entrypoint=train europe-docker.pkg.dev/p/r/image:1 --now --a=1"
+    )
+    (name,) = [word.removeprefix("--name=") for word in ran.split() if word.startswith("--name=")]
+    assert killed == f"kill {name}"
+    assert f"source={tmp_path / 'data' / 'gcs'},target=/gcs" in ran
+    assert "x y" not in ran, "values are not in the command, which everybody can read"
+
+
 def test_a_timeout_ends_a_job_as_a_cancel_does(engine):
     began = time.monotonic()
     end = run(engine, job(pool(SLEEP), timeout=0.5))
