@@ -232,6 +232,19 @@ def test_a_source_distribution_is_built_and_installed_with_its_requirements(
     assert sum(line.startswith("Building") for line in said) == 1
 
 
+def test_where_the_emulators_environment_has_no_pip_that_of_python_installs(
+    tmp_path: Path, prepare: Prepare, index: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    monkeypatch.setattr("vertexkit.emulator.jobs.interpreters._site_folders", lambda: [str(packages)])
+    write_wheel(index, "needed", "1.2")
+    made = prepare(write_wheel(tmp_path, requires=["needed"]))
+
+    assert run(made, home, "python3 -c 'import needed; print(needed.VERSION)'") == "1.2\n"
+    assert run(made, home, "pip --version").startswith("pip ")
+
+
 def test_a_source_distribution_that_does_not_build_says_why(tmp_path: Path, prepare: Prepare) -> None:
     sdist = write_sdist(tmp_path, files={"setup.py": "raise SystemExit('no compiler here')\n"})
 

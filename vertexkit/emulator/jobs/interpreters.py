@@ -7,6 +7,7 @@ a folder of links, in which vertexkit and trainer_scripts are left out: a contai
 from __future__ import annotations
 
 import contextlib
+import ensurepip
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -17,6 +18,7 @@ import sys
 import sysconfig
 import tempfile
 import venv
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,8 @@ def base_packages(cache: Path) -> Base:
         target.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         hidden = _hidden_names(folders)
+        if not any(name.startswith("pip-") for names in listings for name in names):
+            _unpack_pip(made / "pip")
         for number, (folder, names) in enumerate(zip(folders, listings, strict=True)):
             links = made / str(number)
             links.mkdir()
@@ -108,7 +112,8 @@ def base_packages(cache: Path) -> Base:
             shutil.rmtree(made)
             if not target.is_dir():
                 raise
-    return Base(key, tuple(target / str(number) for number in range(len(folders))))
+    pip = (target / "pip",) if (target / "pip").is_dir() else ()
+    return Base(key, (*(target / str(number) for number in range(len(folders))), *pip))
 
 
 def make_interpreter(
@@ -156,6 +161,13 @@ def _is_python(script: Path) -> bool:
     with script.open("rb") as file:
         head = file.read(512)
     return head.startswith(b"#!") and b"python" in head and not script.name.startswith(("python", "pip"))
+
+
+def _unpack_pip(folder: Path) -> None:
+    """The pip that comes with Python, for environments that were made without one."""
+    for wheel in Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
 
 
 def _site_folders() -> list[str]:

@@ -31,7 +31,7 @@ threading.Thread(target=watch, daemon=True).start()
 try:
     from pip._internal.cli.main import main
 except ModuleNotFoundError:
-    sys.exit("pip is not installed")
+    sys.exit("There is no pip: install it where the local Vertex AI runs.")
 sys.exit(main(sys.argv[1:]))
 """
 # Settings that would have it install elsewhere, or say nothing.

@@ -291,7 +291,7 @@ def test_old_generated_code_of_the_program_itself_counts(tmp_path: Path, home: P
             "      [end of output]\n",
             "what was asked for could not be installed: it does not build.\nno gcc",
         ),
-        ("pip is not installed", "pip says:\npip is not installed"),
+        ("There is no pip", "pip says:\nThere is no pip"),
     ],
 )
 def test_why_pip_failed_is_said_in_words(output: str, words: str) -> None:
