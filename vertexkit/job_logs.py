@@ -41,7 +41,7 @@ _PAGES_A_POLL: Final = 10
 """So that a flood does not keep whoever polls from looking at anything else."""
 _READ_SECONDS: Final = 180.0
 """For one page, with room for the quota of a minute to come back."""
-_POLL_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 30.0
 _LONGEST_WAIT: Final = 30.0
 _UNREADABLE_WAIT: Final = 60.0
 _MOST_CLAUSES: Final = 100

@@ -11,11 +11,15 @@ from unittest.mock import create_autospec
 
 import pytest
 import requests
-from doubles import PROJECT, TARGET, Clock, Doubles
+from doubles import PROJECT, TARGET, Clock
 from written_logs import MS, T0, WrittenLogs
 
 from vertexkit import job_logs
+from vertexkit._core.context import Context
 from vertexkit._core.printable import printable
+from vertexkit._core.rpc import Clients
+from vertexkit._core.target import Target
+from vertexkit.cleanup import Created
 from vertexkit.emulator.errors import ApiError
 from vertexkit.emulator.projects import project_number
 from vertexkit.emulator.services.logging import LoggingService
@@ -88,12 +92,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return passing
 
 
-def at(target: Any, cloud: CloudLogging) -> JobLogs:
-    doubles = Doubles()
+def at(target: Target, cloud: CloudLogging) -> JobLogs:
+    clients = Clients(target)
     http = create_autospec(requests.Session, instance=True)
     http.request.side_effect = cloud.request
-    doubles.clients._built["http"] = http
-    return JobLogs(dataclasses.replace(doubles.context, target=target), JOB)
+    clients._built["http"] = http
+    return JobLogs(Context(target, clients, Created(), {}, "my-bucket"), JOB)
 
 
 @pytest.fixture(params=[LOCAL, CLOUD], ids=["local", "cloud"])
@@ -257,11 +261,12 @@ def test_a_flood_is_given_whole_and_is_not_read_again(
 
 
 def test_one_poll_comes_back_though_the_flood_goes_on(
-    logs: WrittenLogs, cloud: CloudLogging, clock: Clock
+    logs: WrittenLogs, cloud: CloudLogging, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logs.write("workerpool0-0", *map(str, range(25_000)))
+    monkeypatch.setattr(job_logs, "_PAGES_A_POLL", 4)
+    logs.write("workerpool0-0", *map(str, range(10_000)))
     follower = at(LOCAL, cloud).follow()
-    assert [len(follower.poll()) for _ in range(4)] == [10_000, 10_000, 5_000, 0]
+    assert [len(follower.poll()) for _ in range(4)] == [4_000, 4_000, 2_000, 0]
 
 
 def test_lines_that_arrive_late_and_out_of_order_are_given_once(
@@ -283,21 +288,21 @@ def test_what_settled_long_ago_is_not_asked_for_again(
     logs: WrittenLogs, cloud: CloudLogging, clock: Clock
 ) -> None:
     follower = at(CLOUD, cloud).follow()
-    logs.write("workerpool0-0", *map(str, range(20_000)), step=5 * MS)
+    logs.write("workerpool0-0", *map(str, range(8_000)), step=10 * MS)
     everything(follower, 12)
     assert follower.poll() == []
-    # 15 s of 100 s.
-    assert sum(map(len, follower._given.values())) < 2 * 3_001 + 2000
-    assert 'timestamp>="2023-11-14T22:14:44.995000000Z"' in cloud.bodies[-1]["filter"]
+    # 15 s of 80 s.
+    assert sum(map(len, follower._given.values())) < 2 * 1_501 + 2000
+    assert 'timestamp>="2023-11-14T22:14:24.990000000Z"' in cloud.bodies[-1]["filter"]
 
 
 def test_many_replicas_make_no_longer_a_query_than_is_allowed(
     logs: WrittenLogs, cloud: CloudLogging, clock: Clock
 ) -> None:
     follower = at(CLOUD, cloud).follow()
-    for number in range(300):
+    for number in range(150):
         logs.write(f"workerpool1-{number}", "one", at=number)
-    assert len(everything(follower, 2)) == 300
+    assert len(everything(follower, 2)) == 150
     logs.write("workerpool1-7", "two", at=1000 * MS)
     assert texts(follower.poll()) == ["two"]
     assert max(len(body["filter"]) for body in cloud.bodies) < 20_000
@@ -375,11 +380,12 @@ def test_at_the_end_it_waits_for_what_comes_late(
 
 
 def test_at_the_end_of_a_local_job_it_does_not_wait(
-    logs: WrittenLogs, cloud: CloudLogging, clock: Clock
+    logs: WrittenLogs, cloud: CloudLogging, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logs.write("workerpool0-0", *map(str, range(12_000)))
+    monkeypatch.setattr(job_logs, "_PAGES_A_POLL", 2)
+    logs.write("workerpool0-0", *map(str, range(5_000)))
     follower = at(LOCAL, cloud).follow()
-    assert len(list(follower.finish())) == 12_000
+    assert len(list(follower.finish())) == 5_000
     assert clock.now == 0
 
 
