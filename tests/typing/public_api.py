@@ -42,6 +42,28 @@ def whole_life(images: np.ndarray[Any, Any]) -> None:
         assert_type(entered, vk.Endpoint)
 
 
+def training(session: vk.Session) -> None:
+    job = session.training.run(
+        "train.py", workers=2, args={"epochs": 10}, machine=vk.Machine("n1-standard-8")
+    )
+    assert_type(job, vk.CustomTrainingJob)
+    assert_type(job.model, vk.Model | None)
+    assert_type(job.result(), vk.Model | None)
+    assert_type(job.state, vk.JobState)
+    assert_type(job.state == "RUNNING", bool)
+    assert_type(next(job.logs("workerpool0-0", follow=True)), vk.LogLine)
+    assert_type(job.checkpoints(), list[vk.Checkpoint])
+    assert_type(job.wait(60, logs=True), vk.CustomTrainingJob)
+    assert_type(session.training.check("train.py", args=["--epochs", "3"]), list[vk.Finding])
+    assert_type(session.training.get("mnist"), vk.CustomTrainingJob)
+    with job.tensorboard() as board:
+        assert_type(board, vk.TensorBoard)
+    session.training.run("train.py", model=False)
+    session.training.run("train.py", model=True)  # type: ignore[arg-type]  # its display name, or False
+    session.training.run("train.py", workers="2")  # type: ignore[arg-type]  # not a number
+    session.training.run("train.py", wokers=2)  # type: ignore[call-arg]  # there is none
+
+
 def mistakes_are_found(session: vk.Session, endpoint: vk.Endpoint) -> None:
     session.models.upload("mnist")  # type: ignore[call-arg]  # there is no artifact
     endpoint.deploy(7)  # type: ignore[call-overload]  # not a model
