@@ -31,6 +31,7 @@ def main() -> None:
                 "trainer_scripts.mnist_multiworker",
                 workers=1,
                 args={"epochs": options.epochs},
+                env={"TF_CPP_MIN_LOG_LEVEL": "3"},  # not a word of the GPU that the machines have not
                 base_output_dir=output,
                 restart_on_worker_restart=True,  # it resumes from its last checkpoint
             )

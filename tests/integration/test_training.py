@@ -81,6 +81,37 @@ def assert_answers(model: vk.Model | None, digits: tuple[Any, Any]) -> None:
     assert float(np.mean(probabilities.argmax(axis=1) == truth)) > ACCURACY
 
 
+OWN_SCRIPT = """
+from trainer_scripts.environment import read_environment
+
+environment = read_environment()
+with environment.outputs() as outputs:
+    print(environment.task, environment.is_chief, environment.rank, environment.world_size)
+    print(outputs.model_dir.startswith("gs://"), environment.checkpoint_dir)
+    print(environment.in_job, environment.region, sorted(environment.cluster), len(environment.job) > 0)
+"""
+
+
+def test_a_script_of_ones_own_reads_what_it_is_told_with_the_packaged_reader(
+    session: vk.Session, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(OWN_SCRIPT)
+    base = f"{session.bucket.uri}/own"
+    job = session.training.run(
+        tmp_path / "own.py", workers=2, evaluators=1, base_output_dir=base, model=False, logs=False
+    )
+    told = {replica: text.splitlines() for replica, text in printed(job).items() if replica != "service"}
+    assert {replica: lines[0] for replica, lines in told.items()} == {
+        "workerpool0-0": "chief 0 True 0 4",
+        "workerpool1-0": "worker 0 False 1 4",
+        "workerpool1-1": "worker 1 False 2 4",
+        "workerpool3-0": "evaluator 0 False 3 4",
+    }
+    for replica, (_, second, third) in told.items():
+        assert second == f"{replica == 'workerpool0-0'} {base}/checkpoints"
+        assert third == "True us-central1 ['chief', 'worker'] True"
+
+
 def test_one_machine_trains_on_data_of_the_bucket_and_leaves_model_checkpoints_and_curves(
     session: vk.Session, data: str
 ) -> None:
