@@ -134,7 +134,7 @@ def make_interpreter(
     made = Interpreter(folder)
     rest = ""
     if legacy_keras:
-        (source,) = (Path(__file__).parent / "legacy_keras").glob("keras_is_*.py")
+        source = Path(__file__).parent / "legacy_keras" / "keras_is_tf_keras.py"
         shutil.copyfile(source, made.site / source.name)
         rest = f"import {source.stem}\n"
     module = _LAYERS_MODULE.format(folders=[str(layer) for layer in layers], rest=rest)

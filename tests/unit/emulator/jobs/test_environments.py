@@ -138,9 +138,32 @@ def test_a_pth_file_that_leads_to_vertexkit_is_left_out(
     (packages / "other.pth").write_text("import os\n/nowhere\n")
     monkeypatch.setattr("vertexkit.emulator.jobs.interpreters._site_folders", lambda: [str(packages)])
 
-    (folder,) = base_packages(tmp_path / "cache").folders
+    folder = base_packages(tmp_path / "cache").folders[0]
 
     assert [entry.name for entry in folder.iterdir()] == ["other.pth"]
+
+
+def test_vertexkit_is_left_out_however_it_was_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "packages"
+    files = {
+        "vertexkit/__init__.py": "",
+        "trainer_scripts/__init__.py": "",
+        "other/__init__.py": "",
+        "_finder_of_an_editable_install.py": "",
+        "vertexkit-0.1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: vertexkit\nVersion: 0.1.0\n",
+        "vertexkit-0.1.0.dist-info/RECORD": "_finder_of_an_editable_install.py,,\n../../../bin/vertexkit,,\n"
+        "vertexkit-0.1.0.dist-info/METADATA,,\n",
+    }
+    for name, content in files.items():
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_text(content)
+    monkeypatch.setattr("vertexkit.emulator.jobs.interpreters._site_folders", lambda: [str(packages)])
+
+    folder = base_packages(tmp_path / "cache").folders[0]
+
+    assert [entry.name for entry in folder.iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize("name", ["../escaped.py", "/tmp/escaped.py", "a/../../escaped.py", "a\\..\\b.py"])
