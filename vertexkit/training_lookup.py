@@ -100,6 +100,8 @@ def list_training_jobs(
         )
         for collection in _COLLECTIONS
     }
+    # Other pipelines train too, without a program: AutoML's.
+    found[PIPELINES] = [data for data in found[PIPELINES] if _is_custom(data)]
     if found[CUSTOM_JOBS]:
         # Those that belong to a pipeline are listed as that.
         pipelines = found[PIPELINES]
@@ -108,6 +110,10 @@ def list_training_jobs(
         backing = {data.get("trainingTaskMetadata", {}).get("backingCustomJob") for data in pipelines}
         found[CUSTOM_JOBS] = [data for data in found[CUSTOM_JOBS] if data["name"] not in backing]
     return sorted([*found[PIPELINES], *found[CUSTOM_JOBS]], key=_ORDERS[key], reverse=descending)
+
+
+def _is_custom(pipeline: Mapping[str, Any]) -> bool:
+    return "/custom_task_" in pipeline.get("trainingTaskDefinition", "/custom_task_")
 
 
 def _order(order_by: str | None) -> tuple[str, bool]:

@@ -15,6 +15,7 @@ from doubles import LABELS, PARENT, Doubles, in_turn
 
 from vertexkit import errors, job_wait, training_job, training_packages, training_plan, training_submission
 from vertexkit._core import deletion
+from vertexkit.preflight import PreflightWarning
 from vertexkit.training import CustomTrainingJob, Training
 from vertexkit.types import Machine
 
@@ -343,6 +344,17 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(
     assert (posts(doubles), storage.writes, doubles.context.created.names) == ([], 0, ())
 
 
+def test_an_image_that_leaves_the_accelerator_idle_is_warned_of(
+    training: Training, doubles: Doubles, script: Path
+) -> None:
+    machine = Machine("n1-standard-4", "NVIDIA_TESLA_T4")
+    (found,) = training.check(script, image=IMAGE, machine=machine)
+    assert (found.argument, found.warning) == ("image", True)
+    with pytest.warns(PreflightWarning, match="not used"):
+        training.run(script, image=IMAGE, machine=machine, wait=False)
+    assert posts(doubles) == [PIPELINES]
+
+
 def test_everything_that_is_wrong_is_said_at_once(training: Training, tmp_path: Path) -> None:
     program = tmp_path / "train.py"
     program.write_text("import no_such_module\n")
@@ -619,6 +631,19 @@ def test_the_list_has_both_kinds_and_no_job_twice(training: Training, doubles: D
     assert [job.resource_name for job in training.list(order_by="create_time")] == [NAME, f"{JOBS}/99"]
     with pytest.raises(errors.InvalidArgument, match="order_by"):
         training.list(order_by="colour")
+
+
+def test_pipelines_without_a_program_are_not_listed(training: Training, doubles: Doubles) -> None:
+    folder = "gs://google-cloud-aiplatform/schema/trainingjob/definition"
+    automl = {
+        **pipeline(),
+        "name": f"{PIPELINES}/9",
+        "trainingTaskDefinition": f"{folder}/automl_image_classification_1.0.0.yaml",
+    }
+    ours = {**pipeline(), "trainingTaskDefinition": f"{folder}/custom_task_1.0.0.yaml"}
+    doubles.rest.answers[f"GET {PIPELINES}"] = {"trainingPipelines": [ours, automl]}
+    doubles.rest.answers[f"GET {JOBS}"] = {}
+    assert [job.resource_name for job in training.list()] == [NAME]
 
 
 def test_a_state_is_asked_for_in_the_words_of_each_collection(training: Training, doubles: Doubles) -> None:
