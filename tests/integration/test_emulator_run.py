@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +116,32 @@ time.sleep(100)
         assert process.wait(30) == 9
         assert not left_alive(below)
     assert (tmp_path / "said").read_text() == "goodbye"
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_command_once(emulator: Any) -> None:
+    code = """
+import signal, time
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+print("ready", flush=True)
+while not heard:
+    time.sleep(0.01)
+time.sleep(0.5)
+print("heard", len(heard), flush=True)
+"""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [*RUN, "--emulator", emulator.rest, sys.executable, "-c", code])
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the last to hold the terminal has gone.
+        while data := os.read(terminal, 1000):
+            if b"ready" in data:
+                os.write(terminal, b"\x03")
+            shown += data
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert b"heard 1\r\n" in shown
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_no_emulator_is_left_when_the_run_is_killed() -> None:
