@@ -128,10 +128,14 @@ def test_a_failure_names_replica_exit_code_and_last_lines(session: vk.Session, s
 
 
 def test_a_job_is_found_and_followed_after_its_process_has_gone(
-    session: vk.Session, emulator: Any, script: Any
+    session: vk.Session, emulator: Any, script: Any, tmp_path: Path
 ) -> None:
+    go = tmp_path / "go"
     program = script(
-        "import time", "print('first', flush=True)", "time.sleep(3)", "print('second', flush=True)"
+        "import os, time",
+        "print('first', flush=True)",
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.05)",
+        "print('second', flush=True)",
     )
     code = (
         "import sys, vertexkit as vk\n"
@@ -151,6 +155,7 @@ def test_a_job_is_found_and_followed_after_its_process_has_gone(
     lines = job.logs("workerpool0-0", follow=True)
     assert next(lines).text == "first"
     assert not job.state.ended
+    go.touch()
     assert [line.text for line in lines] == ["second"]
     assert job.wait(10).state == "SUCCEEDED"
 
