@@ -15,6 +15,7 @@ from doubles import LABELS, PARENT, Doubles, in_turn
 
 from vertexkit import errors, job_wait, training_job, training_packages, training_plan, training_submission
 from vertexkit._core import deletion
+from vertexkit.job_logs import LogLine
 from vertexkit.preflight import PreflightWarning
 from vertexkit.training import CustomTrainingJob, Training
 from vertexkit.types import Machine
@@ -510,6 +511,22 @@ def test_a_job_that_wrote_no_model_has_succeeded_and_says_so_once(
     assert said.startswith(
         "The training succeeded, but wrote no model to AIP_MODEL_DIR (gs://my-bucket/out/model/)"
     )
+
+
+def test_who_follows_one_replica_is_told_too_that_the_log_cannot_be_read(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        LogLine(datetime(2026, 1, 2, tzinfo=UTC), replica, "INFO", "text")
+        for replica in ("workerpool0-0", "workerpool1-0", "vertexkit", "service")
+    ]
+    monkeypatch.setattr(training_job, "followed", lambda job, *, log_seconds: iter(lines))
+    job = job_of(doubles, pipeline())
+    followed = [line.replica for line in job.logs("workerpool1-0", follow=True)]
+    assert followed == ["workerpool1-0", "vertexkit"]
+    assert list(job.logs(follow=True)) == lines
+    with pytest.raises(errors.InvalidArgument, match="replica"):
+        job.logs("chief", follow=True)
 
 
 def test_a_cancelled_job_raises_that(doubles: Doubles) -> None:
