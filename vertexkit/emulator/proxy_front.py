@@ -37,7 +37,6 @@ class ProxyFront:
     Args:
         context: TLS settings of a server that has certificates for Google's names.
         grpc_socket: Path of the Unix socket of the gRPC server.
-        http: Makes the protocol of an HTTP/1.1 connection to one of Google's hosts.
         pass_through: What leads to other hosts; None to refuse them.
     """
 
@@ -45,19 +44,23 @@ class ProxyFront:
         self,
         context: ssl.SSLContext,
         grpc_socket: str,
-        http: Callable[[], asyncio.Protocol],
         pass_through: PassThrough | None,
     ) -> None:
         self._context = context
         self._grpc_socket = grpc_socket
-        self._http = http
         self._pass_through = pass_through
         self._server: asyncio.Server | None = None
         self._transports: set[Any] = set()
         self._leading: set[asyncio.Task[None]] = set()
 
-    async def start(self, listening: socket.socket) -> None:
-        """Serve on a socket that is bound already."""
+    async def start(self, listening: socket.socket, http: Callable[[], asyncio.Protocol]) -> None:
+        """Serve.
+
+        Args:
+            listening: A socket that is bound already.
+            http: Makes the protocol of an HTTP/1.1 connection to one of Google's hosts.
+        """
+        self._http = http
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Arrival(self), sock=listening)
 

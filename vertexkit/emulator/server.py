@@ -118,6 +118,9 @@ class Server:
         context = identity.server_context()
         tls = TlsFront(context, str(grpc.socket), listeners["rest"].getsockname()[:2])
         self._started.callback(tls.close)
+        way_out = PassThrough(urllib.request.getproxies_environment()) if options.pass_through else None
+        proxy = ProxyFront(context, str(grpc.socket), way_out)
+        self._started.callback(proxy.close)
         grpc.start()
         self._started.push_async_callback(asyncio.to_thread, grpc.stop, _GRACE_SECONDS)
 
@@ -128,10 +131,8 @@ class Server:
         self._started.callback(tls.stop_listening)
         behind = Guard(GoogleHosts(rest, storage, other_hosts(rest)))
         proxied = await self._serve_http(behind, None, protocol=ProxiedProtocol)
-        way_out = PassThrough(urllib.request.getproxies_environment()) if options.pass_through else None
-        proxy = ProxyFront(context, str(grpc.socket), proxied.connected, way_out)
-        self._started.callback(proxy.close)
-        await proxy.start(listeners["proxy"])
+        await proxy.start(listeners["proxy"], proxied.connected)
+        self._started.callback(proxy.stop_listening)
         return info
 
     async def _serve_http(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -360,6 +361,23 @@ def test_it_ends_with_connections_open_in_every_state() -> None:
         for connection in (silent, half, tunnel, secure):
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 assert connection.recv(1) == b""
+
+
+def test_a_server_that_stops_lets_requests_through_the_proxy_end() -> None:
+    entered, answers = threading.Event(), list[requests.Response]()
+
+    async def slow(_scope: Any, _receive: Any, send: Any) -> None:
+        entered.set()
+        await asyncio.sleep(0.5)
+        await reply(send, 200, b"late")
+
+    with served(Parts({}, None, slow), EmulatorOptions()) as info:
+        url = "https://storage.googleapis.com/slow"
+        asking = threading.Thread(target=lambda: answers.append(get(info, url)))
+        asking.start()
+        assert entered.wait(30)
+    asking.join(30)
+    assert [answer.text for answer in answers] == ["late"]
 
 
 @pytest.mark.parametrize(
