@@ -171,6 +171,7 @@ def test_one_machine_trains_over_all_devices_and_resumes_with_another_strategy(f
     assert last == (2, pytest.approx(accuracy(second), abs=1e-3))
 
 
+@pytest.mark.slow  # test_training.py does the same in a job
 def test_workers_stay_equal_to_the_bit_and_resume_after_one_was_killed(folder: Path) -> None:
     checkpoints = folder / "output" / "checkpoints"
     with Cluster(folder, "mnist_multiworker", ["chief", "worker"], "--epochs=50") as cluster:
