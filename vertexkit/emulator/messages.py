@@ -50,6 +50,11 @@ PipelineState = types.PipelineState
 ListTrainingPipelinesResponse: Raw = types.ListTrainingPipelinesResponse.pb()
 UploadModelRequest: Raw = types.UploadModelRequest.pb()
 
+StudySpec: Raw = types.StudySpec.pb()
+Trial: Raw = types.Trial.pb()
+TrialParameter: Raw = types.Trial.Parameter.pb()
+Measurement: Raw = types.Measurement.pb()
+
 Any_: Raw = any_pb2.Any
 Empty: Raw = empty_pb2.Empty
 Value: Raw = struct_pb2.Value
