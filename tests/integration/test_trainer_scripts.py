@@ -167,7 +167,7 @@ def test_one_machine_trains_over_all_devices_and_resumes_with_another_strategy(f
     assert min(accuracy(first), accuracy(second)) > ACCURACY
     # What is printed is what the saved model does, and what the curves show.
     assert served_accuracy(folder / "output" / "model") == pytest.approx(accuracy(second), abs=1e-3)
-    (_, last) = scalars(folder / "output" / "logs" / "validation")["epoch_accuracy"]
+    *_, last = scalars(folder / "output" / "logs" / "validation")["epoch_accuracy"]
     assert last == (2, pytest.approx(accuracy(second), abs=1e-3))
 
 

@@ -12,11 +12,21 @@ import pytest
 
 from trainer_scripts.environment import Environment, read_environment
 
-tf = pytest.importorskip("tensorflow")
-
-from trainer_scripts.mnist_data import SUBSET, Digits, load  # noqa: E402 - imports TensorFlow
-
+SUBSET = Path(__file__).parents[2] / "trainer_scripts" / "data" / "mnist_subset.npz"
 COUNT = 14
+
+
+def load(data: str = "", environment: Environment | None = None) -> Any:
+    """``mnist_data.load``, which loads TensorFlow: not before a test that needs it runs."""
+    from trainer_scripts import mnist_data
+
+    return mnist_data.load(data, environment)
+
+
+def png(image: Any) -> bytes:
+    import tensorflow as tf
+
+    return bytes(tf.io.encode_png(image[..., np.newaxis]).numpy())
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +41,8 @@ def labels() -> np.ndarray[Any, Any]:
 
 
 def example(image: bytes, label: int, name: str = "image") -> bytes:
+    import tensorflow as tf
+
     features = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
         "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
@@ -39,6 +51,8 @@ def example(image: bytes, label: int, name: str = "image") -> bytes:
 
 
 def write_tfrecord(file: Path, *records: bytes) -> Path:
+    import tensorflow as tf
+
     with tf.io.TFRecordWriter(str(file)) as writer:
         for record in records:
             writer.write(record)
@@ -51,7 +65,7 @@ def write_csv(file: Path, images: Any, labels: Any, header: str = "") -> Path:
     return file
 
 
-def everything(digits: Digits) -> tuple[Any, Any]:
+def everything(digits: Any) -> tuple[Any, Any]:
     """All of it in the order of the labels' positions: what is held back is every seventh."""
     return (
         np.concatenate([digits.x_train, digits.x_test]),
@@ -59,7 +73,7 @@ def everything(digits: Digits) -> tuple[Any, Any]:
     )
 
 
-def assert_all_read(digits: Digits, images: Any, labels: Any) -> None:
+def assert_all_read(digits: Any, images: Any, labels: Any) -> None:
     held = [6, 13]
     order = [*(i for i in range(len(images)) if i not in held), *held]
     assert len(digits.x_test) == len(held)
@@ -87,7 +101,7 @@ def test_an_npz_has_all_four_arrays(tmp_path: Path, images: Any, labels: Any) ->
 
 def test_keras_has_the_full_mnist(monkeypatch: pytest.MonkeyPatch, images: Any, labels: Any) -> None:
     pairs = (images, labels.astype(np.uint8)), (images[:3], labels[:3].astype(np.uint8))
-    monkeypatch.setattr(tf.keras.datasets.mnist, "load_data", lambda: pairs)
+    monkeypatch.setattr("keras.datasets.mnist.load_data", lambda: pairs)
     digits = load("keras")
     np.testing.assert_array_equal(digits.x_train, images)
     np.testing.assert_array_equal(digits.y_test, labels[:3])
@@ -98,16 +112,15 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     def fail() -> None:
         raise Exception("URL fetch failure on https://x/mnist.npz: None -- no route")
 
-    monkeypatch.setattr(tf.keras.datasets.mnist, "load_data", fail)
+    monkeypatch.setattr("keras.datasets.mnist.load_data", fail)
     with pytest.raises(ValueError, match=r"keras: URL fetch failure .* name a copy of mnist\.npz"):
         load("keras")
 
 
-@pytest.mark.parametrize("encode", [lambda image: image.tobytes(), None], ids=["pixels", "png"])
+@pytest.mark.parametrize("encode", [lambda image: image.tobytes(), png], ids=["pixels", "png"])
 def test_tfrecords_hold_pixels_or_encoded_images(
-    tmp_path: Path, images: Any, labels: Any, encode: Callable[[Any], bytes] | None
+    tmp_path: Path, images: Any, labels: Any, encode: Callable[[Any], bytes]
 ) -> None:
-    encode = encode or (lambda image: tf.io.encode_png(image[..., np.newaxis]).numpy())
     records = [example(encode(image), label) for image, label in zip(images, labels, strict=True)]
     file = write_tfrecord(tmp_path / "digits.tfrecord", *records)
     assert_all_read(load(str(file)), images, labels)
@@ -163,7 +176,7 @@ def test_a_dataset_of_images_names_them_line_by_line(tmp_path: Path, images: Any
     lines = []
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         file = tmp_path / f"{number}.png"
-        file.write_bytes(tf.io.encode_png(image[..., np.newaxis]).numpy())
+        file.write_bytes(png(image))
         annotation = {"displayName": str(label), "annotationResourceLabels": {}}
         lines.append(json.dumps({"imageGcsUri": str(file), "classificationAnnotation": annotation}))
     (tmp_path / "training-1.jsonl").write_text("\n".join(lines) + "\n")
