@@ -343,6 +343,39 @@ def test_the_metrics_of_a_trial_are_kept(engine):
     assert engine.logs("1").replicas() == ["service", "workerpool0-0"]
 
 
+def test_each_trial_has_the_default_place_of_metrics_to_itself(engine):
+    if not engine._means.mount.isolation().mounts:
+        pytest.skip("there are no namespaces here")
+    code = """
+        import os, time
+        del os.environ["CLOUD_ML_HP_METRIC_FILE"]
+        import hypertune
+        reporter = hypertune.HyperTune()
+        for step in range(20):
+            reporter.report_hyperparameter_tuning_metric("m", os.environ["CLOUD_ML_TRIAL_ID"], step + 1)
+            time.sleep(0.02)
+    """
+    watched = {number: Watched() for number in "12"}
+    for number, watcher in watched.items():
+        engine.start(job(pool(code), trial_id=number, job_id=number), watcher)
+    for number, watcher in watched.items():
+        assert watcher.until_ended().kind is EndKind.SUCCEEDED
+        reported = [json.loads(line)["m"] for line in engine.metrics(number).read_text().splitlines()]
+        assert reported == [f"{number}.0"] * 20
+
+
+def test_the_memory_of_a_job_is_that_of_all_its_processes(engine):
+    watched = Watched()
+    hold = "import time; held = bytearray(64 * 2**20); print('held', flush=True); time.sleep(60)"
+    engine.start(job(pool(hold), pool(hold, count=2)), watched)
+    for replica in ("workerpool0-0", "workerpool1-0", "workerpool1-1"):
+        until(lambda: lines(engine, replica=replica) == ["held"])  # noqa: B023 (called at once)
+    assert 3 * 64 * 2**20 < engine.memory()["1"] < 2 * 3 * 64 * 2**20
+    engine.cancel("1")
+    watched.until_ended()
+    assert engine.memory() == {}
+
+
 def test_no_two_engines_have_a_port_at_a_time(tmp_path):
     from vertexkit.emulator.jobs.cluster_ports import ClusterPorts
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.jobs.plan import HYPERTUNE
 
 __all__ = ["check_docker", "docker_available", "docker_command", "docker_kill_command", "kill_leftovers"]
 
@@ -51,6 +52,7 @@ def docker_command(
     args: Sequence[str],
     env: Mapping[str, str],
     gcs: Path,
+    metrics: Path | None = None,
     files: Sequence[Path] = (),
     gpus: Sequence[str] = (),
     emulator: str = "",
@@ -68,6 +70,7 @@ def docker_command(
         env: The container's variables. Start the command with them in its own environment: values are not
             in the command, where every user of the machine could read them.
         gcs: Folder that is the container's ``/gcs``.
+        metrics: Folder that a trial writes its metrics to, of the same path inside, and as its default is.
         files: Files that ``env`` names (certificates, credentials); they have the same path inside.
         gpus: Indices of the GPUs that it gets.
         emulator: What :func:`kill_leftovers` knows its containers by.
@@ -79,6 +82,7 @@ def docker_command(
         by_value = variable in _OF_THE_COMMAND or variable.startswith(("DOCKER_", "XDG_"))
         line.append(f"--env={variable}={value}" if by_value else f"--env={variable}")
     line.append(_mount(gcs, "/gcs"))
+    line += [_mount(metrics, target) for target in (str(metrics), HYPERTUNE) if metrics is not None]
     line += [_mount(file, str(file), "readonly") for file in dict.fromkeys(files)]
     if gpus:
         # Read as CSV, in which a list of devices is one quoted field.

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.jobs import plan
 from vertexkit.emulator.jobs.cluster_ports import ClusterPorts
 from vertexkit.emulator.jobs.gcs_mount import GcsMount
 from vertexkit.emulator.jobs.gpus import Gpus
 from vertexkit.emulator.jobs.logs import JobLogs
+from vertexkit.emulator.jobs.memory import memory_below
 from vertexkit.emulator.jobs.programs import PreparesEnvironments, check_program
 from vertexkit.emulator.jobs.replica_group import Patience
-from vertexkit.emulator.jobs.runner import JobRun, Means
+from vertexkit.emulator.jobs.runner import JobRun, Means, metric_file
 from vertexkit.emulator.jobs.types import ContainerProgram, JobSpec, Watcher, WorkerPool
 
 _POOLS = 4
@@ -149,8 +151,22 @@ class JobsEngine:
         """What the chief of a trial has reported, as cloudml-hypertune writes it; None for nothing."""
         if not _JOB_ID.fullmatch(job_id):
             return None
-        file = self._folder(job_id) / "workerpool0-0.metrics"
+        file = metric_file(JobLogs(self._folder(job_id)), plan.CHIEF)
         return file if file.exists() else None
+
+    def open_log(self, job_id: str) -> JobLogs:
+        """The log of something that runs no replicas itself, such as a search, to write to."""
+        return JobLogs(self._folder(job_id))
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that the processes of each job take now; nothing of what runs in containers."""
+        with self._lock:
+            runs = list(self._runs.items())
+        keepers = {f"{job_id} {pid}": pid for job_id, run in runs for pid in run.keepers()}
+        taken = dict.fromkeys((job_id for job_id, _ in runs), 0)
+        for name, count in memory_below(keepers).items():
+            taken[name.partition(" ")[0]] += count
+        return taken
 
     def close(self) -> None:
         """End every job; no process of theirs is left, and their watchers are not told."""

@@ -40,13 +40,23 @@ class Isolation:
     first: bool = False
     """Whether the keeper is the first process of a namespace: what it leaves, the kernel ends."""
     mounts: bool = False
-    """Whether the keeper itself is to mount /gcs."""
+    """Whether the keeper itself is to mount /gcs, and what else is to be seen elsewhere."""
+    binds: bool = False
+    """Whether the wrapper takes what is to be seen elsewhere, as bubblewrap's options."""
     has_gcs: bool = True
     """Whether /gcs is there for the program."""
 
-    def keeper_command(self, *arguments: str) -> list[str]:
-        """The command of a keeper."""
-        return [*self.wrapper, *keeper.COMMAND, *arguments]
+    def keeper_command(self, *arguments: str, mounts: Sequence[Sequence[str]] = ()) -> list[str]:
+        """The command of a keeper.
+
+        Args:
+            arguments: Of the keeper.
+            mounts: Folders to show elsewhere, each with where; left to the keeper unless ``binds``.
+        """
+        wrapper = list(self.wrapper)
+        if self.binds:
+            wrapper[-1:-1] = [word for folder, target in mounts for word in ("--dev-bind", folder, target)]
+        return [*wrapper, *keeper.COMMAND, *arguments]
 
 
 def by_unshare(*, root: bool) -> Isolation:
@@ -72,7 +82,8 @@ def by_bubblewrap(gcs: Path, entries: Sequence[os.DirEntry[str]]) -> Isolation:
         else:
             binds += ["--dev-bind", entry.path, entry.path]
     wrapper = ("bwrap", "--unshare-pid", "--as-pid-1", "--die-with-parent", *binds, "--proc", "/proc")
-    return Isolation("bwrap", (*wrapper, "--dev-bind", os.path.realpath(gcs), "/gcs", "--"), first=True)
+    wrapper = (*wrapper, "--dev-bind", os.path.realpath(gcs), "/gcs", "--")
+    return Isolation("bwrap", wrapper, first=True, binds=True)
 
 
 BY_LINK = Isolation("link")
@@ -137,6 +148,7 @@ class GcsMount:
             "log_limit": 0,
             "first": isolation.first,
             "gcs": str(self.folder) if isolation.mounts else None,
+            "mounts": [],
         }
         try:
             done = subprocess.run(

@@ -11,7 +11,7 @@ or ``failed WHY``.
 """
 
 # Importing pathlib would cost every replica more than all else that is imported here.
-# ruff: noqa: PTH102, PTH106, PTH115, PTH116, PTH120, PTH123, PTH208, PTH211
+# ruff: noqa: PTH102, PTH103, PTH106, PTH115, PTH116, PTH120, PTH123, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
         """Whether the keeper is the first process of a namespace of its own."""
         gcs: str | None
         """The folder to show as /gcs in the mount namespace that the keeper is in; None: nothing."""
+        mounts: list[list[str]]
+        """Folders to show elsewhere too in that namespace, each with where."""
 
 
 COMMAND = (
@@ -279,6 +281,18 @@ def show_gcs(folder: str) -> None:
     os.rmdir(f"/{old}")
 
 
+def show_folder(folder: str, target: str) -> None:
+    """Show a folder elsewhere as well, in the mount namespace of this process.
+
+    Where that is not possible, whoever needs the folder has to go by its own name.
+    """
+    try:
+        os.makedirs(target, exist_ok=True)
+        _mount(folder, target, None, _MS_BIND)
+    except OSError as error:
+        _say(f"{target}: {error}")
+
+
 def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     arguments = [None if part is None else os.fsencode(part) for part in (source, target, kind, options)]
     _check(
@@ -379,6 +393,8 @@ def main() -> None:
     settings = _read_settings()
     if settings["gcs"] is not None:
         show_gcs(settings["gcs"])
+        for folder, target in settings["mounts"]:
+            show_folder(folder, target)
     if settings["first"] and os.getpid() != 1:
         raise RuntimeError("this is not the first process of its namespace")
     if "--probe" in sys.argv:

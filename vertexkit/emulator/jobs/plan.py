@@ -15,6 +15,10 @@ from vertexkit.emulator.jobs.types import ContainerProgram, JobSpec, PackageProg
 
 HOST = "127.0.0.1"
 """Where every replica's ports are: the replicas of a job share this machine."""
+CHIEF = "workerpool0-0"
+"""The replica whose success is the job's, and whose metrics are a trial's."""
+HYPERTUNE = "/tmp/hypertune"  # noqa: S108 (that is where cloudml-hypertune writes)
+"""The folder of the metrics where CLOUD_ML_HP_METRIC_FILE is not looked at."""
 
 _TF_ROLES = ("chief", "worker", "ps", "evaluator")
 _EVALUATOR = 3
@@ -68,6 +72,8 @@ class Given:
     folders: Folders
     buckets: Path
     """The folder whose subfolders are the buckets."""
+    metrics: Path | None = None
+    """The folder that a trial of a tuning job writes its metrics to."""
 
 
 def replicas(spec: JobSpec) -> tuple[Replica, ...]:

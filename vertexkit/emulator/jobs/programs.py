@@ -150,6 +150,7 @@ def _in_docker(
         args=args,
         env=env,
         gcs=given.buckets,
+        metrics=given.metrics,
         files=[Path(value) for value in given.google_env.values() if Path(value).is_file()],
         gpus=given.gpus,
     )

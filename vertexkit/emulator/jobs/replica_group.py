@@ -70,6 +70,10 @@ class ReplicaGroup:
             for replica, process in self._members
         )
 
+    def keepers(self) -> list[int]:
+        """The process that keeps each, of those that are not over; from any thread."""
+        return [process.pid for _, process in list(self._members) if not process.is_over]
+
     def exits(self) -> dict[str, ReplicaExit]:
         """How each ended, of those that have."""
         return {process.name: process.exit for _, process in self._members if process.exit is not None}

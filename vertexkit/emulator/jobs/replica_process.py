@@ -63,7 +63,7 @@ class ReplicaProcess:
         self._unknown = ""
         # A group and a session of its own: Ctrl-C in the emulator's terminal is not for it.
         self._process = subprocess.Popen(
-            isolation.keeper_command(),
+            isolation.keeper_command(mounts=settings["mounts"]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -78,6 +78,11 @@ class ReplicaProcess:
     def fileno(self) -> int:
         """The pipe of what the keeper says; to be read when something is there."""
         return self._answers.fileno()
+
+    @property
+    def pid(self) -> int:
+        """The process that the program is below."""
+        return self._process.pid
 
     @property
     def is_over(self) -> bool:

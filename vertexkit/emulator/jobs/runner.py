@@ -68,6 +68,7 @@ class JobRun:
         self._folder = means.work_dir / spec.job_id
         self._cancelled = threading.Event()
         self._stopped = False
+        self._group: ReplicaGroup | None = None
         self._deadline = float("inf")
         self._said: set[str] = set()
         self._awake, self._wake = os.pipe()
@@ -95,6 +96,11 @@ class JobRun:
     def join(self) -> None:
         """Wait until nothing of it is left."""
         self._thread.join()
+
+    def keepers(self) -> list[int]:
+        """The processes that all of its programs are below, as of now."""
+        group = self._group
+        return [] if group is None else group.keepers()
 
     def _run(self) -> None:
         try:
@@ -199,13 +205,14 @@ class JobRun:
                 return JobEnd(EndKind.FAILED, str(error), replica.name)
         if self._cancelled.is_set():
             return JobEnd(EndKind.CANCELLED)
-        group = ReplicaGroup(self._means.patience, self._awake)
+        self._group = group = ReplicaGroup(self._means.patience, self._awake)
         try:
             for replica, setting in zip(self._replicas, settings, strict=True):
                 group.add(replica, ReplicaProcess(replica.name, isolation, setting))
             end = self._watch(group)
             self._wind_up(group, end)
         finally:
+            self._group = None
             group.close()
             for replica in self._replicas:
                 self._logs.seal(replica.name)
@@ -234,15 +241,19 @@ class JobRun:
             keras.mkdir(parents=True, exist_ok=True)
         (folders.home / ".keras").symlink_to(keras.absolute())
         uris = program.package_uris if isinstance(program, PackageProgram) else ()
-        metric_file = None
+        metrics = None
         if self._spec.trial_id:
-            metric_file = self._logs.path(replica.name).with_suffix(".metrics")
+            metrics = metric_file(self._logs, replica.name)
+            # What an earlier attempt reported is not this one's.
+            _remove(metrics.parent)
+            metrics.parent.mkdir(mode=0o700, parents=True)
         given = plan.Given(
-            plan.contract_env(self._spec, replica, ports, metric_file=metric_file),
+            plan.contract_env(self._spec, replica, ports, metric_file=metrics),
             means.google_env(self._spec.project),
             gpus[replica.rank],
             folders,
             means.mount.folder,
+            metrics and metrics.parent,
         )
         runnable = programs.prepared(
             replica,
@@ -267,6 +278,7 @@ class JobRun:
             "log_limit": means.log_limit,
             "first": isolation.first,
             "gcs": str(means.mount.folder) if isolation.mounts else None,
+            "mounts": [] if metrics is None else [[str(metrics.parent), plan.HYPERTUNE]],
         }
 
     def _watch(self, group: ReplicaGroup) -> JobEnd:
@@ -326,6 +338,11 @@ class JobRun:
 
     def _say(self, text: str) -> None:
         self._logs.append(SERVICE, text)
+
+
+def metric_file(logs: JobLogs, replica: str) -> Path:
+    """Where a replica of a trial reports its metrics, as cloudml-hypertune writes them."""
+    return logs.path(replica).with_suffix(".hypertune") / "output.metrics"
 
 
 def _signal_name(number: int) -> str:

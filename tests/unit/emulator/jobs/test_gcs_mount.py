@@ -47,6 +47,8 @@ def test_bubblewrap_binds_all_that_the_root_has_but_gcs_and_shows_the_buckets_th
         f"--dev-bind {os.path.realpath(tmp_path)} /gcs --"
     )
     assert isolation.first and not isolation.mounts
+    command = isolation.keeper_command("--probe", mounts=[["/a", "/tmp/b"]])
+    assert " ".join(command).startswith(f"{said.removesuffix('--')}--dev-bind /a /tmp/b -- {sys.executable} ")
 
 
 def test_a_link_that_is_not_ours_is_left_alone(tmp_path, monkeypatch):
