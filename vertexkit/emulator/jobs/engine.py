@@ -129,6 +129,12 @@ class JobsEngine:
         if run is not None:
             run.cancel()
 
+    def end_family(self, family: str) -> None:
+        """No more jobs of this family (``JobSpec.family``) are coming: let go of what starts them quicker.
+
+        Those that run go on. A family that is not known is no error, nor is a job of it that comes all the same.
+        """
+
     def delete(self, job_id: str) -> None:
         """Remove the logs of a job; there need not be any.
 
