@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from vertexkit.errors import ConfigurationError, InvalidArgument
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["plot"]
+__all__ = ["drawing", "plot"]
 
 _COLUMNS: Final = {"run", "tag", "step", "value"}
 _WIDE: Final = 3
@@ -34,14 +35,10 @@ def plot(frame: pd.DataFrame) -> Figure:
         InvalidArgument: The frame has other columns, or no rows.
         ConfigurationError: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        raise ConfigurationError(
-            "matplotlib draws the scalars of a job, and is not installed",
-            remedy="pip install 'vertexkit[plot]'",
-        ) from None
+    make = drawing("the scalars of a job")
+    import matplotlib as mpl
+    from matplotlib.ticker import MaxNLocator
+
     columns = set(getattr(frame, "columns", ()))
     if not columns >= _COLUMNS:
         raise InvalidArgument(
@@ -59,7 +56,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     runs = {run: colors[index % len(colors)] for index, run in enumerate(sorted(frame["run"].unique()))}
     across = min(_WIDE, len(tags))
     down = math.ceil(len(tags) / across)
-    figure = _figure(figsize=(_INCHES[0] * across, _INCHES[1] * down), layout="constrained")
+    figure = make(figsize=(_INCHES[0] * across, _INCHES[1] * down), layout="constrained")
     for index, tag in enumerate(tags):
         axes = figure.add_subplot(down, across, index + 1)
         rows = frame[frame["tag"] == tag]
@@ -77,11 +74,23 @@ def plot(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _figure(**words: Any) -> Figure:
-    """A figure that a notebook shows, whether or not pyplot has been set up there."""
+def drawing(what: str) -> Callable[..., Figure]:
+    """What makes figures that a notebook shows, whether or not pyplot has been set up there.
+
+    Args:
+        what: What is to be drawn, for the error.
+
+    Raises:
+        ConfigurationError: matplotlib is not installed.
+    """
     from io import BytesIO
 
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigurationError(
+            f"matplotlib draws {what}, and is not installed", remedy="pip install 'vertexkit[plot]'"
+        ) from None
 
     class Shown(Figure):
         def _repr_png_(self) -> bytes:
@@ -89,4 +98,4 @@ def _figure(**words: Any) -> Figure:
             self.savefig(content, format="png")
             return content.getvalue()
 
-    return Shown(**words)
+    return Shown
