@@ -132,7 +132,7 @@ class JobsEngine:
     def end_family(self, family: str) -> None:
         """No more jobs of this family (``JobSpec.family``) are coming: let go of what starts them quicker.
 
-        Those that run go on. A family that is not known is no error, nor is a job of it that comes all the same.
+        Those that run go on. A family that is not known is no error, nor is a job of it that still comes.
         """
 
     def delete(self, job_id: str) -> None:

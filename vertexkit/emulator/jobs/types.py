@@ -58,8 +58,8 @@ class JobSpec:
     trial_id: str = ""
     """Of a tuning job's trial; empty for any other job."""
     family: str = ""
-    """Of a trial: what it has in common with many alike that are coming, such as the id of its tuning job. They
-    are started quicker; :meth:`JobsEngine.end_family` gives back what that takes. Empty for a job on its own."""
+    """Of a trial: what it has in common with many alike that are coming, such as the id of its tuning job.
+    They start quicker; ``JobsEngine.end_family`` gives back what that takes. Empty for a job on its own."""
     dataset_env: Mapping[str, str] = field(default_factory=dict)
     """``AIP_DATA_FORMAT`` and ``AIP_*_DATA_URI`` of a managed dataset."""
     timeout: float | None = None
