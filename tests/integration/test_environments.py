@@ -216,6 +216,17 @@ def test_what_a_job_installs_itself_stays_in_its_home(
     assert files_of(tmp_path / "cache") == cached
 
 
+def test_the_way_to_the_index_is_in_pips_own_settings_and_not_in_the_jobs_variables(
+    tmp_path: Path, prepare: Prepare, home: Path
+) -> None:
+    made = prepare(write_wheel(tmp_path))
+
+    assert not [name for name in made.env if name.startswith("PIP_")]
+    settings = made.bin.parent / "pip.conf"
+    assert settings.stat().st_mode & 0o777 == 0o600
+    assert f"find-links = {tmp_path / 'index'}" in settings.read_text()
+
+
 def test_a_source_distribution_is_built_and_installed_with_its_requirements(
     tmp_path: Path, prepare: Prepare, index: Path, home: Path, said: list[str]
 ) -> None:

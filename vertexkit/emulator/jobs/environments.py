@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,18 +23,6 @@ from vertexkit.training_images import TrainingImage
 __all__ = ["Environment", "Environments", "InstallCancelled", "InstallFailed"]
 
 _FOLDER: Final = ".python"
-
-# How pip reaches the package index from this machine: a job's own `pip install` needs it as well.
-_INDEX_SETTINGS: Final = (
-    "PIP_INDEX_URL",
-    "PIP_EXTRA_INDEX_URL",
-    "PIP_FIND_LINKS",
-    "PIP_NO_INDEX",
-    "PIP_TRUSTED_HOST",
-    "PIP_CERT",
-    "PIP_DEFAULT_TIMEOUT",
-    "PIP_CONFIG_FILE",
-)
 
 
 @dataclass(frozen=True)
@@ -136,12 +123,7 @@ def _install(wheels: Iterable[Wheel], interpreter: Interpreter, cancelled: threa
 
 
 def _variables(image: TrainingImage, layer: Layer | None, old_protobuf_code: bool) -> dict[str, str]:
-    variables = {name: os.environ[name] for name in _INDEX_SETTINGS if name in os.environ}
-    settings = Path.home() / ".config" / "pip" / "pip.conf"
-    if "PIP_CONFIG_FILE" not in variables and settings.is_file():
-        # The job has another home.
-        variables["PIP_CONFIG_FILE"] = str(settings)
-    variables |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    variables = {}
     if image.keras_2:
         variables["TF_USE_LEGACY_KERAS"] = "1"
     if old_protobuf_code or (layer is not None and layer.old_protobuf_code):

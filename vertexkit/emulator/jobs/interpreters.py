@@ -11,6 +11,7 @@ import ensurepip
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import shlex
 import shutil
 import site
@@ -23,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from vertexkit.emulator.jobs.pip_settings import pip_conf
 
 __all__ = ["Base", "Interpreter", "base_packages", "make_interpreter"]
 
@@ -128,10 +131,14 @@ def make_interpreter(
         scripts: Folder of commands, written in Python, that it is to have too.
 
     Returns:
-        The interpreter; ``pip install`` of its pip installs into ``folder``.
+        The interpreter; ``pip install`` of its pip installs into ``folder``, from where ours would.
     """
     venv.EnvBuilder(system_site_packages=True, symlinks=True).create(folder)
     made = Interpreter(folder)
+    settings = folder / "pip.conf"
+    # There may be a password in the address of an index.
+    settings.touch(0o600)
+    settings.write_text(pip_conf(os.environ))
     rest = ""
     if legacy_keras:
         source = Path(__file__).parent / "legacy_keras" / "keras_is_tf_keras.py"

@@ -34,7 +34,17 @@ except ModuleNotFoundError:
     sys.exit("There is no pip: install it where the local Vertex AI runs.")
 sys.exit(main(sys.argv[1:]))
 """
-# Settings that would have it install elsewhere, or say nothing.
+# Beside pip's own settings. A package that it builds is a program too, and gets no more than a container has:
+# only the way to the index, and whom to trust on it, differ from machine to machine.
+_PASSED_ON: Final = frozenset(
+    {
+        *("HOME", "LANG", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_DIRS", "XDG_CONFIG_HOME"),
+        *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"),
+        *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+        *("all_proxy", "https_proxy", "http_proxy", "no_proxy"),
+    }
+)
+# Settings of pip's that would have it install elsewhere, or say nothing.
 _NOT_PASSED_ON: Final = frozenset(
     {
         "PIP_USER",
@@ -80,7 +90,11 @@ def run_pip(
         InstallCancelled: ``cancelled`` was set.
         InstallFailed: It failed.
     """
-    env = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or (name.startswith("PIP_") and name not in _NOT_PASSED_ON)
+    }
     env |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     command = [str(interpreter.python), "-I", "-c", _WATCHED_PIP, *arguments]
     with tempfile.TemporaryFile() as output:

@@ -379,10 +379,12 @@ def test_a_cancelled_job_waits_for_no_other_jobs_installation(
     assert list(home.iterdir()) == []
 
 
-def test_pip_gets_the_index_settings_but_not_where_to_install(
+def test_pip_gets_the_way_to_the_index_and_nothing_else_of_the_callers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("TOKEN_OF_THE_CALLER", "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     python = tmp_path / "bin" / "python3"
     python.parent.mkdir()
@@ -398,4 +400,6 @@ def test_pip_gets_the_index_settings_but_not_where_to_install(
 
     env = (tmp_path / "env").read_text()
     assert "PIP_INDEX_URL=http://127.0.0.1:9/simple" in env
+    assert "HTTPS_PROXY=http://127.0.0.1:9" in env
     assert "PIP_TARGET" not in env
+    assert "TOKEN_OF_THE_CALLER" not in env
