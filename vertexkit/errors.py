@@ -23,6 +23,7 @@
     ├── DeployFailed                      a model did not come up; what was made is gone again
     ├── PredictionFailed                  the model refused the instances, or answered nonsense
     ├── TrainingFailed                    names the replica that failed, how, and its last lines
+    ├── TuningFailed                      names the trials that failed, and the last lines of the first
     ├── TransferFailed                    names every file that did not arrive, and why
     │   └── ChecksumMismatch
     ├── CleanupIncomplete                 names every resource that could not be deleted
@@ -61,6 +62,7 @@ __all__ = [
     "ServiceError",
     "TrainingFailed",
     "TransferFailed",
+    "TuningFailed",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -284,6 +286,34 @@ class TrainingFailed(VertexkitError):
             of = f" of {replica}" if replica else ""
             message = "\n".join([message, f"Last lines{of}:", *("  | " + line for line in last_lines)])
         super().__init__(message, resource=job, remedy=remedy)
+
+
+class TuningFailed(VertexkitError):
+    """A search failed. Its trials, their logs, and what they have written are still there.
+
+    Attributes:
+        job: Resource name of the job.
+        failures: The trials that came to no metric, by id, and why.
+        last_lines: The last lines of the first of these, oldest first; empty if there are none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job: str | None = None,
+        failures: Mapping[str, str] | None = None,
+        last_lines: Sequence[str] = (),
+        remedy: str | None = None,
+    ) -> None:
+        self.job = job
+        self.failures = dict(failures or {})
+        self.last_lines = tuple(last_lines)
+        lines = [message, *(f"  - trial {name}: {why}" for name, why in self.failures.items())]
+        if self.last_lines:
+            of = f" of trial {next(iter(self.failures))}" if self.failures else ""
+            lines += [f"Last lines{of}:", *(f"  | {line}" for line in self.last_lines)]
+        super().__init__("\n".join(lines), resource=job, remedy=remedy)
 
 
 class TransferFailed(VertexkitError):

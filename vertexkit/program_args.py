@@ -42,19 +42,20 @@ _IGNORED: Final = {"help", "metavar", "default"}
 _OPEN_WORDS: Final = {"parents", "prefix_chars", "fromfile_prefix_chars", "conflict_handler"}
 
 
-def check_args(program: Program, args: Sequence[str]) -> list[Finding]:
+def check_args(program: Program, args: Sequence[str], *, complete: bool = True) -> list[Finding]:
     """Whether a program's own parser would take these arguments.
 
     Args:
         program: The program.
         args: What it is to get, as in ``sys.argv[1:]``.
+        complete: Whether these are all, so that what else the program requires would be missing.
 
     Returns:
         Options that it does not know, does not get, or does not get in the right form; nothing when its
         arguments are not read by one plain ``argparse.ArgumentParser`` in all of its modules.
     """
     try:
-        return _read([source.tree for source in program.sources]).check(list(args))
+        return _read([source.tree for source in program.sources]).check(list(args), complete=complete)
     except _Unreadable:
         return []
 
@@ -83,7 +84,7 @@ class _Parser:
     abbreviates: bool = True
     options: list[tuple[list[str], dict[str, Any]]] = field(default_factory=list)
 
-    def check(self, args: list[str]) -> list[Finding]:
+    def check(self, args: list[str], *, complete: bool) -> list[Finding]:
         """What it would not take.
 
         Raises:
@@ -102,6 +103,8 @@ class _Parser:
                 for word in unknown
                 if not word.startswith("-") and not findings
             ]
+        if not complete:
+            return findings
         try:
             self._built(demanding=True).parse_known_args(args)
         except _Refused as refused:

@@ -15,7 +15,7 @@ from vertexkit.training_images import parse_training_image
 from vertexkit.training_plan import TrainingPlan
 from vertexkit.worker_pools import worker_pool_specs
 
-__all__ = ["CUSTOM_JOBS", "PIPELINES", "training_body"]
+__all__ = ["CUSTOM_JOBS", "PIPELINES", "job_spec", "training_body"]
 
 PIPELINES: Final = "trainingPipelines"
 CUSTOM_JOBS: Final = "customJobs"
@@ -36,7 +36,7 @@ def training_body(
         output: ``gs://`` folder for what the job writes.
         labels: Its labels.
     """
-    spec = _job_spec(plan, packages, output)
+    spec = job_spec(plan, packages, output)
     if plan.model is None:
         return CUSTOM_JOBS, {"displayName": plan.name, "labels": dict(labels), "jobSpec": spec}
     body: dict[str, Any] = {
@@ -58,7 +58,8 @@ def training_body(
     return PIPELINES, body
 
 
-def _job_spec(plan: TrainingPlan, packages: Sequence[str], output: str) -> dict[str, Any]:
+def job_spec(plan: TrainingPlan, packages: Sequence[str], output: str) -> dict[str, Any]:
+    """The ``CustomJobSpec`` of what is to run; see `training_body`."""
     spec: dict[str, Any] = {
         "workerPoolSpecs": worker_pool_specs(plan.pools, _program(plan, packages)),
         "baseOutputDirectory": {"outputUriPrefix": output},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,12 +64,14 @@ class TrainingPlan:
     spot: bool
 
 
-def plan_training(context: Context, request: TrainingRequest) -> TrainingPlan:
+def plan_training(context: Context, request: TrainingRequest, *, beside: Sequence[str] = ()) -> TrainingPlan:
     """Look at everything that is asked for, and at where it would go.
 
     Args:
         context: The session's parts; the service is asked only where the buckets are.
         request: What is asked for.
+        beside: Arguments that the service will add to those of the request: an example of them, without
+            which the program may not take the others.
 
     Returns:
         The plan. While its findings hold an error it is not fit to be carried out.
@@ -103,7 +105,7 @@ def plan_training(context: Context, request: TrainingRequest) -> TrainingPlan:
         *checks.check_container(request, gpu=gpu),
         *wrong_image,
         *checks.check_command(request),
-        *_check_args(request, program),
+        *_check_args(request, program, beside),
         *check_env(request.env),
         *wrong_pools,
         *checks.check_switches(request),
@@ -185,14 +187,14 @@ def _program(request: TrainingRequest, image: str) -> tuple[Program | None, list
     return program, list(program.findings)
 
 
-def _check_args(request: TrainingRequest, program: Program | None) -> list[Finding]:
+def _check_args(request: TrainingRequest, program: Program | None, beside: Sequence[str]) -> list[Finding]:
     """Whether the arguments are possible, and the program's own parser would take them."""
     findings = check_args(request.args)
     if program is None or _refused(findings):
         return findings
     from vertexkit.program_args import check_args as check_parsed
 
-    return [*findings, *check_parsed(program, command_line(request.args))]
+    return [*findings, *check_parsed(program, [*command_line(request.args), *beside])]
 
 
 def _check_buckets(context: Context, request: TrainingRequest, program: Program | None) -> list[Finding]:
