@@ -25,6 +25,12 @@ def command(text: str, replicas: int = 1) -> dict[str, Any]:
     }
 
 
+def package(uri: str) -> dict[str, Any]:
+    """A worker pool that runs a module of a package."""
+    program = {"executorImageUri": IMAGE, "packageUris": [uri], "pythonModule": "trainer.task"}
+    return {**command(""), "containerSpec": None, "pythonPackageSpec": program}
+
+
 def custom_job(text: str, **fields: Any) -> dict[str, Any]:
     return {"displayName": "job", "jobSpec": {"workerPoolSpecs": [command(text)], **fields}}
 
@@ -134,6 +140,11 @@ def test_the_log_of_a_job_is_asked_of_cloud_logging(
             {"displayName": "x", "jobSpec": {"workerPoolSpecs": [{}, command("true")]}},
             400,
             "worker_pool_specs[0].replica_count",
+        ),
+        (
+            {"displayName": "x", "jobSpec": {"workerPoolSpecs": [package("gs://a-bucket/folder/")]}},
+            400,
+            "gs://a-bucket/folder/ names a bucket or a folder",
         ),
         (
             {

@@ -23,7 +23,7 @@ from jobs_engine import (
 )
 
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.jobs import gcs_mount
+from vertexkit.emulator.jobs import gcs_mount, runner
 from vertexkit.emulator.jobs.gpus import Gpus
 from vertexkit.emulator.jobs.log_writer import header
 from vertexkit.emulator.jobs.logs import JobLogs
@@ -57,6 +57,7 @@ def test_a_job_succeeds_with_its_chief_and_leaves_its_logs_only(engine, tmp_path
 def test_a_replica_has_the_environment_of_the_contract_and_nothing_of_the_callers(engine, monkeypatch):
     monkeypatch.setenv("LEAKED", "yes")
     monkeypatch.setenv("PYTHONSTARTUP", "/nonexistent")
+    monkeypatch.setattr(runner, "has_driver", lambda: False)
     spec = job(
         pool(PRINT_ENV, env={"MINE": "1", "CLOUD_ML_JOB_ID": "no", "AIP_MODEL_DIR": "no", "LANG": "de_DE"}),
         base_output_uri="gs://bucket/out/",
@@ -77,7 +78,6 @@ def test_a_replica_has_the_environment_of_the_contract_and_nothing_of_the_caller
         "CLOUD_ML_JOB_ID": "1",
         "CLOUD_ML_PROJECT_ID": "123456789",
         "CLOUD_ML_REGION": "us-central1",
-        "CUDA_VISIBLE_DEVICES": "-1",
         "GOOGLE_CLOUD_PROJECT": "a-project",
         "NO_GCE_CHECK": "true",
         "PYTHONUNBUFFERED": "1",
@@ -310,11 +310,13 @@ def test_gpus_go_to_one_replica_at_a_time_and_others_wait(tmp_path):
         assert any("waits for GPUs" in line for line in lines(engine, "2", "service"))
 
 
-def test_without_a_gpu_the_cpu_is_used_and_the_log_says_so(tmp_path):
+@pytest.mark.parametrize(("to_hide", "visible"), [(True, "-1"), (False, None)])
+def test_without_a_gpu_the_cpu_is_used_and_the_log_says_so(tmp_path, monkeypatch, to_hide, visible):
+    monkeypatch.setattr(runner, "has_driver", lambda: to_hide)
     asks = pool(PRINT_ENV, accelerator_type="NVIDIA_TESLA_T4", accelerator_count=2)
     with jobs_engine(tmp_path, gpus=Gpus(list)) as engine:
         assert run(engine, job(asks)).kind is EndKind.SUCCEEDED
-        assert env_of(engine)["CUDA_VISIBLE_DEVICES"] == "-1"
+        assert env_of(engine).get("CUDA_VISIBLE_DEVICES") == visible
         (said,) = [line for line in lines(engine, replica="service") if "NVIDIA_TESLA_T4" in line]
         assert "2 NVIDIA_TESLA_T4" in said and "no GPU" in said and "CPU" in said
 

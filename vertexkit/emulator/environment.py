@@ -12,8 +12,8 @@ from pathlib import Path
 
 from vertexkit.emulator.options import EmulatorInfo
 
-_PROXIES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "grpc_proxy")
-_NO_PROXIES = ("no_proxy", "NO_PROXY", "no_grpc_proxy")
+_PROXIES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
+_NO_PROXIES = ("no_proxy", "NO_PROXY")
 _BUNDLES = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
@@ -63,8 +63,12 @@ def program_environment(
         location: Region to work in; the emulator's by default.
     """
     project = project or info.project
+    google = google_environment(info, project)
     return {
-        **google_environment(info, project),
+        **google,
+        # gRPC prefers these to the others, where they are set.
+        "grpc_proxy": google["https_proxy"],
+        "no_grpc_proxy": google["no_proxy"],
         "VERTEXKIT_EMULATOR": info.rest,
         "VERTEXKIT_PROJECT": project,
         "VERTEXKIT_LOCATION": location or info.location,

@@ -39,9 +39,9 @@ def authorities(pem: bytes) -> set[bytes]:
 
 def test_every_client_library_finds_the_proxy_by_its_own_variable() -> None:
     environment = google_environment(INFO)
-    for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "grpc_proxy"):
+    for name in ("https_proxy", "HTTPS_PROXY", "http_proxy"):
         assert environment[name] == INFO.proxy
-    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+    for name in ("no_proxy", "NO_PROXY"):
         assert {"localhost", "127.0.0.1", "::1"} <= set(environment[name].split(","))
     assert environment["GOOGLE_CLOUD_PROJECT"] == "local-project"
     assert google_environment(INFO, "mine-1234")["GOOGLE_CLOUD_PROJECT"] == "mine-1234"
@@ -52,6 +52,8 @@ def test_a_job_is_told_nothing_of_vertexkit_and_a_users_program_is() -> None:
     told = program_environment(INFO, "mine-1234", "europe-west4")
     assert google_environment(INFO, "mine-1234").items() <= told.items()
     assert told["VERTEXKIT_EMULATOR"] == INFO.rest
+    # Where nothing else says so, as in a job, gRPC goes by those above.
+    assert (told["grpc_proxy"], told["no_grpc_proxy"]) == (INFO.proxy, told["no_proxy"])
     assert (told["VERTEXKIT_PROJECT"], told["VERTEXKIT_LOCATION"]) == ("mine-1234", "europe-west4")
 
 

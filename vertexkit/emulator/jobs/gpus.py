@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+_DRIVER = Path("/proc/driver/nvidia")
 _SMI_SECONDS = 30
 _POLL_SECONDS = 0.1
 _GPU = re.compile(r"GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)")
@@ -33,6 +35,11 @@ def installed_gpus() -> tuple[str, ...]:
         for name in named
         if name in found or any(uuid.startswith(name) for uuid in found.values() if name)
     )
+
+
+def has_driver() -> bool:
+    """Whether a program would see GPUs of this machine if nothing kept it from that."""
+    return _DRIVER.exists() or shutil.which("nvidia-smi") is not None
 
 
 class Gpus:

@@ -67,8 +67,8 @@ class Given:
     """What :func:`contract_env` says."""
     google_env: Mapping[str, str]
     """What sends Google Cloud calls to the local Vertex AI."""
-    gpus: Sequence[str]
-    """The GPUs that it may use."""
+    gpus: Sequence[str] | None
+    """The GPUs that it may use; None where this machine has none to keep from it."""
     folders: Folders
     buckets: Path
     """The folder whose subfolders are the buckets."""
@@ -148,6 +148,7 @@ def replica_env(
     image = dict(image_env)
     if "PYTHONPATH" in image and user.get("PYTHONPATH"):
         image["PYTHONPATH"] = f"{user.pop('PYTHONPATH')}:{image['PYTHONPATH']}"
+    visible = {} if given.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(given.gpus) or "-1"}
     return {
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
@@ -158,7 +159,7 @@ def replica_env(
         "PATH": path,
         "PWD": str(given.folders.program),
         **_set_by_vertex(replica, given),
-        "CUDA_VISIBLE_DEVICES": ",".join(given.gpus) or "-1",
+        **visible,
     }
 
 

@@ -152,7 +152,7 @@ def _in_docker(
         gcs=given.buckets,
         metrics=given.metrics,
         files=[Path(value) for value in given.google_env.values() if Path(value).is_file()],
-        gpus=given.gpus,
+        gpus=given.gpus or (),
     )
     # Docker's own command goes by the environment too, and finds its settings in the home folder.
     own = {name: value for name, value in os.environ.items() if name.startswith(("DOCKER_", "XDG_"))}

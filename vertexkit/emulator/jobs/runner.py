@@ -17,7 +17,7 @@ from vertexkit.emulator.errors import ApiError
 from vertexkit.emulator.jobs import keeper, plan, programs
 from vertexkit.emulator.jobs.cluster_ports import ClusterPorts
 from vertexkit.emulator.jobs.gcs_mount import GcsMount
-from vertexkit.emulator.jobs.gpus import Gpus
+from vertexkit.emulator.jobs.gpus import Gpus, has_driver
 from vertexkit.emulator.jobs.logs import SERVICE, JobLogs
 from vertexkit.emulator.jobs.pip_process import InstallCancelled, InstallFailed
 from vertexkit.emulator.jobs.replica_group import Patience, ReplicaGroup
@@ -250,7 +250,7 @@ class JobRun:
         given = plan.Given(
             plan.contract_env(self._spec, replica, ports, metric_file=metrics),
             means.google_env(self._spec.project),
-            gpus[replica.rank],
+            gpus[replica.rank] or (() if has_driver() else None),
             folders,
             means.mount.folder,
             metrics and metrics.parent,

@@ -255,8 +255,8 @@ def _package_problem(uri: str, objects: ObjectStore) -> str:
         package = parse_gcs_uri(uri)
     except ValueError as error:
         return f"{error}."
-    if not package.name:
-        return f"{uri} names a bucket, and has to name a package in it."
+    if not package.name or package.name.endswith("/"):
+        return f"{uri} names a bucket or a folder, and has to name a package in it."
     if not objects.bucket_exists(package.bucket):
         return f"{uri} does not exist: there is no bucket gs://{package.bucket}."
     if objects.find(package.bucket, package.name) is None:

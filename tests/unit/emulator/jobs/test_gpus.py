@@ -42,9 +42,16 @@ def test_the_gpus_are_those_that_the_emulator_may_use(two_installed, monkeypatch
     assert installed_gpus() == found
 
 
-def test_a_machine_without_the_driver_has_none(monkeypatch):
+def test_a_machine_without_the_driver_has_none(monkeypatch, tmp_path):
     monkeypatch.setattr(gpus.shutil, "which", lambda name: None)
+    monkeypatch.setattr(gpus, "_DRIVER", tmp_path / "none")
     assert installed_gpus() == ()
+    assert not gpus.has_driver()
+
+
+def test_gpus_that_the_emulator_may_not_use_are_there_to_be_hidden_all_the_same(two_installed, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert (installed_gpus(), gpus.has_driver()) == ((), True)
 
 
 def test_no_gpu_is_handed_out_twice_and_those_given_back_are_handed_out_again():

@@ -134,6 +134,14 @@ def test_the_image_gives_way_to_the_user_and_the_user_to_vertex(monkeypatch):
     assert plan.overridden(one, env) == ["A", "CUDA_VISIBLE_DEVICES", "HTTPS_PROXY"]
 
 
+def test_gpus_that_are_not_the_replicas_are_hidden_and_none_need_not_be():
+    (one,) = plan.replicas(SPEC)
+    envs = [
+        plan.replica_env(one, given(gpus=gpus), image_env={}, image_path="/venv/bin") for gpus in ((), None)
+    ]
+    assert [env.get("CUDA_VISIBLE_DEVICES") for env in envs] == ["-1", None]
+
+
 def test_a_container_of_ones_own_brings_its_own_path_and_home():
     (one,) = plan.replicas(replace(SPEC, pools=(replace(CONTAINER, env={"A": "user"}),)))
     env = plan.container_env(one, given({"B": "vertex"}, {"NO_GCE_CHECK": "true"}))
