@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from vertexkit.cleanup import noting
@@ -17,11 +18,13 @@ from vertexkit.job_state import JobState
 from vertexkit.progress import status
 
 if TYPE_CHECKING:
-    from vertexkit.job_logs import LogFollower, LogLine
+    from vertexkit.job_logs import LogLine
 
-__all__ = ["Awaited", "Stream", "followed", "wait_for"]
+__all__ = ["Awaited", "Display", "Follower", "Stream", "followed", "wait_for"]
 
 Stream = Literal["stdout", "stderr"]
+Display = Callable[[JobState], object]
+"""Shows how far a job has come, each time that it was asked."""
 
 _FIRST_INTERVAL = 0.1
 _GROWTH = 1.4
@@ -38,6 +41,16 @@ _WORDS = {
     JobState.FAILED: "failed",
     JobState.CANCELLED: "cancelled",
 }
+
+
+class Follower(Protocol):
+    """Gives every line of a log once, as it comes; see `vertexkit.job_logs.LogFollower`."""
+
+    def poll(self) -> list[LogLine]:
+        """The lines that are new, at once."""
+
+    def finish(self) -> Iterator[LogLine]:
+        """The rest, once the job has ended."""
 
 
 class Awaited(Protocol):
@@ -58,7 +71,7 @@ class Awaited(Protocol):
     def poll(self, timeout: float) -> JobState:
         """Ask the service for its state, for that many seconds at most."""
 
-    def follower(self) -> LogFollower | None:
+    def follower(self) -> Follower | None:
         """What follows its logs; None as long as there is nothing to follow."""
 
     def settle(self) -> None:
@@ -75,6 +88,7 @@ def wait_for(
     stream: Stream | None = None,
     log_seconds: float,
     progress: bool | None = None,
+    display: AbstractContextManager[Display] | None = None,
 ) -> None:
     """Wait until a job is over, and raise what it ended with.
 
@@ -87,6 +101,7 @@ def wait_for(
         stream: Where to write its log as it comes, each line with its replica; None for nowhere.
         log_seconds: How often the log may be asked for.
         progress: Whether to show state and time; None for: when standard error is a terminal.
+        display: What shows more than state and time, in place of ``progress``.
 
     Raises:
         DeadlineExceeded: It is not over yet; it goes on.
@@ -96,10 +111,10 @@ def wait_for(
     output = _Output(stream)
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     try:
-        with status(job.description, progress) as shown:
+        with _state_and_time(job, progress) if display is None else display as show:
             for event in _events(job, deadline, log_seconds, output):
                 if isinstance(event, JobState):
-                    shown.describe(f"{job.description}: {_WORDS.get(event, event.lower())}")
+                    show(event)
                 else:
                     output.write(event)
             if not job.state_as_read.ended:
@@ -112,6 +127,12 @@ def wait_for(
     except KeyboardInterrupt as interruption:
         _interrupted(job, interruption)
         raise
+
+
+@contextmanager
+def _state_and_time(job: Awaited, progress: bool | None) -> Iterator[Display]:
+    with status(job.description, progress) as shown:
+        yield lambda state: shown.describe(f"{job.description}: {_WORDS.get(state, state.lower())}")
 
 
 def followed(job: Awaited, *, log_seconds: float) -> Iterator[LogLine]:
@@ -130,7 +151,7 @@ def _events(
     job: Awaited, deadline: float, log_seconds: float, output: _Output
 ) -> Iterator[JobState | Iterable[LogLine]]:
     """Each state that the service answers, and the lines that came meanwhile, while the output is open."""
-    follower: LogFollower | None = None
+    follower: Follower | None = None
     # As often as the service lets one ask for logs, it lets one ask for a state.
     longest = max(_LEAST_LONGEST_INTERVAL, log_seconds)
     interval = min(_FIRST_INTERVAL, longest)

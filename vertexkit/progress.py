@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
-__all__ = ["Tracker", "amount", "status", "tracked"]
+__all__ = ["Tracker", "amount", "can_animate", "status", "tracked"]
 
 Unit = Literal["bytes", "steps"]
 
@@ -111,14 +111,14 @@ def amount(n: float, unit: Unit) -> str:
 def _open_row(description: str, total: int | None, unit: Unit, enabled: bool | None) -> Row | None:
     if enabled is False:
         return None
-    if _can_animate():
+    if can_animate():
         from vertexkit._core.terminal import LiveRow
 
         return LiveRow(description, total, unit, amount)
     return _LineRow(description, total, unit) if enabled else None
 
 
-def _can_animate() -> bool:
+def can_animate() -> bool:
     """Whether standard error can show a line that changes."""
     if _in_notebook():
         return find_spec("ipywidgets") is not None

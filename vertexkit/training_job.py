@@ -7,8 +7,6 @@ https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.cus
 from __future__ import annotations
 
 import logging
-import math
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -16,15 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vertexkit._core.arguments import seconds
 from vertexkit._core.deletion import delete_resource
 from vertexkit._core.names import parse_resource_name
-from vertexkit._core.operations import intervals
-from vertexkit.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    TrainingFailed,
-)
+from vertexkit.errors import Cancelled, InvalidArgument, NotFound, TrainingFailed
 from vertexkit.job_state import JobState, job_state
 from vertexkit.job_wait import Stream, followed, wait_for
 from vertexkit.training_job_state import TrainingJobState
@@ -41,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["CustomTrainingJob"]
 
 _log = logging.getLogger("vertexkit")
-
-_STOP_SECONDS = 120.0
 
 
 class CustomTrainingJob(TrainingJobState):
@@ -140,18 +128,6 @@ class CustomTrainingJob(TrainingJobState):
         self._read(None)
         return self
 
-    def cancel(self) -> None:
-        """Ask the service to stop it. It may succeed all the same: `state` tells.
-
-        One that is over already is no error.
-        """
-        name = self.resource_name
-        try:
-            self._context.clients.http_json("POST", f"{name}:cancel", body={}, resource=name, retry=True)
-        except FailedPrecondition:
-            if not self.state.ended:
-                raise
-
     def delete(self) -> None:
         """Delete it with its logs, once it is over. Its model and what it has written stay.
 
@@ -161,11 +137,7 @@ class CustomTrainingJob(TrainingJobState):
             FailedPrecondition: It is not over.
         """
         with suppress(NotFound):
-            state = self.state
-            if not state.ended:
-                raise FailedPrecondition(
-                    f"the job is {state}", resource=self.resource_name, remedy="cancel() it, and wait()"
-                )
+            self._require_over()
             delete_resource(self._context, self.resource_name)
         if self.custom_job not in (None, self.resource_name):
             with suppress(NotFound):
@@ -247,12 +219,6 @@ class CustomTrainingJob(TrainingJobState):
         """How another process finds it."""
         return f'session.training.get("{self.resource_name}")'
 
-    def poll(self, timeout: float) -> JobState:
-        """Read it again, within that many seconds."""
-        if not self.state_as_read.ended:
-            self._read(timeout)
-        return self.state_as_read
-
     def follower(self) -> LogFollower | None:
         """What follows its logs; None before there are any."""
         found = self._logs()
@@ -290,30 +256,11 @@ class CustomTrainingJob(TrainingJobState):
 
     def _discard(self) -> None:
         """Delete it and its model, whatever it is doing: what `Session.cleanup` is for."""
-        self.refresh()
-        if not self.state_as_read.ended:
-            self.cancel()
-            self._stopped(_STOP_SECONDS)
+        self._stop()
         model = self.model
         if model is not None:
             model.delete()
         self.delete()
-
-    def _stopped(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        for interval in intervals():
-            if self.poll(max(deadline - time.monotonic(), 1.0)).ended:
-                return
-            if time.monotonic() >= deadline:
-                raise DeadlineExceeded(
-                    f"was cancelled, and is still {self.state_as_read} after {timeout:g} s",
-                    resource=self.resource_name,
-                )
-            time.sleep(min(interval, math.ceil(timeout)))
-
-    def _read(self, timeout: float | None) -> None:
-        name = self.resource_name
-        self._data = self._context.clients.http_json("GET", name, resource=name, timeout=timeout)
 
     def _program_succeeded(self) -> bool:
         """Whether the custom job of a pipeline has succeeded, whatever became of the pipeline."""

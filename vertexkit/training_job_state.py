@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
-
 from vertexkit._core.html import described
-from vertexkit._core.lookup import timestamp
 from vertexkit._core.names import parse_resource_name
-from vertexkit._core.resource import Resource
+from vertexkit.job import Job, took
 from vertexkit.job_state import JobState, job_state
 from vertexkit.training_body import CUSTOM_JOBS
 
 __all__ = ["TrainingJobState"]
 
 
-class TrainingJobState(Resource):
+class TrainingJobState(Job):
     """What is known of a training job without asking.
 
     Two resources of the API are one: a pipeline, which makes a model, and a custom job, which does not.
     """
-
-    @property
-    def start_time(self) -> datetime | None:
-        """When it began to run, in UTC; None as long as it does not."""
-        return _time(self._data, "startTime")
-
-    @property
-    def end_time(self) -> datetime | None:
-        """When it was over, in UTC; None as long as it is not."""
-        return _time(self._data, "endTime")
-
-    @property
-    def error(self) -> str | None:
-        """What it failed of, in the service's words; None if it did not fail, as far as is known."""
-        if self.state_as_read is JobState.SUCCEEDED:
-            return None
-        return str(self._data.get("error", {}).get("message", "")) or None
 
     @property
     def custom_job(self) -> str | None:
@@ -87,24 +65,13 @@ class TrainingJobState(Resource):
     def _below(self, folder: str) -> str | None:
         return None if self.base_output_dir is None else f"{self.base_output_dir}/{folder}"
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.display_name!r}: {self.resource_name}, {self.state_as_read}>"
-
     def _repr_html_(self) -> str:
         facts = {
             "state": self.state_as_read.value,
             "name": self.resource_name,
             "created": f"{self.created:%Y-%m-%d %H:%M:%S} UTC",
-            "took": _took(self.start_time, self.end_time),
+            "took": took(self.start_time, self.end_time),
             "output": self.base_output_dir or "",
             "error": self.error or "",
         }
         return described(f"Training job {self.display_name}", facts)
-
-
-def _time(data: Mapping[str, Any], key: str) -> datetime | None:
-    return timestamp(data, key) if data.get(key) else None
-
-
-def _took(start: datetime | None, end: datetime | None) -> str:
-    return "" if start is None or end is None else f"{(end - start).total_seconds():.1f} s"

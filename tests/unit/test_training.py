@@ -13,7 +13,15 @@ import pytest
 import requests
 from doubles import LABELS, PARENT, Doubles, in_turn
 
-from vertexkit import errors, job_wait, training_job, training_packages, training_plan, training_submission
+from vertexkit import (
+    errors,
+    job,
+    job_wait,
+    training_job,
+    training_packages,
+    training_plan,
+    training_submission,
+)
 from vertexkit._core import deletion
 from vertexkit.job_logs import LogLine
 from vertexkit.preflight import PreflightWarning
@@ -71,7 +79,7 @@ class Folder:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
     monkeypatch.setattr(deletion, "intervals", lambda: itertools.repeat(0.0))
-    monkeypatch.setattr(training_job, "intervals", lambda: itertools.repeat(0.0))
+    monkeypatch.setattr(job, "intervals", lambda: itertools.repeat(0.0))
     monkeypatch.setattr(job_wait, "_FIRST_INTERVAL", 0.0)
 
 
@@ -297,6 +305,7 @@ def test_jobs_of_one_session_share_a_package(training: Training, storage: Storag
         ({"worker_machine": "x"}, "worker_machine"),
         ({"framework": "caffe"}, "framework"),
         ({"framework_version": "9.9"}, "framework_version"),
+        ({"framework_version": 2.1}, "framework_version"),  # 2.10, perhaps
         ({"image": "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"}, "image"),
         ({"image": IMAGE, "framework_version": "2.17"}, "framework_version"),
         ({"command": ["python"]}, "command"),
@@ -364,6 +373,21 @@ def test_everything_that_is_wrong_is_said_at_once(training: Training, tmp_path: 
     arguments = {found.argument for found in raised.value.findings}
     assert {"workers", "timeout", "labels['A']"} < arguments
     assert "no_such_module" in str(raised.value)
+
+
+def test_a_bucket_elsewhere_is_named_with_its_region(
+    training: Training, storage: Storage, script: Path
+) -> None:
+    storage.objects["in-europe"], storage.locations["in-europe"] = {}, "EUROPE-WEST4"
+    (found,) = training.check(script, base_output_dir="gs://in-europe/out")
+    assert str(found).startswith(
+        "base_output_dir='gs://in-europe/out': is in europe-west4, which is not in the region of the service"
+    )
+
+
+def test_a_framework_without_images_is_refused_once(training: Training, script: Path) -> None:
+    (found,) = training.check(script, framework="jax")
+    assert found.argument == "framework"
 
 
 def test_a_default_bucket_elsewhere_is_refused(training: Training, storage: Storage, script: Path) -> None:
@@ -663,9 +687,12 @@ def test_pipelines_without_a_program_are_not_listed(training: Training, doubles:
     assert [job.resource_name for job in training.list()] == [NAME]
 
 
-def test_a_state_is_asked_for_in_the_words_of_each_collection(training: Training, doubles: Doubles) -> None:
+@pytest.mark.parametrize("state", ["RUNNING", "JOB_STATE_RUNNING", "PIPELINE_STATE_RUNNING"])
+def test_a_state_is_asked_for_in_the_words_of_each_collection(
+    state: str, training: Training, doubles: Doubles
+) -> None:
     doubles.rest.answers.update({f"GET {PIPELINES}": {}, f"GET {JOBS}": {}})
-    training.list(filter='state="JOB_STATE_RUNNING"')
+    training.list(filter=f'state="{state}"')
     assert {path: params["filter"] for _, path, params in doubles.rest.asked} == {
         PIPELINES: 'state="PIPELINE_STATE_RUNNING"',
         JOBS: 'state="JOB_STATE_RUNNING"',

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -26,7 +26,7 @@ from rich.table import Column
 from rich.text import Text
 
 _lock = threading.Lock()
-_progress: Progress | None = None
+_progress: _Display | None = None
 _open_rows = 0
 
 
@@ -56,12 +56,41 @@ class LiveRow:
         _release()
 
 
-def _acquire() -> Progress:
+class LiveBlock:
+    """Several lines below the rows, which change as a whole.
+
+    Args:
+        render: Makes what is shown, each time that the display is drawn, from any thread.
+    """
+
+    def __init__(self, render: Callable[[Console], RenderableType]) -> None:
+        _acquire().blocks.append(render)
+
+    def close(self) -> None:
+        """Leave it as it ended, and the display with it when it was the last one."""
+        _release()
+
+
+class _Display(Progress):
+    """Rows, and what is shown below them."""
+
+    def __init__(self, *columns: ProgressColumn, **options: Any) -> None:
+        # Drawn from the first moment on.
+        self.blocks: list[Callable[[Console], RenderableType]] = []
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for render in [*self.blocks]:
+            yield render(self.console)
+
+
+def _acquire() -> _Display:
     """The running display, started when there is none."""
     global _open_rows, _progress  # noqa: PLW0603 - the terminal is one per process too
     with _lock:
         if _progress is None:
-            _progress = Progress(
+            _progress = _Display(
                 _MarkColumn(),
                 TextColumn("{task.description}"),
                 _BarWhenCounted(bar_width=24),
