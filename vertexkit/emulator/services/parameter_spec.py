@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from vertexkit.emulator.messages import Raw
+from vertexkit.emulator.tuning.space import repeated
 from vertexkit.emulator.tuning.types import Child, Kind, Parameter, ParameterValue, Scale
 
 _KINDS: Final = {
@@ -49,9 +50,11 @@ def parse_parameters(specs: Sequence[Raw], field: str, problems: Problems) -> tu
     if not specs:
         problems.append((field, _UNSET))
     parameters = tuple(_parameter(spec, f"{field}[{index}]", problems) for index, spec in enumerate(specs))
-    problems += _repeated(
-        [(None, parameter, f"{field}[{index}]") for index, parameter in enumerate(parameters)], frozenset()
-    )
+    problems += [
+        (f"{_path(key, field)}.parameter_id", f'"{name}" is given more than once.')
+        for key, name in repeated(parameters)
+        if name
+    ]
     return parameters
 
 
@@ -242,42 +245,11 @@ def _feasible(value: ParameterValue, parent: Parameter, field: str, problems: Pr
     return value
 
 
-def _repeated(
-    siblings: Sequence[tuple[tuple[ParameterValue, ...] | None, Parameter, str]], outer: frozenset[str]
-) -> Problems:
-    """Names that two parameters have which can be active at once.
-
-    Args:
-        siblings: Parameters of one parent, each with the parent's values that it is active with (None for
-            always) and what it is called in the request.
-        outer: Names of the parameters that they are below.
-    """
-    problems: Problems = []
-    for index, (values, parameter, where) in enumerate(siblings):
-        if parameter.name in outer:
-            problems.append((f"{where}.parameter_id", f'"{parameter.name}" is given more than once.'))
-        names = {each.name for each in every([parameter])} - {""}
-        for other_values, other, other_where in siblings[:index]:
-            twice = names & {each.name for each in every([other])}
-            if twice and (values is None or other_values is None or set(values) & set(other_values)):
-                problems.append(
-                    (
-                        f"{where}.parameter_id",
-                        f'"{min(twice)}" is given more than once: also in {other_where}.',
-                    )
-                )
-        problems += _repeated(
-            [
-                (
-                    child.parent_values,
-                    child.parameter,
-                    f"{where}.conditional_parameter_specs[{number}].parameter_spec",
-                )
-                for number, child in enumerate(parameter.children)
-            ],
-            outer | {parameter.name},
-        )
-    return problems
+def _path(key: str, field: str) -> str:
+    """What the parameter that stands at ``1.0`` is called in the request."""
+    first, *rest = key.split(".")
+    children = (f".conditional_parameter_specs[{index}].parameter_spec" for index in rest)
+    return f"{field}[{first}]{''.join(children)}"
 
 
 def _listed(values: Sequence[float] | Sequence[str]) -> str:
