@@ -45,6 +45,8 @@ CustomJobSpec: Raw = types.CustomJobSpec.pb()
 Execution: Raw = types.Execution.pb()
 JobState = types.JobState
 ListCustomJobsResponse: Raw = types.ListCustomJobsResponse.pb()
+HyperparameterTuningJob: Raw = types.HyperparameterTuningJob.pb()
+ListHyperparameterTuningJobsResponse: Raw = types.ListHyperparameterTuningJobsResponse.pb()
 TrainingPipeline: Raw = types.TrainingPipeline.pb()
 PipelineState = types.PipelineState
 ListTrainingPipelinesResponse: Raw = types.ListTrainingPipelinesResponse.pb()
@@ -52,6 +54,7 @@ UploadModelRequest: Raw = types.UploadModelRequest.pb()
 
 StudySpec: Raw = types.StudySpec.pb()
 Trial: Raw = types.Trial.pb()
+TrialState = types.Trial.State
 TrialParameter: Raw = types.Trial.Parameter.pb()
 Measurement: Raw = types.Measurement.pb()
 

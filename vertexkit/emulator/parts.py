@@ -100,6 +100,8 @@ def assemble(place: Place) -> Parts:
     from vertexkit.emulator.services.projects import ProjectsService
     from vertexkit.emulator.services.staged_objects import fetch
     from vertexkit.emulator.services.trained_model import TrainedModels
+    from vertexkit.emulator.services.trial_memory import TrialMemory
+    from vertexkit.emulator.services.tuning_jobs import TuningJobs
     from vertexkit.emulator.serving import ServingEngine
     from vertexkit.emulator.store import Store
 
@@ -121,11 +123,13 @@ def assemble(place: Place) -> Parts:
         environments=Environments(_cache() / "environments"),
     )
     custom_jobs = CustomJobs(store, operations, objects, training)
-    jobs = JobService(custom_jobs)
+    tuning_jobs = TuningJobs(store, operations, custom_jobs, training, TrialMemory(training.memory))
+    jobs = JobService(custom_jobs, tuning_jobs)
     pipelines = PipelineService(store, operations, custom_jobs, TrainedModels(store, objects, models))
     # What follows a job has to be there before the first change of one.
     custom_jobs.restore()
     pipelines.restore()
+    tuning_jobs.restore()
     return Parts(
         services={
             f"{AIPLATFORM}.ModelService": models,
@@ -143,6 +147,7 @@ def assemble(place: Place) -> Parts:
         # Work in progress first, then what it stands on.
         closers=(
             operations.close,
+            tuning_jobs.close,
             training.close,
             endpoints.close,
             serving.close,

@@ -10,6 +10,7 @@ starts it anew where its spec asks for that.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -51,9 +52,10 @@ CUSTOM_JOBS = Kind("customJobs", CustomJob, "CustomJob")
 RUNS = Kind("customJobRuns", Execution, "Run of the CustomJob")
 """Beside each job, what its processes depend on and its resource does not say: a row of the same name."""
 
-_ENDED: Final = frozenset(
+ENDED: Final = frozenset(
     {JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED}
 )
+"""The states that a job stays in."""
 _FILTER = Filterable(
     CustomJob,
     {"create_time", "display_name", "end_time", "labels", "start_time", "state", "update_time"},
@@ -121,7 +123,7 @@ class CustomJobs:
     def restore(self) -> None:
         """End, or begin anew, what was running when the local Vertex AI last stopped."""
         for job in self._store.all(CUSTOM_JOBS):
-            if job.state in _ENDED:
+            if job.state in ENDED:
                 continue
             job_id = parse_resource_name(job.name).id
             if job.state == JobState.JOB_STATE_CANCELLING:
@@ -142,6 +144,7 @@ class CustomJobs:
         owner: str = "",
         trial_id: str = "",
         dataset_env: Mapping[str, str] | None = None,
+        path: str = "job_spec",
     ) -> Prepared:
         """Check a job that is to be created.
 
@@ -151,6 +154,7 @@ class CustomJobs:
             owner: Name of the resource that it belongs to.
             trial_id: The trial of a tuning job that it is.
             dataset_env: What says where the data of a managed dataset are.
+            path: What its spec is called in the request.
 
         Raises:
             ApiError: INVALID_ARGUMENT; UNIMPLEMENTED for what the local Vertex AI does not do.
@@ -162,7 +166,7 @@ class CustomJobs:
             raise ApiError(
                 Code.UNIMPLEMENTED, "The local Vertex AI does not support custom_job.encryption_spec."
             )
-        check_spec(asked.job_spec, self._objects)
+        check_spec(asked.job_spec, self._objects, path)
         job = CustomJob(
             name=f"{location}/customJobs/{new_id()}",
             display_name=asked.display_name,
@@ -254,7 +258,7 @@ class CustomJobs:
         parsed = canonical_name(name, "customJobs")
         with self._store.transaction():
             job = self._store.get(CUSTOM_JOBS, str(parsed))
-            if job.state in _ENDED:
+            if job.state in ENDED:
                 return
             if job.state != JobState.JOB_STATE_CANCELLING:
                 job.state = JobState.JOB_STATE_CANCELLING
@@ -271,7 +275,7 @@ class CustomJobs:
         parsed = canonical_name(name, "customJobs")
         with self._store.transaction():
             job = self._store.get(CUSTOM_JOBS, str(parsed))
-            if job.state not in _ENDED:
+            if job.state not in ENDED:
                 raise ApiError(
                     Code.FAILED_PRECONDITION,
                     f"The CustomJob {job.name} is in state {JobState(job.state).name}, and can only be "
@@ -283,6 +287,14 @@ class CustomJobs:
         self._names.pop(parsed.id, None)
         self._engine.delete(parsed.id)
         return operation
+
+    def delete_owned(self, owner: str) -> None:
+        """Delete the jobs of a resource that has ended and is deleted, with their logs."""
+        for run in self._store.all(RUNS):
+            if run.metadata["owner"] == owner:
+                with contextlib.suppress(ApiError):
+                    # Somebody else was quicker.
+                    self.delete(run.name)
 
     def log(self, project_number: str, job_id: str) -> JobLogs | None:
         """The log of a project's job, in whichever location; None if the project has no such job."""
@@ -323,7 +335,7 @@ class CustomJobs:
     def _end(self, name: str, state: int, error: ApiError | None) -> None:
         with self._store.transaction():
             job = self._store.find(CUSTOM_JOBS, name)
-            if job is None or job.state in _ENDED:
+            if job is None or job.state in ENDED:
                 return
             job.state = state
             if error is not None:
@@ -369,6 +381,11 @@ class _Watched:
     def ended(self, end: JobEnd) -> None:
         """It is over."""
         self._jobs._ended(self._name, end)
+
+
+def was_cut_short(job: Raw) -> bool:
+    """Whether a job failed only because the local Vertex AI was stopped."""
+    return bool(job.state == JobState.JOB_STATE_FAILED and job.error.message == STOPPED)
 
 
 def set_now(timestamp: Raw) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from vertexkit.emulator.jobs.logs import JobLogs
 from vertexkit.emulator.messages import Empty, Raw
 from vertexkit.emulator.services.custom_jobs import CustomJobs
+from vertexkit.emulator.services.tuning_jobs import TuningJobs
 
 
 class JobService:
@@ -15,10 +16,12 @@ class JobService:
 
     Args:
         custom_jobs: The CustomJobs.
+        tuning_jobs: The HyperparameterTuningJobs.
     """
 
-    def __init__(self, custom_jobs: CustomJobs) -> None:
+    def __init__(self, custom_jobs: CustomJobs, tuning_jobs: TuningJobs) -> None:
         self._custom_jobs = custom_jobs
+        self._tuning_jobs = tuning_jobs
 
     def CreateCustomJob(self, request: Raw) -> Raw:
         """Create a CustomJob, which begins at once."""
@@ -41,6 +44,28 @@ class JobService:
         """Delete a CustomJob that has ended, with its logs."""
         return self._custom_jobs.delete(request.name)
 
+    def CreateHyperparameterTuningJob(self, request: Raw) -> Raw:
+        """Create a HyperparameterTuningJob, which begins at once."""
+        return self._tuning_jobs.create(request.parent, request.hyperparameter_tuning_job)
+
+    def GetHyperparameterTuningJob(self, request: Raw) -> Raw:
+        """Get a HyperparameterTuningJob, with its trials."""
+        return self._tuning_jobs.get(request.name)
+
+    def ListHyperparameterTuningJobs(self, request: Raw) -> Raw:
+        """List the HyperparameterTuningJobs of a location."""
+        return self._tuning_jobs.list(request)
+
+    def CancelHyperparameterTuningJob(self, request: Raw) -> Raw:
+        """Have a HyperparameterTuningJob end, and its trials."""
+        self._tuning_jobs.cancel(request.name)
+        return Empty()
+
+    def DeleteHyperparameterTuningJob(self, request: Raw) -> Raw:
+        """Delete a HyperparameterTuningJob that has ended, with its trials and their logs."""
+        return self._tuning_jobs.delete(request.name)
+
     def job_logs(self, project_number: str, job_id: str) -> JobLogs | None:
-        """The log of a project's CustomJob, for whoever shows logs; None if there is no such job."""
-        return self._custom_jobs.log(project_number, job_id)
+        """The log of a project's job, for whoever shows logs; None if there is no such job."""
+        log = self._custom_jobs.log(project_number, job_id)
+        return self._tuning_jobs.log(project_number, job_id) if log is None else log

@@ -18,6 +18,8 @@ from vertexkit.emulator.services.job import JobService
 from vertexkit.emulator.services.model import ModelService
 from vertexkit.emulator.services.pipeline import PipelineService
 from vertexkit.emulator.services.trained_model import TrainedModels
+from vertexkit.emulator.services.trial_memory import TrialMemory
+from vertexkit.emulator.services.tuning_jobs import TuningJobs
 from vertexkit.emulator.store import Store
 
 TRAINING_IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-12.py310:latest"
@@ -44,6 +46,7 @@ class ToldEngine:
         self.spoken: dict[str, SpokenLog] = {}
         self.cancelled: list[str] = []
         self.deleted: list[str] = []
+        self.metric_files: dict[str, Path] = {}
         self.refuses = ""
         self.breaks = ""
 
@@ -67,6 +70,15 @@ class ToldEngine:
     def logs(self, job_id: str) -> Any:
         return self.spoken.get(job_id)
 
+    def open_log(self, job_id: str) -> Any:
+        return self.spoken.setdefault(job_id, SpokenLog())
+
+    def metrics(self, job_id: str) -> Path | None:
+        return self.metric_files.get(job_id)
+
+    def memory(self) -> dict[str, int]:
+        return {}
+
 
 class LocalJobs:
     """The job services of one emulator, started on a data folder."""
@@ -78,7 +90,14 @@ class LocalJobs:
         self.objects = ObjectStore(data_dir)
         self.models = ModelService(self.store, self.operations, self.objects)
         self.custom_jobs = CustomJobs(self.store, self.operations, self.objects, engine)
-        self.service = JobService(self.custom_jobs)
+        self.tuning_jobs = TuningJobs(
+            self.store,
+            self.operations,
+            self.custom_jobs,
+            engine,
+            TrialMemory(engine.memory, available=lambda: None),
+        )
+        self.service = JobService(self.custom_jobs, self.tuning_jobs)
         self.pipelines = PipelineService(
             self.store,
             self.operations,
@@ -87,12 +106,14 @@ class LocalJobs:
         )
         self.custom_jobs.restore()
         self.pipelines.restore()
+        self.tuning_jobs.restore()
         if not self.objects.bucket_exists("jobs"):
             self.objects.create_bucket("jobs", "my-project")
             self.objects.write("jobs", "packages/trainer-0.1.tar.gz", b"package")
 
     def close(self) -> None:
         self.operations.close()
+        self.tuning_jobs.close()
         self.objects.close()
         self.store.close()
 

@@ -1,0 +1,218 @@
+"""HyperparameterTuningJobs: what is kept of them, and the search behind each (``tuning_run.py``).
+
+``PENDING -> RUNNING -> SUCCEEDED`` or ``FAILED``; from the first two also ``CANCELLING -> CANCELLED``. Trials
+are kept beside their job, and shown in it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from vertexkit._core.names import parse_resource_name
+from vertexkit.emulator.errors import ApiError, Code
+from vertexkit.emulator.filters import Filterable
+from vertexkit.emulator.jobs.logs import JobLogs
+from vertexkit.emulator.messages import (
+    DeleteOperationMetadata,
+    Empty,
+    Execution,
+    HyperparameterTuningJob,
+    JobState,
+    ListHyperparameterTuningJobsResponse,
+    Raw,
+)
+from vertexkit.emulator.operations import Operations
+from vertexkit.emulator.services.custom_jobs import ENDED, CustomJobs
+from vertexkit.emulator.services.listing import list_page
+from vertexkit.emulator.services.trial_memory import TrialMemory
+from vertexkit.emulator.services.tuning_run import TRIALS, TUNING_JOBS, TUNING_RUNS, Engine, Means, TuningRun
+from vertexkit.emulator.services.tuning_spec import TRIAL_SPEC, check_tuning_job, trial_job
+from vertexkit.emulator.store import Store
+from vertexkit.emulator.validation import canonical_location, canonical_name, new_id
+
+_FILTER: Final = Filterable(
+    HyperparameterTuningJob,
+    {"create_time", "display_name", "end_time", "labels", "start_time", "state", "update_time"},
+    {"hyperparameter_tuning_job": lambda job: str(job.name.rpartition("/")[2])},
+)
+_GIVEN: Final = (
+    "display_name",
+    "max_failed_trial_count",
+    "max_trial_count",
+    "parallel_trial_count",
+)
+
+
+class TuningJobs:
+    """All HyperparameterTuningJobs. Safe to use from any thread.
+
+    Args:
+        store: Where they are kept.
+        operations: Where long-running operations are kept.
+        jobs: The CustomJobs, of which each trial is one.
+        engine: What runs those.
+        memory: What memory there is for trials.
+    """
+
+    def __init__(
+        self, store: Store, operations: Operations, jobs: CustomJobs, engine: Engine, memory: TrialMemory
+    ) -> None:
+        self._store = store
+        self._operations = operations
+        self._jobs = jobs
+        self._engine = engine
+        self._means = Means(store, jobs, engine, memory)
+        self._lock = threading.Lock()
+        self._runs: dict[str, TuningRun] = {}
+        self._closed = False
+        self._names = {parse_resource_name(job.name).id: job.name for job in store.all(TUNING_JOBS)}
+        jobs.follow(TUNING_JOBS.collection, self._follow)
+
+    def restore(self) -> None:
+        """Go on with every search that was under way when the local Vertex AI last stopped.
+
+        To be called after ``CustomJobs.restore``.
+        """
+        for job in self._store.all(TUNING_JOBS):
+            if job.state not in ENDED:
+                self._begin(job.name)
+
+    def close(self) -> None:
+        """Leave every search where it is, for the next start; blocks. The engine ends their trials."""
+        with self._lock:
+            self._closed = True
+            runs = list(self._runs.values())
+        for run in runs:
+            run.stop()
+        for run in runs:
+            run.join()
+
+    def create(self, parent: str, asked: Raw) -> Raw:
+        """Create a job, whose search begins at once.
+
+        Raises:
+            ApiError: INVALID_ARGUMENT; UNIMPLEMENTED for what the local Vertex AI does not do.
+        """
+        location = canonical_location(parent)
+        config = check_tuning_job(asked)
+        job = HyperparameterTuningJob(
+            name=f"{location}/{TUNING_JOBS.collection}/{new_id()}", state=JobState.JOB_STATE_PENDING
+        )
+        for field in _GIVEN:
+            setattr(job, field, getattr(asked, field))
+        job.labels.update(asked.labels)
+        job.study_spec.CopyFrom(asked.study_spec)
+        job.trial_job_spec.CopyFrom(asked.trial_job_spec)
+        # What is wrong with every trial is wrong with the job; nothing of this is kept.
+        self._jobs.prepare(
+            parent, trial_job(job, "1", config, {}), owner=job.name, trial_id="1", path=TRIAL_SPEC
+        )
+        run = Execution(name=job.name)
+        run.metadata.update({"project": parent.split("/")[1]})
+        with self._store.transaction():
+            self._store.insert(TUNING_JOBS, location, job)
+            self._store.insert(TUNING_RUNS, location, run)
+        self._names[parse_resource_name(job.name).id] = job.name
+        self._begin(job.name)
+        return self.get(job.name)
+
+    def get(self, name: str) -> Raw:
+        """A job, with its trials.
+
+        Raises:
+            ApiError: INVALID_ARGUMENT, NOT_FOUND.
+        """
+        with self._store.transaction():
+            return self._shown(
+                self._store.get(TUNING_JOBS, str(canonical_name(name, TUNING_JOBS.collection)))
+            )
+
+    def list(self, request: Raw) -> Raw:
+        """The page that a ListHyperparameterTuningJobs request asks for."""
+        paths = request.read_mask.paths
+        with_trials = not paths or any(path.split(".")[0] in ("trials", "*") for path in paths)
+        jobs, token = list_page(
+            self._store,
+            TUNING_JOBS,
+            canonical_location(request.parent),
+            request,
+            filterable=_FILTER,
+            view=self._shown if with_trials else lambda job: job,
+        )
+        return ListHyperparameterTuningJobsResponse(hyperparameter_tuning_jobs=jobs, next_page_token=token)
+
+    def cancel(self, name: str) -> None:
+        """Have a job end, and its trials; one that has ended stays as it is.
+
+        Raises:
+            ApiError: INVALID_ARGUMENT, NOT_FOUND.
+        """
+        canonical = str(canonical_name(name, TUNING_JOBS.collection))
+        with self._store.transaction():
+            job = self._store.get(TUNING_JOBS, canonical)
+            if job.state in ENDED:
+                return
+            job.state = JobState.JOB_STATE_CANCELLING
+            self._store.replace(TUNING_JOBS, job)
+        self._wake(canonical)
+
+    def delete(self, name: str) -> Raw:
+        """Delete a job that has ended, with its trials, their CustomJobs and logs; the operation.
+
+        Raises:
+            ApiError: INVALID_ARGUMENT, NOT_FOUND; FAILED_PRECONDITION, it has not ended.
+        """
+        canonical = canonical_name(name, TUNING_JOBS.collection)
+        with self._store.transaction():
+            job = self._store.get(TUNING_JOBS, str(canonical))
+            if job.state not in ENDED:
+                raise ApiError(
+                    Code.FAILED_PRECONDITION,
+                    f"The HyperparameterTuningJob {job.name} is in state {JobState(job.state).name}, and can "
+                    "only be deleted once it has ended. Cancel it first.",
+                )
+            for trial in self._store.all(TRIALS, job.name):
+                self._store.delete(TRIALS, trial.name)
+            self._store.delete(TUNING_JOBS, job.name)
+            self._store.delete(TUNING_RUNS, job.name)
+            operation = self._operations.done(job.name, DeleteOperationMetadata(), Empty())
+        self._jobs.delete_owned(job.name)
+        self._names.pop(canonical.id, None)
+        self._engine.delete(canonical.id)
+        return operation
+
+    def log(self, project_number: str, job_id: str) -> JobLogs | None:
+        """What is said of a project's search as a whole; None if the project has no such job."""
+        name = self._names.get(job_id)
+        if name is None or parse_resource_name(name).project != project_number:
+            return None
+        return self._engine.open_log(job_id)
+
+    def _begin(self, name: str) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            run = self._runs[name] = TuningRun(name, self._means, lambda: self._over(name))
+            run.start()
+
+    def _over(self, name: str) -> None:
+        with self._lock:
+            self._runs.pop(name, None)
+
+    def _follow(self, name: str, _job: Raw) -> None:
+        self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        with self._lock:
+            run = self._runs.get(name)
+        if run is not None:
+            run.wake()
+
+    def _shown(self, job: Raw) -> Raw:
+        """A job as the API shows it."""
+        for trial in self._store.all(TRIALS, job.name):
+            # The trials of a study have names; those of a job have ids only.
+            trial.ClearField("name")
+            job.trials.append(trial)
+        return job
