@@ -99,7 +99,9 @@ def _check_unknown(location: str, argument: str) -> list[Finding]:
     ]
 
 
-def check_bucket_location(bucket_location: str, location: str, argument: str = "bucket") -> list[Finding]:
+def check_bucket_location(
+    bucket_location: str, location: str, argument: str = "bucket", given: str | None = None
+) -> list[Finding]:
     """Whether a bucket is where Vertex AI can use it.
 
     The service answers FAILED_PRECONDITION for a bucket elsewhere ("It must be in the same regional
@@ -110,6 +112,7 @@ def check_bucket_location(bucket_location: str, location: str, argument: str = "
         bucket_location: Location of the bucket as Cloud Storage gives it, in either case.
         location: Region of the model or endpoint.
         argument: What the caller calls the bucket.
+        given: What the caller gave, ``gs://bucket/folder``; by default the bucket's location is shown.
 
     Returns:
         What is wrong and what would do; nothing when nothing is wrong.
@@ -117,13 +120,14 @@ def check_bucket_location(bucket_location: str, location: str, argument: str = "
     where = bucket_location.lower()
     if where == location:
         return []
+    value, its = (bucket_location, "") if given is None else (given, f"is in {where}, which ")
     spans = _BUCKET_SPANS.get(where, ())
     if location.startswith(spans):
         return [
             Finding(
                 argument,
-                bucket_location,
-                f"spans several regions, and Vertex AI may insist on a bucket in {location}",
+                value,
+                f"{its}spans several regions, and Vertex AI may insist on a bucket in {location}",
                 f"create the bucket with location={location!r}",
                 warning=True,
             )
@@ -131,8 +135,8 @@ def check_bucket_location(bucket_location: str, location: str, argument: str = "
     return [
         Finding(
             argument,
-            bucket_location,
-            f"is not in the region of the service, {location}",
+            value,
+            f"{its}is not in the region of the service, {location}",
             f"use a bucket in {location}, or connect(location={where!r})"
             if where in REGIONS
             else f"use a bucket in {location}",

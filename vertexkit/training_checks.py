@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 
-from vertexkit._core.names import is_resource_name, parse_gcs_uri, parse_resource_name
+from vertexkit._core.names import is_gcs_uri, is_resource_name, parse_gcs_uri, parse_resource_name
 from vertexkit.errors import Finding
 from vertexkit.identifiers import check_display_name
 from vertexkit.images import check_image
@@ -219,10 +219,10 @@ def check_output(uri: object) -> list[Finding]:
     if uri is None:
         return []
     remedy = "write gs://BUCKET/FOLDER"
-    if not isinstance(uri, str):
+    if not isinstance(uri, str) or not is_gcs_uri(uri):
         return [Finding("base_output_dir", uri, "is not a gs:// URI", remedy)]
     try:
         parse_gcs_uri(uri)
     except ValueError as error:
-        return [Finding("base_output_dir", uri, f"is not a gs:// URI: {error}", remedy)]
+        return [Finding("base_output_dir", uri, str(error), remedy)]
     return []

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from vertexkit._core.arguments import text
 from vertexkit.errors import Finding, InvalidArgument
 
 __all__ = [
@@ -196,7 +197,8 @@ def training_image(
         InvalidArgument: There is no such container.
     """
     versions = published_training_versions(framework)
-    wanted = versions[-1] if version is None else ".".join(str(version).split(".")[:2])
+    # As a number, 2.10 would be 2.1.
+    wanted = ".".join(text("version", version).split(".")[:2]) if version is not None else versions[-1]
     if wanted not in versions:
         raise InvalidArgument(
             "version",

@@ -155,7 +155,7 @@ def _image(request: TrainingRequest, gpu: bool, location: str) -> tuple[str, lis
 
 def _serving_image(request: TrainingRequest, image: str, location: str) -> tuple[str, list[Finding]]:
     """What is to serve the model: the prebuilt container of the version that trains it, if there is one."""
-    if request.model is False:
+    if request.model is False or not image:
         return "", []
     if request.serving_image is not None:
         return request.serving_image, []
@@ -223,7 +223,7 @@ def _check_bucket(context: Context, argument: str, uri: str) -> list[Finding]:
             return [Finding(argument, uri, "is in a bucket that does not exist", remedy)]
         except PermissionDenied:
             return []  # the account that the job runs as may well be allowed to use it
-    found = check_bucket_location(location, context.target.location, argument)
+    found = check_bucket_location(location, context.target.location, argument, uri)
     if argument == "program" and not _refused(found) and not _exists(context, uri):
         found.append(Finding(argument, uri, "does not exist"))
     return found

@@ -106,7 +106,7 @@ def parse_gcs_uri(uri: str) -> GcsUri:
     bucket, _, name = uri[len("gs://") :].partition("/")
     problem = bucket_name_problem(bucket)
     if problem is not None:
-        raise ValueError(f"{uri!r}: {problem}")
+        raise ValueError(f"the bucket {bucket!r} {problem}")
     return GcsUri(bucket, name)
 
 
