@@ -77,7 +77,8 @@ def check_pools(pools: tuple[Pool, ...]) -> list[Finding]:
         if isinstance(pool.count, bool) or not isinstance(pool.count, int) or pool.count < 0:
             findings.append(Finding(pool.role, pool.count, "is not a whole number from 0 up"))
         if pool is pools[0] or pool.machine != chief:
-            findings += check_training_machine(pool.machine, pool.machine_role)
+            wrong = check_training_machine(pool.machine, pool.machine_role)
+            findings += wrong or ([] if pool.count else [_unused(pool)])
     return findings
 
 
@@ -97,6 +98,11 @@ def worker_pool_specs(pools: tuple[Pool, ...], program: Mapping[str, Any]) -> li
     while specs and not specs[-1]:
         specs.pop()
     return specs
+
+
+def _unused(pool: Pool) -> Finding:
+    problem, remedy = f"is given without {pool.role}", f"give {pool.role}=, or leave it out"
+    return Finding(pool.machine_role, pool.machine.type, problem, remedy, warning=True)
 
 
 def _spec(pool: Pool, program: Mapping[str, Any]) -> dict[str, Any]:

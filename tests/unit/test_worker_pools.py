@@ -49,6 +49,12 @@ def test_a_pool_that_is_left_out_in_the_middle_is_empty() -> None:
     assert len(specs(parameter_servers=2)) == 3
 
 
+def test_a_machine_for_replicas_that_are_not_there_is_warned_of() -> None:
+    (found,) = check_pools(pools_of(machine="n1-standard-4", worker_machine="n1-standard-8"))
+    assert found.warning
+    assert (found.argument, found.remedy) == ("worker_machine", "give workers=, or leave it out")
+
+
 def test_google_s_client_makes_the_same_of_it() -> None:
     utils = pytest.importorskip("google.cloud.aiplatform.utils.worker_spec_utils")
     pool = utils._WorkerPoolSpec
