@@ -30,6 +30,7 @@ __all__ = ["Program", "understand"]
 _PROGRAM: Final = "vertexkit_program"
 _PACKAGED: Final = "trainer_scripts"
 _BUILT: Final = (".whl", ".tar.gz")
+_FILES: Final = (".py", ".ipynb", ".whl", ".gz")
 _INIT: Final = b'''"""A training script and its neighbours, which it imports as beside `python script.py`."""
 
 import sys
@@ -65,8 +66,6 @@ class Program:
     """What is wrong with it; to be given to `vertexkit.preflight.require`."""
     uri: str | None = None
     """The ``gs://`` package that was given; None for a program of this machine."""
-    writes_model: bool | None = None
-    """Whether the program mentions where a job's model belongs; None when its source is not known."""
     sources: tuple[Source, ...] = field(default=(), compare=False, repr=False)
     """The module that is run, and those of the program that it imports; empty where they are not known."""
     _write: Callable[[Path], Path | None] = field(default=lambda _: None, compare=False, repr=False)
@@ -234,7 +233,7 @@ def _of_files(
     entries: Sequence[Entry],
     beside: _Beside,
 ) -> Program:
-    from vertexkit.program_checks import check_files, mentions_model
+    from vertexkit.program_checks import check_files
 
     asked = beside.asked
 
@@ -249,7 +248,6 @@ def _of_files(
         module=module,
         requirements=asked.texts,
         findings=(*found.findings, *asked.findings, *check_files(found, asked, beside.provided)),
-        writes_model=mentions_model(found),
         sources=tuple(found.sources),
         _write=write,
     )
@@ -408,7 +406,7 @@ def _nothing_there(given: str) -> InvalidArgument:
         return InvalidArgument(
             "program", given, "does not exist", remedy=f"there is {str(folder / close[0])!r}"
         )
-    if _is_module(given) and "." in given:
+    if _is_module(given) and "." in given and path.suffix not in _FILES:
         remedy = f"give the folder of the package {given.partition('.')[0]}, and module={given!r}"
         return InvalidArgument("program", given, "is no file", remedy=remedy)
     return InvalidArgument("program", given, "does not exist", remedy=_KINDS)

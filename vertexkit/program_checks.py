@@ -14,7 +14,7 @@ from vertexkit.program_files import ProgramFiles, Source
 from vertexkit.program_imports import Import
 from vertexkit.requirements import Requirements
 
-__all__ = ["check_files", "mentions_model"]
+__all__ = ["check_files"]
 
 _ARGUMENT: Final = "program"
 # An image may have an older Python, where these were still there, or a newer one.
@@ -45,20 +45,6 @@ def check_files(found: ProgramFiles, asked: Requirements, provided: frozenset[st
     if provided is not None:
         findings += _check_imports(found, asked, provided)
     return [*findings, *_check_data(found)]
-
-
-def mentions_model(found: ProgramFiles) -> bool | None:
-    """Whether a program says where a job's model belongs; None when it could not be read."""
-    if not found.sources:
-        return None
-    for source in found.sources:
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Constant) and node.value == "AIP_MODEL_DIR":
-                return True
-            name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
-            if name == "model_dir":
-                return True
-    return False
 
 
 def _required(found: ProgramFiles) -> Iterator[tuple[Source, Import]]:

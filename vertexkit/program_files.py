@@ -96,7 +96,7 @@ def _read(path: Path, found: ProgramFiles) -> Source | None:
         tree = parsed(path.read_bytes(), path.name)
     except SourceProblem as problem:
         where = name if problem.line is None else f"{name}, line {problem.line}"
-        shown = f": {problem.text}" if problem.text else ""
+        shown = f": {problem.text!r}" if problem.text else ""
         found.findings.append(Finding(_ARGUMENT, str(path), f"does not compile ({where}): {problem}{shown}"))
         return None
     source = Source(name, path, tree, tuple(imports_of(tree)))
