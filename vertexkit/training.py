@@ -291,7 +291,7 @@ class Training(Manager):
 
         Args:
             filter: Such as ``'display_name="mnist"'``, ``'labels.team="vision"'`` or
-                ``'state="JOB_STATE_RUNNING"'``; see https://google.aip.dev/160
+                ``'state="RUNNING"'``; see https://google.aip.dev/160
             order_by: ``"create_time desc"``, the default, or another field: ``start_time``, ``end_time``,
                 ``update_time``, ``display_name``.
         """

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["find_training_job", "list_training_jobs"]
 
 _COLLECTIONS: Final = (PIPELINES, CUSTOM_JOBS)
-_STATE = re.compile(r"\b(?:JOB|PIPELINE)_STATE_(?=[A-Z])")
+# RUNNING, as `JobState` has it, or with what either collection puts before it.
+_STATE = re.compile(r'(\bstate\s*(?:!=|=|:)\s*"?)(?:(?:JOB|PIPELINE)_STATE_)?(?=[A-Z])')
 _STATE_OF: Final = {PIPELINES: "PIPELINE_STATE_", CUSTOM_JOBS: "JOB_STATE_"}
 # The API has no order for these collections.
 _ORDERS: Final[Mapping[str, Callable[[dict[str, Any]], Any]]] = {
@@ -80,7 +81,7 @@ def list_training_jobs(
 
     Args:
         context: The session's parts.
-        filter: https://google.aip.dev/160; a state may be named as either collection names it.
+        filter: https://google.aip.dev/160; a state may be named as `JobState` or either collection names it.
         order_by: A field, with ``desc`` behind it or not; by default the youngest first.
 
     Raises:
@@ -95,7 +96,7 @@ def list_training_jobs(
                 context,
                 f"{parent(context)}/{collection}",
                 collection,
-                filter=None if filter is None else _STATE.sub(_STATE_OF[collection], filter),
+                filter=None if filter is None else _STATE.sub(rf"\1{_STATE_OF[collection]}", filter),
             )
         )
         for collection in _COLLECTIONS
