@@ -313,9 +313,10 @@ class _ChiefParent(_Parent):
                     self.heard.put((name, connection))
                     return
                 connection.close()
-            time.sleep(0.5)
+            time.sleep(0.2)
 
     def connected(self, name: str) -> None:
+        _say(f"{name} has joined.")
         del self._absent[name]
         self._busy.add(name)
 

@@ -1,0 +1,26 @@
+"""A replica of a search without Keras Tuner, to watch how its processes are kept."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from trainer_scripts.environment import read_environment
+from trainer_scripts.keras_tuner_supervisor import CHIEF, supervise, this_child
+
+environment = read_environment()
+name = CHIEF if environment.is_chief else f"worker{environment.task.index}"
+child = this_child()
+if child is None:
+    sys.exit(supervise(environment, {name: {"ADDED": "yes"}}, max_restarts=1))
+assert child[0] == name and os.environ["ADDED"] == "yes"
+if Path(f"{name}.stubborn").exists():
+    signal.signal(signal.SIGTERM, lambda *_: Path(f"{name}.terminated").touch())
+Path(f"{name}.{os.getpid()}.pid").touch()
+while not (child[1].is_set() or Path(f"{name}.do").exists()):
+    time.sleep(0.02)
+if child[1].is_set():
+    print("the chief leaves", flush=True)
+else:
+    sys.exit(int(Path(f"{name}.do").read_text()))

@@ -1,0 +1,430 @@
+"""Distributed searches with Keras Tuner, by hand: what becomes of them when processes end at odd times."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SEARCH = [str(Path(__file__).with_name("keras_tuner_program.py"))]
+SUPERVISED = [str(Path(__file__).with_name("supervised_program.py"))]
+PROJECT = Path("output", "checkpoints", "keras_tuner", "mine", "parabola")
+SECONDS = 120
+
+
+class Replicas:
+    """Chief and workers of one program, each told by TF_CONFIG who it is."""
+
+    def __init__(self, folder: Path, command: list[str], workers: int = 2) -> None:
+        self.folder, self.command = folder, command
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.names = ["chief", *(f"worker{index}" for index in range(workers))]
+        with ExitStack() as held:
+            addresses = [f"127.0.0.1:{_free_port(held)}" for _ in self.names]
+        self.cluster = {"chief": addresses[:1], "worker": addresses[1:]}
+
+    def start(self, *names: str) -> None:
+        for name in names or self.names:
+            kind = name.rstrip("0123456789")
+            task = {"type": kind, "index": int(name.removeprefix(kind) or 0)}
+            clean = {
+                key: value
+                for key, value in os.environ.items()
+                if not key.startswith(("AIP_", "TF_", "CLUSTER_", "CLOUD_ML_", "RANK", "WORLD_SIZE", "KERAS"))
+            }
+            told = {"TF_CONFIG": json.dumps({"cluster": self.cluster, "task": task})}
+            told |= {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+            with (self.folder / f"{name}.log").open("wb") as log:
+                self.running[name] = subprocess.Popen(
+                    [sys.executable, *self.command],
+                    cwd=self.folder,
+                    env=clean | told,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+
+    def ends(self, seconds: float = SECONDS) -> dict[str, tuple[int, float]]:
+        """The exit status of each, and when it ended, once all have."""
+        ended: dict[str, tuple[int, float]] = {}
+        until(lambda: self._note(ended), seconds, self.printed)
+        return ended
+
+    def succeed(self, seconds: float = SECONDS) -> dict[str, float]:
+        """When each ended, all with success."""
+        ended = self.ends(seconds)
+        assert {status for status, _ in ended.values()} == {0}, self.printed()
+        return {name: when for name, (_, when) in ended.items()}
+
+    def fail(self, reason: str, *names: str, seconds: float = 10) -> None:
+        """These end within seconds, none with success, and each gives the reason."""
+        ended = self.ends(seconds)
+        for name in names:
+            assert ended[name][0] > 0, self.printed()
+            assert reason in self.log(name), self.printed()
+
+    def children(self, name: str) -> list[int]:
+        """The processes that a replica's parent has."""
+        pid = self.running[name].pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def kill(self, name: str) -> None:
+        """End a replica's parent, as a lost machine does."""
+        self.running[name].kill()
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def printed(self) -> str:
+        return "\n".join(f"{name}: {self.log(name)}" for name in self.running)
+
+    def _note(self, ended: dict[str, tuple[int, float]]) -> bool:
+        for name, process in self.running.items():
+            status = process.poll()
+            if status is not None and name not in ended:
+                ended[name] = status, time.monotonic()
+        return len(ended) == len(self.running)
+
+
+def until(
+    condition: Callable[[], object], seconds: float = SECONDS, printed: Callable[[], str] = str
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, printed()
+        time.sleep(0.02)
+
+
+def runs(folder: Path, what: str) -> list[list[str]]:
+    """Trial, tuner and process of every run that began, or that ended."""
+    return [file.name.split(".")[:3] for file in (folder / "runs").glob(f"*.{what}")]
+
+
+def times(folder: Path, what: str) -> dict[str, int]:
+    """How often each trial began, or ended."""
+    return dict(Counter(trial for trial, _, _ in runs(folder, what)))
+
+
+def assert_all_done_once(folder: Path) -> None:
+    """Six trials, each with one result."""
+    ids = [str(number) for number in range(6)]
+    assert times(folder, "ended") == dict.fromkeys(ids, 1)
+    oracle = json.loads((folder / PROJECT / "oracle.json").read_text())
+    assert sorted(oracle["start_order"]) == sorted(oracle["end_order"]) == ids
+    for trial_id in ids:
+        trial = json.loads((folder / PROJECT / f"trial_{trial_id}" / "trial.json").read_text())
+        assert (trial["status"], trial["score"] >= 0) == ("COMPLETED", True)
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def _free_port(held: ExitStack) -> int:
+    listener = held.enter_context(socket.socket())
+    listener.bind(("127.0.0.1", 0))
+    return int(listener.getsockname()[1])
+
+
+Start = Callable[..., Replicas]
+
+
+@pytest.fixture
+def replicas(tmp_path: Path) -> Iterator[Start]:
+    """Makes clusters; none of their processes may be left."""
+    made: list[Replicas] = []
+    (tmp_path / "runs").mkdir()
+
+    def make(command: list[str], workers: int = 2) -> Replicas:
+        made.append(Replicas(tmp_path, command, workers))
+        return made[-1]
+
+    yield make
+    left = [pid for each in made for name in each.running for pid in _left(each, name)]
+    for each in made:
+        for process in each.running.values():
+            process.kill()
+            process.wait()
+    assert not left
+
+
+def _left(each: Replicas, name: str) -> list[int]:
+    try:
+        return each.children(name)
+    except OSError:
+        return []
+
+
+# With Keras Tuner
+
+
+@pytest.mark.parametrize("late", [10, pytest.param(60, marks=pytest.mark.slow)])
+def test_with_a_late_chief_and_a_killed_process_each_trial_is_done_once(
+    replicas: Start, tmp_path: Path, late: float
+) -> None:
+    (tmp_path / "hold").touch()
+    (tmp_path / "linger").write_text("worker0")
+    cluster = replicas(SEARCH)
+    cluster.start("worker0", "worker1")
+    time.sleep(late)
+    for name in ("worker0", "worker1"):
+        until(lambda name=name: "Waiting for the chief at 127.0.0.1:" in cluster.log(name))
+    cluster.start("chief")
+    until(lambda: len(runs(tmp_path, "began")) == 2, printed=cluster.printed)
+    (killed,) = [run for run in runs(tmp_path, "began") if run[1] == "worker0"]
+    os.kill(int(killed[2]), signal.SIGKILL)
+    (tmp_path / "hold").unlink()
+    ended = cluster.succeed()
+
+    assert_all_done_once(tmp_path)
+    assert times(tmp_path, "began") == {str(number): 1 for number in range(6)} | {killed[0]: 2}
+    assert "the process of worker0 was killed by SIGKILL; it is started again" in cluster.log("worker0")
+    assert f"Trial {killed[0]} starts again" in cluster.log("chief")
+    # Who leaves late still gets its answers.
+    assert all(f"{name} leaves; best {{'x': 0." in cluster.log(name) for name in cluster.names)
+    assert ended["worker1"] < ended["worker0"] <= ended["chief"] < ended["worker0"] + 5
+
+
+@pytest.mark.slow
+def test_a_lost_replica_ends_the_search_which_goes_on_when_all_start_anew(
+    replicas: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "hold").touch()
+    cluster = replicas(SEARCH)
+    cluster.start()
+    until(lambda: len(runs(tmp_path, "began")) == 2, printed=cluster.printed)
+    children = [pid for name in cluster.names for pid in cluster.children(name)]
+    cluster.kill("worker1")
+    cluster.fail(f"worker1 ({cluster.cluster['worker'][1]}) is gone", "chief", "worker0")
+    until(lambda: not any(map(alive, children)), 5)
+
+    (tmp_path / "hold").unlink()
+    cluster.start()
+    cluster.succeed()
+    assert_all_done_once(tmp_path)
+    assert "Reloading Tuner from" in cluster.log("chief")
+    assert sorted(times(tmp_path, "began").values()) == [1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.slow
+def test_a_trial_that_kills_its_process_each_time_fails_and_the_search_goes_on(
+    replicas: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "deadly").write_text("2")
+    (tmp_path / "spare").touch()
+    cluster = replicas(SEARCH, 1)
+    cluster.start()
+    cluster.succeed()
+    assert times(tmp_path, "began") == {str(number): 1 for number in range(6)} | {"2": 3}
+    assert times(tmp_path, "ended") == {str(number): 1 for number in range(6) if number != 2}
+    trial = json.loads((tmp_path / PROJECT / "trial_2" / "trial.json").read_text())
+    assert (trial["status"], trial["message"]) == (
+        "FAILED",
+        "The process that ran this trial was killed 3 times.",
+    )
+    # The chief's machine ran trials as well.
+    assert {tuner for _, tuner, _ in runs(tmp_path, "ended")} == {"worker0", "spare"}
+
+
+def test_the_packaged_search_finds_and_saves_a_model_that_serves_images(
+    replicas: Start, tmp_path: Path
+) -> None:
+    cluster = replicas(["-m", "trainer_scripts.keras_tuner_search", "--max_epochs=3"])
+    cluster.start()
+    cluster.succeed()
+    printed = cluster.log("chief")
+    (score,) = re.findall(r"^Best val_accuracy: ([\d.]+)$", printed, re.MULTILINE)
+    (found,) = re.findall(r"^Best hyperparameters: (.*)$", printed, re.MULTILINE)
+    assert set(json.loads(found)) == {"learning_rate", "n_hidden", "n_neurons", "optimizer"}
+    trials = [
+        json.loads(file.read_text())
+        for file in (tmp_path / "output" / "checkpoints" / "keras_tuner" / "search").glob(
+            "trial_*/trial.json"
+        )
+    ]
+    assert float(score) == pytest.approx(max(trial["score"] for trial in trials), abs=1e-4)
+    # Both workers searched, the chief did not.
+    assert all("val_accuracy" in cluster.log(f"worker{index}") for index in range(2))
+
+    import numpy as np
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(tmp_path / "output" / "model")).signatures["serving_default"]
+    with np.load(ROOT / "trainer_scripts" / "data" / "mnist_subset.npz") as digits:
+        (probabilities,) = served(images=tf.constant(digits["x_test"])).values()
+        accuracy = np.mean(probabilities.numpy().argmax(axis=1) == digits["y_test"])
+    assert accuracy == pytest.approx(float(score), abs=2e-3) and accuracy > 0.8
+
+
+def test_what_is_used_of_keras_tuner_beyond_its_public_face_is_as_it_was() -> None:
+    """After an upgrade, read what has changed of it, then ``trainer_scripts/keras_tuner_oracle.py``."""
+    code = """
+import inspect, keras_tuner
+from keras_tuner.src import utils
+from keras_tuner.src.distribute import oracle_chief, oracle_client
+from keras_tuner.src.engine import base_tuner, metrics_tracking, oracle, stateful
+assert keras_tuner.__version__ == "1.4.8", keras_tuner.__version__
+def source(of): return inspect.getsource(of)
+assert "oracle_chief.start_server(self.oracle)" in source(base_tuner.BaseTuner.search)
+assert list(inspect.signature(oracle_chief.start_server).parameters) == ["oracle"]
+assert {"directory", "overwrite"} <= set(inspect.signature(base_tuner.BaseTuner.__init__).parameters)
+assert "timeout=TIMEOUT" in source(oracle_client.OracleClient) and oracle_client.TIMEOUT == 3600
+assert list(inspect.signature(oracle_client.OracleClient.create_trial).parameters) == ["self", "tuner_id"]
+assert "utils.save_json(fname, self.get_state())" in source(stateful.Stateful.save)
+given_again = "if tuner_id in self.ongoing_trials:\\n            return self.ongoing_trials[tuner_id]"
+assert given_again in source(oracle)
+made = oracle.Oracle(objective="val_loss")
+assert (made.ongoing_trials, made._retry_queue, made.start_order, made.end_order) == ({}, [], [], [])
+assert metrics_tracking.MetricsTracker().metrics == {}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS)
+
+
+# Without it: how processes are kept
+
+
+def children_of(cluster: Replicas) -> list[int]:
+    """The children of all replicas, once each is at work and in touch with the chief."""
+    names = cluster.names
+    until(lambda: cluster.log("chief").count("has joined") == len(names) - 1, printed=cluster.printed)
+    until(lambda: all([*cluster.folder.glob(f"{name}.*.pid")] for name in names), printed=cluster.printed)
+    return [pid for name in names for pid in cluster.children(name)]
+
+
+def do(cluster: Replicas, name: str, status: int) -> None:
+    """Let a program end."""
+    beside = cluster.folder / f"{name}.soon"
+    beside.write_text(str(status))
+    beside.replace(cluster.folder / f"{name}.do")
+
+
+def test_the_chief_leaves_when_the_last_worker_has(replicas: Start) -> None:
+    cluster = replicas(SUPERVISED)
+    cluster.start()
+    children_of(cluster)
+    do(cluster, "worker0", 0)
+    until(lambda: cluster.running["worker0"].poll() == 0, 10)
+    time.sleep(1)
+    assert cluster.running["chief"].poll() is None
+    do(cluster, "worker1", 0)
+    cluster.succeed(10)
+    assert "the chief leaves" in cluster.log("chief")
+
+
+def test_a_worker_that_is_lost_ends_the_search_with_this_reason(replicas: Start) -> None:
+    cluster = replicas(SUPERVISED)
+    cluster.start()
+    children = children_of(cluster)
+    cluster.kill("worker1")
+    cluster.fail(f"worker1 ({cluster.cluster['worker'][1]}) is gone", "chief", "worker0")
+    until(lambda: not any(map(alive, children)), 5)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_workers_end_with_the_reason_when_the_chief_dies(replicas: Start, whole: bool) -> None:
+    cluster = replicas(SUPERVISED)
+    cluster.start()
+    children = children_of(cluster)
+    if whole:
+        cluster.kill("chief")
+        reason = f"the chief ({cluster.cluster['chief'][0]}) is gone"
+    else:
+        os.kill(cluster.children("chief")[0], signal.SIGKILL)
+        reason = "the process of chief was killed by SIGKILL"
+    cluster.fail(reason, "worker0", "worker1")
+    assert cluster.running["chief"].returncode == (-signal.SIGKILL if whole else 128 + signal.SIGKILL)
+    until(lambda: not any(map(alive, children)), 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("worker0", 3, "the process of worker0 exited with status 3"),
+        ("chief", 3, "the process of chief exited with status 3"),
+        ("chief", 0, "the chief's program ended before its workers were done"),
+    ],
+)
+def test_a_program_that_fails_or_a_chief_that_leaves_early_ends_the_search(
+    replicas: Start, name: str, status: int, reason: str
+) -> None:
+    cluster = replicas(SUPERVISED)
+    cluster.start()
+    children_of(cluster)
+    do(cluster, name, status)
+    cluster.fail(reason, *cluster.names)
+    assert cluster.running[name].returncode == (status or 1)
+
+
+def test_a_process_that_is_killed_again_and_again_is_given_up(replicas: Start) -> None:
+    cluster = replicas(SUPERVISED)
+    cluster.start()
+    children_of(cluster)
+    (first,) = cluster.children("worker1")
+    os.kill(first, signal.SIGKILL)
+    until(lambda: cluster.children("worker1") not in ([], [first]), 10)
+    os.kill(cluster.children("worker1")[0], signal.SIGSEGV)
+    cluster.fail("the process of worker1 was killed by SIGSEGV, after 1 restarts", *cluster.names)
+    assert cluster.running["worker1"].returncode == 128 + signal.SIGSEGV
+
+
+@pytest.mark.parametrize("name", ["chief", "worker0"])
+def test_a_replica_passes_a_termination_on(replicas: Start, tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.stubborn").touch()
+    cluster = replicas(SUPERVISED)
+    cluster.start()
+    children = children_of(cluster)
+    cluster.running[name].terminate()
+    until(lambda: (tmp_path / f"{name}.terminated").exists(), 10)
+    # It takes its time, and is not waited for here: a service would not either.
+    os.kill(cluster.children(name)[0], signal.SIGKILL)
+    cluster.fail(f"{name} was sent SIGTERM", *cluster.names)
+    assert cluster.running[name].returncode == 128 + signal.SIGTERM
+    until(lambda: not any(map(alive, children)), 5)
+
+
+def test_whoever_else_finds_a_port_changes_nothing(replicas: Start) -> None:
+    cluster = replicas(SUPERVISED, 1)
+    port = int(cluster.cluster["worker"][0].rpartition(":")[2])
+    cluster.start("worker0")
+    until(lambda: cluster.running["worker0"].poll() is None and _says(port, b"GET / HTTP/1.1\r\n\r\n"), 10)
+    _says(port, b"")
+    cluster.start("chief")
+    children_of(cluster)
+    _says(port, b"GET / HTTP/1.1\r\n\r\n")
+    do(cluster, "worker0", 0)
+    cluster.succeed(15)
+
+
+def _says(port: int, words: bytes) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(words)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_port_that_is_taken_and_a_replica_of_another_kind_are_refused(
+    replicas: Start, tmp_path: Path
+) -> None:
+    cluster = replicas(SUPERVISED, 1)
+    host, _, port = cluster.cluster["worker"][0].rpartition(":")
+    with socket.create_server((host, int(port))):
+        cluster.start("worker0")
+        cluster.fail(f"worker0 cannot listen on port {port}", "worker0")
+    cluster = replicas(SEARCH, 1)
+    cluster.cluster["ps"] = ["127.0.0.1:1"]
+    cluster.start("worker0")
+    cluster.fail("has no use for replicas of type ps", "worker0", seconds=30)
