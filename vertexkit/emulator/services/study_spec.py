@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from vertexkit.emulator.messages import Measurement as MeasurementMessage
 from vertexkit.emulator.messages import Raw, TrialParameter
 from vertexkit.emulator.services.parameter_spec import Problems, check_id, every, parse_parameters
+from vertexkit.emulator.tuning.space import Space
 from vertexkit.emulator.tuning.types import (
     Algorithm,
     Kind,
@@ -24,7 +25,7 @@ from vertexkit.emulator.tuning.types import (
     StoppingKind,
     StudyConfig,
 )
-from vertexkit.emulator.validation import check_supported, invalid_fields
+from vertexkit.emulator.validation import check_supported, invalid_field, invalid_fields
 
 _Choice = TypeVar("_Choice")
 
@@ -122,6 +123,31 @@ def values_of(config: StudyConfig, parameters: Iterable[Raw]) -> dict[str, Param
     return values
 
 
+def trial_parameters(config: StudyConfig, messages: Sequence[Raw], field: str) -> dict[str, ParameterValue]:
+    """What the tuning engine is told of a trial's parameters: an INTEGER as an int.
+
+    Args:
+        config: Of the study.
+        messages: The parameters of the trial.
+        field: What they are called in the request: ``trial.parameters``.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT, one is missing, outside its range, given twice, or of no active parameter.
+    """
+    given: dict[str, ParameterValue] = {}
+    for index, message in enumerate(messages):
+        name, kind = message.parameter_id, message.value.WhichOneof("kind")
+        if name in given:
+            raise invalid_field(f"{field}[{index}].parameter_id", f'"{name}" is given more than once.')
+        if kind not in ("number_value", "string_value"):
+            raise invalid_field(f"{field}[{index}].value", "It must be a number or a string.")
+        given[name] = getattr(message.value, kind)
+    try:
+        return _space(config.parameters).understand(given)
+    except ValueError as error:
+        raise invalid_field(field, f"{error}.") from None
+
+
 def measurement_message(measurement: Measurement) -> Raw:
     """A measurement as a message."""
     message = MeasurementMessage(
@@ -142,6 +168,11 @@ def measurement(message: Raw) -> Measurement:
         elapsed=message.elapsed_duration.ToNanoseconds() / 1e9,
         metrics={metric.metric_id: metric.value for metric in message.metrics},
     )
+
+
+@lru_cache(maxsize=64)
+def _space(parameters: tuple[Parameter, ...]) -> Space:
+    return Space(parameters)
 
 
 def _metrics(spec: Raw, field: str, problems: Problems) -> tuple[Metric, ...]:
