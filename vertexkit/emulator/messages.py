@@ -52,7 +52,15 @@ PipelineState = types.PipelineState
 ListTrainingPipelinesResponse: Raw = types.ListTrainingPipelinesResponse.pb()
 UploadModelRequest: Raw = types.UploadModelRequest.pb()
 
+Study: Raw = types.Study.pb()
 StudySpec: Raw = types.StudySpec.pb()
+ListStudiesResponse: Raw = types.ListStudiesResponse.pb()
+ListTrialsResponse: Raw = types.ListTrialsResponse.pb()
+ListOptimalTrialsResponse: Raw = types.ListOptimalTrialsResponse.pb()
+SuggestTrialsResponse: Raw = types.SuggestTrialsResponse.pb()
+SuggestTrialsMetadata: Raw = types.SuggestTrialsMetadata.pb()
+CheckTrialEarlyStoppingStateResponse: Raw = types.CheckTrialEarlyStoppingStateResponse.pb()
+CheckTrialEarlyStoppingStateMetatdata: Raw = types.CheckTrialEarlyStoppingStateMetatdata.pb()
 Trial: Raw = types.Trial.pb()
 TrialState = types.Trial.State
 TrialParameter: Raw = types.Trial.Parameter.pb()

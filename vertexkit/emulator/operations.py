@@ -92,16 +92,17 @@ class Operations:
             self._finish(outcome.name)
         self._store.prune(OPERATIONS, keep=_MOST_KEPT, but_not=OUTCOMES)
 
-    def start(self, parent_name: str, metadata: Raw, work: Work) -> Raw:
+    def start(self, parent_name: str, metadata: Raw, work: Work, *, settle: float = 0.0) -> Raw:
         """Begin an operation, whose work runs in a thread of its own.
 
         Args:
             parent_name: Resource name of what is worked on, without a version.
             metadata: Typed metadata with a ``generic_metadata``, whose times are filled in.
             work: Does the work and returns the response; an ``ApiError`` becomes the operation's error.
+            settle: Seconds to wait for the work, so that what is quick is done in the first answer.
 
         Returns:
-            The operation, not yet done.
+            The operation as it is then.
 
         Raises:
             ApiError: UNAVAILABLE, the local Vertex AI is stopping.
@@ -122,6 +123,8 @@ class Operations:
             self._running[operation.name] = running
             self._threads[operation.name] = thread
             thread.start()
+        if settle and running.finished.wait(settle):
+            return self.get(operation.name)
         return operation
 
     def done(self, parent_name: str, metadata: Raw, response: Raw) -> Raw:

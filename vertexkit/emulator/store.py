@@ -207,6 +207,13 @@ class Store:
             if cursor.rowcount == 0:
                 raise _not_found(kind, name)
 
+    def delete_all(self, kind: Kind, parent: str) -> None:
+        """Drop every resource of a kind below ``parent``."""
+        with self.transaction():
+            self._connection.execute(
+                "DELETE FROM resources WHERE collection = ? AND parent = ?", (kind.collection, parent)
+            )
+
     def prune(self, kind: Kind, *, keep: int, but_not: Kind) -> None:
         """Drop all but the newest resources of a kind.
 
@@ -230,6 +237,16 @@ class Store:
                 "SELECT message FROM resources WHERE collection = ?1 AND (?2 IS NULL OR parent = ?2)"
                 " ORDER BY sequence",
                 (kind.collection, parent),
+            ).fetchall()
+        return [kind.message.FromString(row[0]) for row in rows]
+
+    def with_display_name(self, kind: Kind, parent: str, display_name: str) -> list[Raw]:
+        """The resources of a kind below ``parent`` that are called so, oldest first."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT message FROM resources WHERE collection = ? AND parent = ? AND display_name = ?"
+                " ORDER BY sequence",
+                (kind.collection, parent, display_name),
             ).fetchall()
         return [kind.message.FromString(row[0]) for row in rows]
 

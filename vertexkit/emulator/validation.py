@@ -74,7 +74,7 @@ def canonical_name(name: str, collection: str) -> ResourceName:
         or parsed.collection != collection
         or (parsed.version is not None and collection != "models")
     ):
-        singular = collection.removesuffix("s")
+        singular = re.sub("ies$", "y", collection).removesuffix("s")
         raise invalid(
             f'Invalid resource name "{name}": expected '
             f"projects/{{project}}/locations/{{location}}/{collection}/{{{singular}}}."
