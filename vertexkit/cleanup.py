@@ -84,6 +84,10 @@ class Created:
         """What there is to delete, in the order in which it would go."""
         return tuple(entry.name for entry in self._in_order())
 
+    def names_in(self, order: int) -> tuple[str, ...]:
+        """The names of those that go together, the youngest first."""
+        return tuple(entry.name for entry in self._in_order() if entry.order == order)
+
     def delete_all(self) -> CleanupReport:
         """Delete everything, going on after a failure.
 

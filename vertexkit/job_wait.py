@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from vertexkit.cleanup import noting
-from vertexkit.errors import DeadlineExceeded
+from vertexkit.errors import DeadlineExceeded, InvalidArgument, NotFound, ServiceError
 from vertexkit.job_state import JobState
 from vertexkit.progress import status
 
 if TYPE_CHECKING:
     from vertexkit.job_logs import LogLine
 
-__all__ = ["Awaited", "Display", "Follower", "Stream", "followed", "wait_for"]
+__all__ = ["Awaited", "Display", "Follower", "Stream", "followed", "stream_of", "wait_for"]
 
 Stream = Literal["stdout", "stderr"]
 Display = Callable[[JobState], object]
@@ -81,6 +81,17 @@ class Awaited(Protocol):
         """Ask the service to stop it."""
 
 
+def stream_of(logs: object) -> Stream | None:
+    """Where a job's log is to be written: True stands for standard output, False for nowhere.
+
+    Raises:
+        InvalidArgument: It is neither, nor the name of a stream.
+    """
+    if not isinstance(logs, bool) and logs not in ("stdout", "stderr"):
+        raise InvalidArgument("logs", logs, "is neither True nor False, 'stdout' nor 'stderr'")
+    return ("stdout" if logs else None) if isinstance(logs, bool) else logs
+
+
 def wait_for(
     job: Awaited,
     *,
@@ -89,6 +100,7 @@ def wait_for(
     log_seconds: float,
     progress: bool | None = None,
     display: AbstractContextManager[Display] | None = None,
+    lasting: bool = True,
 ) -> None:
     """Wait until a job is over, and raise what it ended with.
 
@@ -102,6 +114,7 @@ def wait_for(
         log_seconds: How often the log may be asked for.
         progress: Whether to show state and time; None for: when standard error is a terminal.
         display: What shows more than state and time, in place of ``progress``.
+        lasting: Whether the job can go on without this session.
 
     Raises:
         DeadlineExceeded: It is not over yet; it goes on.
@@ -112,11 +125,16 @@ def wait_for(
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     try:
         with _state_and_time(job, progress) if display is None else display as show:
-            for event in _events(job, deadline, log_seconds, output):
-                if isinstance(event, JobState):
-                    show(event)
-                else:
-                    output.write(event)
+            try:
+                for event in _events(job, deadline, log_seconds, output):
+                    if isinstance(event, JobState):
+                        show(event)
+                    else:
+                        output.write(event)
+            except ServiceError as error:
+                if not isinstance(error, NotFound):  # it has been deleted
+                    error.add_note(f"{job.description} may well go on: {job.found_again}")
+                raise
             if not job.state_as_read.ended:
                 raise DeadlineExceeded(
                     f"is not over after {timeout:g} s; it goes on",
@@ -125,7 +143,8 @@ def wait_for(
                 )
             job.settle()
     except KeyboardInterrupt as interruption:
-        _interrupted(job, interruption)
+        if not job.state_as_read.ended:
+            _interrupted(job, interruption, lasting=lasting)
         raise
 
 
@@ -216,9 +235,10 @@ def _print(text: str, stream: TextIO) -> None:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
-def _interrupted(job: Awaited, interruption: KeyboardInterrupt) -> None:
-    if _to_be_left():
-        interruption.add_note(f"{job.description} goes on: {job.found_again}")
+def _interrupted(job: Awaited, interruption: KeyboardInterrupt, *, lasting: bool) -> None:
+    until = "" if lasting else " until this session ends"
+    if _to_be_left(until):
+        interruption.add_note(f"{job.description} goes on{until}: {job.found_again}")
         return
 
     def cancel() -> None:
@@ -228,13 +248,14 @@ def _interrupted(job: Awaited, interruption: KeyboardInterrupt) -> None:
     noting(interruption, cancel, f"{job.description}: {job.found_again}")
 
 
-def _to_be_left() -> bool:
+def _to_be_left(until: str) -> bool:
     """Whether somebody at the terminal wants the job to go on."""
     if not _can_ask():
         return False
     try:
         while True:
-            print("Leave the job running (l) or cancel it (c)? ", end="", file=sys.stderr, flush=True)
+            question = f"Leave the job running{until} (l) or cancel it (c)? "
+            print(question, end="", file=sys.stderr, flush=True)
             answer = sys.stdin.readline()
             if answer.strip().lower() in ("l", "leave"):
                 return True

@@ -8,6 +8,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,8 @@ from vertexkit import config
 from vertexkit._core.context import Context
 from vertexkit._core.rpc import Clients, load_credentials
 from vertexkit._core.target import DEFAULT_LOCATION, Target
-from vertexkit.cleanup import CleanupReport, Created
-from vertexkit.errors import ConfigurationError, Finding, VertexkitError
+from vertexkit.cleanup import CleanupReport, Created, Order
+from vertexkit.errors import ConfigurationError, Finding, NotFound, ServiceError, VertexkitError
 from vertexkit.identifiers import check_labels
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from vertexkit.models import Models
     from vertexkit.storage import Bucket, Buckets
     from vertexkit.training import Training
+    from vertexkit.tuning import Tuning
     from vertexkit.types import Machine
 
 __all__ = ["Session", "connect"]
 
 _log = logging.getLogger("vertexkit")
+
+_LOOK_SECONDS = 5.0
 
 
 def connect(
@@ -193,6 +197,13 @@ class Session:
 
         return Training(self._context)
 
+    @cached_property
+    def tuning(self) -> Tuning:
+        """Hyperparameter tuning jobs: run, check, get, list."""
+        from vertexkit.tuning import Tuning
+
+        return Tuning(self._context)
+
     def check(
         self,
         artifact: str | os.PathLike[str] | None = None,
@@ -272,12 +283,33 @@ class Session:
                     end()
                 if self._temporary:
                     self.cleanup()
+                if self._process is not None:
+                    self._tell_what_ends()
             finally:
                 try:
                     self._context.clients.close()
                 finally:
                     if self._process is not None:
                         self._process.stop()
+
+    def _tell_what_ends(self) -> None:
+        """Warn of jobs that still run, on the local Vertex AI that is about to be stopped."""
+        from vertexkit.job_state import job_state
+
+        for name in self._context.created.names_in(Order.JOBS):
+            try:
+                data = self._context.clients.http_json("GET", name, resource=name, timeout=_LOOK_SECONDS)
+            except NotFound:
+                continue
+            except ServiceError:
+                return  # it is not there any more to be asked
+            if not job_state(data.get("state")).ended:
+                _log.warning(
+                    "the job %s still runs, and ends now with the local Vertex AI that this session started; "
+                    "to leave jobs running, use one that runs by itself: vertexkit emulator start --data-dir "
+                    "DIR, and connect(emulator=URL)",
+                    data.get("displayName", name),
+                )
 
     def __enter__(self) -> Session:
         return self
@@ -355,7 +387,7 @@ def _started(settings: config.Settings) -> tuple[Target, EmulatorProcess]:
     from vertexkit._core.emulator_process import EmulatorProcess
 
     process = EmulatorProcess()
-    return _local(settings, process.addresses), process
+    return replace(_local(settings, process.addresses), lasting=False), process
 
 
 def _local(settings: config.Settings, addresses: Any) -> Target:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vertexkit._core.resource import Manager
 from vertexkit.errors import Finding
-from vertexkit.job_wait import Stream
+from vertexkit.job_wait import Stream, stream_of
 from vertexkit.preflight import require
 from vertexkit.training_job import CustomTrainingJob
 from vertexkit.training_lookup import find_training_job, list_training_jobs
@@ -131,12 +131,13 @@ class Training(Manager):
             The job.
 
         Raises:
-            PreflightFailed: Arguments or the program are wrong; it tells all that is. Nothing was sent.
+            InvalidArgument: Arguments or the program are wrong; it tells all that is. Nothing was sent.
             TrainingFailed: The job failed. It names the replica, its last lines and, for well-known causes,
                 what would do.
             Cancelled: Somebody has cancelled it.
             VertexkitError: The service refused the job.
         """
+        stream_of(logs)
         plan = plan_training(
             self._context,
             TrainingRequest(

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from vertexkit._core.arguments import seconds
 from vertexkit._core.deletion import delete_resource
 from vertexkit._core.names import parse_resource_name
-from vertexkit.errors import Cancelled, InvalidArgument, NotFound, TrainingFailed
+from vertexkit.errors import Cancelled, NotFound, TrainingFailed
 from vertexkit.job_state import JobState, job_state
-from vertexkit.job_wait import Stream, followed, wait_for
+from vertexkit.job_wait import Stream, followed, stream_of, wait_for
 from vertexkit.training_job_state import TrainingJobState
 
 if TYPE_CHECKING:
@@ -96,15 +96,17 @@ class CustomTrainingJob(TrainingJobState):
         """
         if timeout is not None:
             seconds("timeout", timeout)
-        if logs not in (True, False, "stdout", "stderr"):
-            raise InvalidArgument("logs", logs, "is neither True nor False, 'stdout' nor 'stderr'")
-        stream: Stream | None = logs if isinstance(logs, str) else "stdout" if logs else None
+        stream = stream_of(logs)
+        if stream is None and self.state_as_read.ended:
+            self.settle()
+            return self
         wait_for(
             self,
             timeout=timeout,
             stream=stream,
             log_seconds=self._context.target.log_poll_seconds,
             progress=self._context.progress,
+            lasting=self._context.target.lasting,
         )
         return self
 
@@ -154,12 +156,12 @@ class CustomTrainingJob(TrainingJobState):
         Raises:
             InvalidArgument: There can be no replica of that name.
         """
-        found = self._logs()
-        if not follow:
-            return iter(()) if found is None else found.read(replica)
         from vertexkit.job_logs import check_replica
 
         check_replica(replica)
+        if not follow:
+            found = self._logs()
+            return iter(()) if found is None else found.read(replica)
         lines = followed(self, log_seconds=self._context.target.log_poll_seconds)
         # That the log cannot be read concerns every replica.
         return (line for line in lines if replica is None or line.replica in (replica, "vertexkit"))
@@ -191,11 +193,19 @@ class CustomTrainingJob(TrainingJobState):
             The ``matplotlib.figure.Figure``, which a notebook shows.
 
         Raises:
+            NotFound: It has written none.
             ConfigurationError: pandas or matplotlib is not installed.
         """
         from vertexkit.metrics_plot import plot
 
-        return plot(self.metrics())
+        metrics = self.metrics()
+        if metrics.empty:
+            raise NotFound(
+                "the job has written no scalars",
+                resource=self._tensorboard_uri(),
+                remedy="let the program write some for TensorBoard to AIP_TENSORBOARD_LOG_DIR",
+            )
+        return plot(metrics)
 
     def tensorboard(self) -> TensorBoard:
         """Start TensorBoard on what it has written for it, while it runs or afterwards.

@@ -19,6 +19,7 @@ from vertexkit import config
 from vertexkit import session as session_module
 from vertexkit._core import emulator_process
 from vertexkit._core.emulator_process import EmulatorAddresses, EmulatorProcess
+from vertexkit._core.rpc import Clients
 from vertexkit.cleanup import Order
 from vertexkit.errors import (
     CleanupIncomplete,
@@ -26,6 +27,8 @@ from vertexkit.errors import (
     EmulatorFailed,
     FailedPrecondition,
     InvalidArgument,
+    NotFound,
+    Unavailable,
 )
 from vertexkit.session import Session, connect
 
@@ -273,6 +276,45 @@ def test_leaving_a_session_deletes_nothing_unless_it_is_temporary(described: lis
                 "endpoint", lambda kind=temporary: deleted.append(f"{kind}"), order=Order.ENDPOINTS
             )  # type: ignore[misc] # a default argument binds the loop's value
     assert deleted == ["True"]
+
+
+def test_a_job_that_ends_with_the_session_is_told(
+    started: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs: dict[str, Any] = {
+        "jobs/1": {"state": "JOB_STATE_SUCCEEDED"},
+        "jobs/2": NotFound("deleted since"),
+        "jobs/3": {"state": "PIPELINE_STATE_RUNNING", "displayName": "mnist"},
+    }
+
+    def answer(clients: Clients, verb: str, name: str, **_: Any) -> Any:
+        assert verb == "GET"
+        if isinstance(jobs[name], Exception):
+            raise jobs[name]
+        return jobs[name]
+
+    monkeypatch.setattr(Clients, "http_json", answer)
+    with connect() as session:
+        for name in jobs:
+            session._context.created.add(name, lambda: None, order=Order.JOBS)
+        session._context.created.add("models/4", lambda: None, order=Order.MODELS)
+        assert not session.target.lasting
+    (said,) = caplog.messages
+    assert said.startswith("the job mnist still runs, and ends now with the local Vertex AI")
+    caplog.clear()
+    jobs["jobs/3"] = Unavailable("it has been killed")
+    with connect() as session:
+        session._context.created.add("jobs/3", lambda: None, order=Order.JOBS)
+    assert not caplog.messages
+
+
+def test_jobs_of_a_local_one_that_runs_by_itself_go_on(
+    described: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(emulator="http://127.0.0.1:2") as session:
+        session._context.created.add("jobs/1", lambda: None, order=Order.JOBS)
+        assert session.target.lasting
+    assert not caplog.messages
 
 
 def test_a_temporary_session_that_cannot_clean_up_says_so_and_is_closed(started: list[Any]) -> None:

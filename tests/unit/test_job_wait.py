@@ -13,7 +13,7 @@ import pytest
 from doubles import Clock
 
 from vertexkit import job_wait
-from vertexkit.errors import Cancelled, DeadlineExceeded, Unavailable
+from vertexkit.errors import Cancelled, DeadlineExceeded, NotFound, Unavailable
 from vertexkit.job_logs import LogFollower, LogLine
 from vertexkit.job_state import JobState, job_state
 from vertexkit.job_wait import followed, wait_for
@@ -162,6 +162,42 @@ def test_at_a_terminal_ctrl_c_asks(
     assert "Leave the job running (l) or cancel it (c)?" in shown.getvalue()
     assert job.cancelled == cancelled
     assert said in raised.value.__notes__[0]
+
+
+def test_a_job_that_cannot_go_on_alone_is_not_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stdin", Terminal("l\n"))
+    monkeypatch.setattr(sys, "stderr", shown)
+    job = Job(RUNNING)
+    job.raising = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        wait_for(job, log_seconds=0.1, progress=False, lasting=False)
+    assert "Leave the job running until this session ends (l) or cancel it (c)?" in shown.getvalue()
+    assert "goes on until this session ends" in raised.value.__notes__[0]
+
+
+def test_ctrl_c_while_the_rest_of_the_log_comes_is_about_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("c\n"))
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    job = Job(RUNNING, SUCCEEDED)
+    monkeypatch.setattr(job, "settle", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt) as raised:
+        wait_for(job, log_seconds=0.1, progress=False)
+    assert (job.cancelled, shown.getvalue()) == (0, "")
+    assert not getattr(raised.value, "__notes__", [])
+
+
+def test_a_service_that_cannot_be_asked_any_more_leaves_the_way_to_the_job() -> None:
+    job = Job(RUNNING)
+    job.raising = Unavailable("no network")
+    with pytest.raises(Unavailable) as raised:
+        wait_for(job, log_seconds=0.1, progress=False)
+    assert raised.value.__notes__ == ['Training mnist may well go on: session.training.get("7")']
+    job.raising = NotFound("deleted")
+    with pytest.raises(NotFound) as gone:
+        wait_for(job, log_seconds=0.1, progress=False)
+    assert not getattr(gone.value, "__notes__", [])
 
 
 def test_a_second_ctrl_c_cancels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -354,6 +354,15 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(
     assert (posts(doubles), storage.writes, doubles.context.created.names) == ([], 0, ())
 
 
+@pytest.mark.parametrize("logs", ["both", 1, None])
+def test_where_no_log_can_go_is_refused_before_anything_is_sent(
+    logs: Any, training: Training, doubles: Doubles, storage: Storage, script: Path
+) -> None:
+    with pytest.raises(errors.InvalidArgument, match=r"^logs="):
+        training.run(script, logs=logs)
+    assert (doubles.rest.asked, storage.writes) == ([], 0)
+
+
 def test_an_image_that_leaves_the_accelerator_idle_is_warned_of(
     training: Training, doubles: Doubles, script: Path
 ) -> None:
@@ -551,6 +560,19 @@ def test_who_follows_one_replica_is_told_too_that_the_log_cannot_be_read(
     assert list(job.logs(follow=True)) == lines
     with pytest.raises(errors.InvalidArgument, match="replica"):
         job.logs("chief", follow=True)
+
+
+def test_a_job_without_scalars_cannot_be_drawn(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.setattr(CustomTrainingJob, "metrics", lambda _: pandas.DataFrame())
+    with pytest.raises(errors.NotFound, match=r"(?s)gs://my-bucket/out/logs.*AIP_TENSORBOARD_LOG_DIR"):
+        job_of(doubles, pipeline("SUCCEEDED")).plot()
+
+
+def test_no_replica_of_that_name_is_refused_before_there_are_any(doubles: Doubles) -> None:
+    job = job_of(doubles, {**pipeline("PENDING"), "trainingTaskMetadata": {}})
+    with pytest.raises(errors.InvalidArgument, match="replica"):
+        job.logs("chief")
 
 
 def test_a_cancelled_job_raises_that(doubles: Doubles) -> None:

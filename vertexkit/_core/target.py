@@ -38,5 +38,7 @@ class Target:
     """A service-account key file to load the credentials from."""
     credentials: Any = field(default=None, repr=False)
     """google-auth credentials given by the caller; None for ``key_file``, else application defaults."""
+    lasting: bool = True
+    """Whether it is there without the session: not, where the session has started it."""
     chosen_by: str = "explicit arguments"
     """What decided on this target, in words for the user."""
