@@ -5,7 +5,8 @@ Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/StudySpec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from vertexkit.emulator.messages import Measurement as MeasurementMessage
