@@ -50,6 +50,7 @@ from vertexkit.types import Machine, Signature, TensorSpec
 if TYPE_CHECKING:
     from vertexkit._core.operations import Operation
     from vertexkit.cleanup import CleanupReport
+    from vertexkit.early_stopping import ConvexStopping, DecayCurveStopping, MedianStopping
     from vertexkit.endpoints import DeployedModel, Endpoint
     from vertexkit.job_logs import LogLine
     from vertexkit.job_state import JobState
@@ -57,41 +58,54 @@ if TYPE_CHECKING:
     from vertexkit.prediction import PredictResponse, RawPrediction
     from vertexkit.preflight import PreflightWarning
     from vertexkit.session import Session, connect
+    from vertexkit.spaces import Categorical, Discrete, Double, Integer
     from vertexkit.storage import Bucket, DownloadReport, ObjectInfo, UploadReport
     from vertexkit.tensorboard import TensorBoard
     from vertexkit.traffic import TrafficSplit
     from vertexkit.training import CustomTrainingJob
     from vertexkit.training_outputs import Checkpoint
+    from vertexkit.trials import Measurement, Objective, Trial, Trials, TrialState
+    from vertexkit.tuning import HyperparameterTuningJob
 
 __all__ = [
     "AlreadyExists",
     "BadRequest",
     "Bucket",
     "Cancelled",
+    "Categorical",
     "Checkpoint",
     "ChecksumMismatch",
     "CleanupIncomplete",
     "CleanupReport",
     "ConfigurationError",
     "Conflict",
+    "ConvexStopping",
     "CustomTrainingJob",
     "DeadlineExceeded",
+    "DecayCurveStopping",
     "DeployFailed",
     "DeployedModel",
+    "Discrete",
+    "Double",
     "DownloadReport",
     "EmulatorFailed",
     "Endpoint",
     "FailedPrecondition",
     "Finding",
+    "HyperparameterTuningJob",
+    "Integer",
     "InternalError",
     "InvalidArgument",
     "JobState",
     "LogLine",
     "Machine",
+    "Measurement",
+    "MedianStopping",
     "Model",
     "ModelVersion",
     "NotFound",
     "ObjectInfo",
+    "Objective",
     "Operation",
     "PermissionDenied",
     "PredictResponse",
@@ -108,6 +122,9 @@ __all__ = [
     "TrafficSplit",
     "TrainingFailed",
     "TransferFailed",
+    "Trial",
+    "TrialState",
+    "Trials",
     "TuningFailed",
     "Unauthenticated",
     "Unavailable",
@@ -145,6 +162,19 @@ __getattr__, __dir__ = lazily(
         "TensorBoard": "vertexkit.tensorboard",
         "TrafficSplit": "vertexkit.traffic",
         "connect": "vertexkit.session",
+        "Categorical": "vertexkit.spaces",
+        "ConvexStopping": "vertexkit.early_stopping",
+        "DecayCurveStopping": "vertexkit.early_stopping",
+        "Discrete": "vertexkit.spaces",
+        "Double": "vertexkit.spaces",
+        "HyperparameterTuningJob": "vertexkit.tuning",
+        "Integer": "vertexkit.spaces",
+        "Measurement": "vertexkit.trials",
+        "MedianStopping": "vertexkit.early_stopping",
+        "Objective": "vertexkit.trials",
+        "Trial": "vertexkit.trials",
+        "TrialState": "vertexkit.trials",
+        "Trials": "vertexkit.trials",
     },
     __all__,
 )

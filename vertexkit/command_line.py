@@ -9,7 +9,7 @@ from numbers import Real
 
 from vertexkit.errors import Finding
 
-__all__ = ["check_args", "check_env", "command_line"]
+__all__ = ["check_args", "check_env", "command_line", "is_argument_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -30,6 +30,11 @@ def command_line(args: Mapping[str, object] | Sequence[str] | None) -> list[str]
     if not isinstance(args, Mapping):
         return list(args)
     return [part for name, value in args.items() for part in _parts(name, value)]
+
+
+def is_argument_name(name: str) -> bool:
+    """Whether a program can have an argument of that name, which is without its dashes."""
+    return _NAME.fullmatch(name) is not None
 
 
 def check_args(args: object) -> list[Finding]:

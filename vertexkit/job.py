@@ -66,8 +66,8 @@ class Job(Resource):
             if not self.state.ended:
                 raise
 
-    def poll(self, timeout: float) -> JobState:
-        """Read it again, within that many seconds."""
+    def poll(self, timeout: float | None) -> JobState:
+        """Read it again unless it is over, within that many seconds; None for the usual."""
         if not self.state_as_read.ended:
             self._read(timeout)
         return self.state_as_read

@@ -12,6 +12,7 @@ from typing import Final
 
 from vertexkit._core.arguments import text
 from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.images import published_versions, serving_image
 
 __all__ = [
     "TABLE_DATE",
@@ -21,6 +22,7 @@ __all__ = [
     "check_training_image_on",
     "parse_training_image",
     "published_training_versions",
+    "serving_image_for",
     "training_image",
 ]
 
@@ -213,6 +215,24 @@ def training_image(
         )
     repository = _REPOSITORY_OF.get(location.partition("-")[0], "us")
     return f"{repository}-docker.pkg.dev/vertex-ai/training/{name}:latest"
+
+
+def serving_image_for(image: object, *, framework: str, location: str) -> str:
+    """The prebuilt container that serves what was trained in an image: of its version, if there is one.
+
+    Args:
+        image: URI of the container that trains.
+        framework: The framework, where the image is none of the prebuilt ones.
+        location: Region of the model.
+
+    Raises:
+        InvalidArgument: There is none for this framework.
+    """
+    trained_in = parse_training_image(image) if isinstance(image, str) else None
+    if trained_in is None:
+        return serving_image(framework, location=location)
+    version = trained_in.version if trained_in.version in published_versions(trained_in.framework) else None
+    return serving_image(trained_in.framework, version, location=location)
 
 
 def check_training_image(uri: object, argument: str = "image") -> list[Finding]:

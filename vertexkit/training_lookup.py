@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from vertexkit._core.lookup import listed, parent, quoted, timestamp
@@ -14,7 +14,7 @@ from vertexkit.training_body import CUSTOM_JOBS, PIPELINES
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
 
-__all__ = ["find_training_job", "list_training_jobs"]
+__all__ = ["find_training_job", "in_order", "list_training_jobs"]
 
 _COLLECTIONS: Final = (PIPELINES, CUSTOM_JOBS)
 # RUNNING, as `JobState` has it, or with what either collection puts before it.
@@ -89,7 +89,7 @@ def list_training_jobs(
     """
     if filter is not None and not isinstance(filter, str):
         raise InvalidArgument("filter", filter, "is no text")
-    key, descending = _order(order_by)
+    _order(order_by)
     found = {
         collection: list(
             listed(
@@ -110,7 +110,17 @@ def list_training_jobs(
             pipelines = list(listed(context, f"{parent(context)}/{PIPELINES}", PIPELINES))
         backing = {data.get("trainingTaskMetadata", {}).get("backingCustomJob") for data in pipelines}
         found[CUSTOM_JOBS] = [data for data in found[CUSTOM_JOBS] if data["name"] not in backing]
-    return sorted([*found[PIPELINES], *found[CUSTOM_JOBS]], key=_ORDERS[key], reverse=descending)
+    return in_order([*found[PIPELINES], *found[CUSTOM_JOBS]], order_by)
+
+
+def in_order(jobs: Iterable[dict[str, Any]], order_by: str | None) -> list[dict[str, Any]]:
+    """Jobs as a user wants them, by default the youngest first.
+
+    Raises:
+        InvalidArgument: There is no such order.
+    """
+    key, descending = _order(order_by)
+    return sorted(jobs, key=_ORDERS[key], reverse=descending)
 
 
 def _is_custom(pipeline: Mapping[str, Any]) -> bool:
@@ -125,7 +135,7 @@ def _order(order_by: str | None) -> tuple[str, bool]:
         raise InvalidArgument(
             "order_by",
             order_by,
-            "is no order of training jobs",
+            "is no order of jobs",
             remedy=f"give one of {', '.join(_ORDERS)}, with ' desc' behind it for the other way round",
         )
     return words[0], words[1:] == ["desc"]

@@ -17,12 +17,10 @@ from vertexkit.command_line import check_args, check_env, command_line
 from vertexkit.errors import Finding, InvalidArgument, NotFound, PermissionDenied
 from vertexkit.identifiers import check_display_name, check_labels
 from vertexkit.image_packages import provided
-from vertexkit.images import published_versions
-from vertexkit.images import serving_image as prebuilt_serving_image
 from vertexkit.packaging import Program, understand
 from vertexkit.regions import check_bucket_location, check_region
 from vertexkit.storage import Buckets
-from vertexkit.training_images import parse_training_image, training_image
+from vertexkit.training_images import parse_training_image, serving_image_for, training_image
 from vertexkit.training_request import TrainingRequest
 from vertexkit.worker_pools import Pool, check_pools, pools_of, with_gpu
 
@@ -159,16 +157,8 @@ def _serving_image(request: TrainingRequest, image: str, location: str) -> tuple
         return "", []
     if request.serving_image is not None:
         return request.serving_image, []
-    trained_in = parse_training_image(image) if isinstance(image, str) else None
-    framework = request.framework if trained_in is None else trained_in.framework
-
-    def chosen() -> str:
-        versions = published_versions(framework)
-        same = trained_in is not None and trained_in.version in versions
-        version = trained_in.version if same and trained_in is not None else None
-        return prebuilt_serving_image(framework, version, location=location)
-
-    return _found(chosen, {"version": "framework_version"})
+    names = {"version": "framework_version"}
+    return _found(lambda: serving_image_for(image, framework=request.framework, location=location), names)
 
 
 def _program(request: TrainingRequest, image: str) -> tuple[Program | None, list[Finding]]:

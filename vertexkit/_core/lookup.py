@@ -57,7 +57,13 @@ def parent(context: Context) -> str:
 
 
 def find(
-    context: Context, collection: str, name: str, *, argument: str = "name", by_id: bool = True
+    context: Context,
+    collection: str,
+    name: str,
+    *,
+    argument: str = "name",
+    by_id: bool = True,
+    manager: str | None = None,
 ) -> dict[str, Any]:
     """The one resource that a user means.
 
@@ -67,6 +73,7 @@ def find(
         name: A resource name, an id, or a display name.
         argument: What the caller calls it.
         by_id: Whether ``name`` may be an id or resource name too.
+        manager: What of a session lists them; by default it has the name of the collection.
 
     Returns:
         The resource, as REST gives it.
@@ -95,7 +102,7 @@ def find(
         raise NotFound(
             f"there is none in {parent(context)}",
             resource=f"{collection} {name!r}",
-            remedy=f"see what there is with session.{collection}.list()",
+            remedy=f"see what there is with session.{manager or collection}.list()",
         )
     if len(candidates) > 1:
         shown = ", ".join(f"{found['name']} (created {found.get('createTime', '?')})" for found in candidates)

@@ -1,0 +1,181 @@
+"""How a search goes, shown while one waits for it: a live table of its trials, or a line for each of them.
+
+Knows nothing of who searches: hyperparameter tuning jobs and Keras Tuner are shown alike.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Protocol
+
+from vertexkit.job_state import JobState
+from vertexkit.job_wait import Display
+from vertexkit.progress import can_animate, status
+from vertexkit.trials import ParameterValue, Trial, Trials, TrialState, number
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+__all__ = ["Search", "shown"]
+
+_LEAST_ROWS: Final = 3
+_AROUND: Final = 8
+"""Lines of a terminal that are not for rows: headings, the line above, what the user sees before it."""
+_MOST_ROWS: Final = 25
+_STYLES: Final = {
+    TrialState.ACTIVE: "cyan",
+    TrialState.STOPPING: "yellow",
+    TrialState.INFEASIBLE: "red",
+}
+
+
+class Search(Protocol):
+    """What tries one trial after another."""
+
+    @property
+    def description(self) -> str:
+        """What it is: ``"Tuning mnist"``."""
+
+    @property
+    def trials_as_read(self) -> Trials:
+        """The trials as last read."""
+
+    @property
+    def trial_count(self) -> int | None:
+        """How many there are to be; None where that is not known."""
+
+
+@contextmanager
+def shown(search: Search, enabled: bool | None) -> Iterator[Display]:
+    """Show how a search goes while the block waits for it.
+
+    Args:
+        search: The search, which is read again by whoever waits.
+        enabled: False to show nothing; else a table where standard error is a terminal or a notebook, and
+            a line when a trial begins and when it ends where it is neither.
+    """
+    if enabled is False:
+        yield lambda state: None
+    elif can_animate():
+        with _table(search, enabled) as display:
+            yield display
+    else:
+        yield _Lines(search)
+
+
+class _Lines:
+    """For a log: what has happened since the last time, one line each."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._seen: dict[str, TrialState] = {}
+        self._state: JobState | None = None
+
+    def __call__(self, state: JobState) -> None:
+        """Write what is new."""
+        trials = self._search.trials_as_read
+        if state is not self._state:
+            self._state = state
+            self._write(state.lower())
+        for trial in trials:
+            before = self._seen.get(trial.id)
+            if trial.state is before:
+                continue
+            self._seen[trial.id] = trial.state
+            if before is None and trial.state is not TrialState.REQUESTED:
+                self._write(f"trial {trial.id} started: {_facts(trial.parameters)}")
+            if trial.state.ended:
+                of = f" of {self._search.trial_count}" if self._search.trial_count else ""
+                ended = sum(one.ended for one in self._seen.values())
+                self._write(f"{_ending(trial)}; {_best(trials)} ({ended}{of})")
+
+    def _write(self, text: str) -> None:
+        # One call per line, so that lines of several threads do not mix.
+        print(f"{self._search.description}: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _table(search: Search, enabled: bool | None) -> Iterator[Display]:
+    from vertexkit._core.terminal import LiveBlock
+
+    with status(search.description, enabled) as row:
+        block = LiveBlock(lambda console: _rendered(search.trials_as_read, console))
+
+        def show(state: JobState) -> None:
+            trials = search.trials_as_read
+            ended = sum(trial.state.ended for trial in trials)
+            of = f" of {search.trial_count}" if search.trial_count else ""
+            row.describe(f"{search.description}: {state.lower()}, {ended}{of} trials, {_best(trials)}")
+
+        try:
+            yield show
+        finally:
+            block.close()
+
+
+def _rendered(trials: Trials, console: Console) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    parameters = trials.parameter_names
+    metrics = [objective.metric for objective in trials.objectives]
+    for title in ("trial", "state", *parameters, *metrics, "time"):
+        table.add_column(Text(title), no_wrap=title in ("trial", "state"))
+    best = {trial.id for trial in trials.optimal()}
+    for trial in _chosen(trials, best, console.height - _AROUND):
+        style = "bold green" if trial.id in best else _STYLES.get(trial.state, "")
+        cells = [
+            f"{trial.id} ★" if trial.id in best else trial.id,
+            trial.state.value,
+            *(number(trial.parameters.get(name)) for name in parameters),
+            *(number(trial.metrics.get(name, _latest(trial, name))) for name in metrics),
+            f"{_seconds(trial):.0f} s" if trial.start is not None else "",
+        ]
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
+
+
+def _chosen(trials: Trials, best: set[str], rows: int) -> list[Trial]:
+    """The trials that a terminal has room for: the best, those that run, the latest that have ended."""
+    room = min(max(rows, _LEAST_ROWS), _MOST_ROWS)
+    by_worth = sorted(enumerate(trials), key=lambda one: (one[1].id not in best, one[1].state.ended, -one[0]))
+    return [trial for _, trial in sorted(by_worth[:room], key=lambda one: one[0])]
+
+
+def _latest(trial: Trial, metric: str) -> float | None:
+    """What a trial that runs has reported last."""
+    values = [measured.metrics[metric] for measured in trial.measurements if metric in measured.metrics]
+    return values[-1] if values else None
+
+
+def _seconds(trial: Trial) -> float:
+    if trial.start is None:
+        return 0.0
+    until = time.time() if trial.end is None else trial.end.timestamp()
+    return max(until - trial.start.timestamp(), 0.0)
+
+
+def _ending(trial: Trial) -> str:
+    took = "" if trial.seconds is None else f" after {trial.seconds:.1f} s"
+    if trial.state is TrialState.INFEASIBLE:
+        return f"trial {trial.id} came to nothing{took}: {trial.infeasible_reason or 'no reason is given'}"
+    return f"trial {trial.id} ended{took}: {_facts(trial.metrics)}"
+
+
+def _best(trials: Trials) -> str:
+    if len(trials.objectives) != 1:
+        return f"{len(trials.optimal())} that no other one beats"
+    best = trials.best()
+    if best is None:
+        return "none succeeded so far"
+    metric = trials.objectives[0].metric
+    return f"best {metric} {number(best.metrics[metric])} (trial {best.id})"
+
+
+def _facts(values: Mapping[str, ParameterValue]) -> str:
+    return ", ".join(f"{name}={number(value)}" for name, value in values.items())

@@ -1,0 +1,68 @@
+"""How what a trial has written becomes a model that can be deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from vertexkit._core.names import parse_gcs_uri
+from vertexkit.errors import NotFound
+from vertexkit.trials import Trial, number
+
+if TYPE_CHECKING:
+    from vertexkit._core.context import Context
+    from vertexkit.model import Model
+
+__all__ = ["upload_trial"]
+
+_LONGEST_NAME = 128
+
+
+def upload_trial(
+    context: Context,
+    trial: Trial,
+    name: str | None,
+    *,
+    search: str,
+    image: object,
+    serving_image: str | None = None,
+    description: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Model:
+    """Upload the SavedModel of a trial; see `Trial.model`.
+
+    Args:
+        context: The session's parts.
+        trial: The trial.
+        name: Display name of the model; None for one of the search and the trial.
+        search: Display name of the search.
+        image: URI of the container in which the trial has run.
+        serving_image: URI of the container that is to serve it; None for the one of that version.
+        description: None for the trial's parameters and metrics.
+        labels: Labels, beside those of the session.
+    """
+    from vertexkit.models import Models
+    from vertexkit.storage import Bucket
+    from vertexkit.training_images import serving_image_for
+
+    uri = None if trial.model_dir is None else parse_gcs_uri(trial.model_dir)
+    if uri is None or not any(True for _ in Bucket(context, uri.bucket).list(f"{uri.name}/")):
+        raise NotFound(
+            "the trial has written no model"
+            + ("" if trial.model_dir is None else f" to AIP_MODEL_DIR ({trial.model_dir}/)"),
+            resource=f"trial {trial.id}",
+            remedy="let the program write a SavedModel there, and search again",
+        )
+    if serving_image is None:
+        serving_image = serving_image_for(image, framework="tensorflow", location=context.target.location)
+    suffix = f"-trial-{trial.id}"
+    facts = {**trial.parameters, **trial.metrics}
+    return Models(context).upload(
+        f"{search[: _LONGEST_NAME - len(suffix)]}{suffix}" if name is None else name,
+        str(trial.model_dir),
+        serving_image=serving_image,
+        description=", ".join(f"{key}={number(value)}" for key, value in facts.items())
+        if description is None
+        else description,
+        labels=labels,
+    )

@@ -1,0 +1,158 @@
+"""A tuning job as it was when last read: what it searches, and the trials that there are so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from vertexkit._core.html import described
+from vertexkit._core.lookup import timestamp
+from vertexkit.job import Job, took
+from vertexkit.trials import Measurement, Objective, ParameterValue, Trial, Trials, TrialState
+
+if TYPE_CHECKING:
+    from vertexkit.model import Model
+
+__all__ = ["TuningJobState"]
+
+_LOG = "UNIT_LOG_SCALE"
+
+
+class TuningJobState(Job):
+    """What is known of a tuning job without asking."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What it is after."""
+        metrics = self._data.get("studySpec", {}).get("metrics", [])
+        return tuple(Objective(str(one["metricId"]), one.get("goal") != "MINIMIZE") for one in metrics)
+
+    @property
+    def trial_count(self) -> int:
+        """How many trials there are to be."""
+        return int(self._data.get("maxTrialCount", 0))
+
+    @property
+    def parallel(self) -> int:
+        """How many run at a time, at most."""
+        return int(self._data.get("parallelTrialCount", 0))
+
+    @property
+    def base_output_dir(self) -> str | None:
+        """Where its trials write, each below its id; None for a job that was told no place."""
+        spec = self._data.get("trialJobSpec", {})
+        return str(spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "")).rstrip("/") or None
+
+    @property
+    def trials_as_read(self) -> Trials:
+        """The trials when it was last read."""
+        study = self._data.get("studySpec", {})
+        whole, log = set(), []
+        for spec in _every(study.get("parameters", [])):
+            if _is_whole(spec):
+                whole.add(spec["parameterId"])
+            if spec.get("scaleType") == _LOG:
+                log.append(spec["parameterId"])
+        # The same name may be of several parameters, below several values of their parent.
+        whole -= {spec["parameterId"] for spec in _every(study.get("parameters", [])) if not _is_whole(spec)}
+        base, upload = self.base_output_dir, self._upload_trial
+        found = [_trial(data, whole, base, upload) for data in self._data.get("trials", [])]
+        return Trials(found, self.objectives, log=log)
+
+    def _upload_trial(self, trial: Trial, name: str | None, **options: Any) -> Model:
+        from vertexkit.trial_model import upload_trial
+
+        return upload_trial(
+            self._context, trial, name, search=self.display_name, image=self._image, **options
+        )
+
+    @property
+    def _image(self) -> str | None:
+        pools = self._data.get("trialJobSpec", {}).get("workerPoolSpecs", [])
+        pool = pools[0] if pools else {}
+        package, container = pool.get("pythonPackageSpec", {}), pool.get("containerSpec", {})
+        return str(package.get("executorImageUri") or container.get("imageUri") or "") or None
+
+    def _repr_html_(self) -> str:
+        trials = self.trials_as_read
+        ended = sum(trial.state.ended for trial in trials)
+        goals = ", ".join(
+            f"{one.metric} ({'maximized' if one.maximize else 'minimized'})" for one in self.objectives
+        )
+        facts = {
+            "state": self.state_as_read.value,
+            "name": self.resource_name,
+            "created": f"{self.created:%Y-%m-%d %H:%M:%S} UTC",
+            "took": took(self.start_time, self.end_time),
+            "metric": goals,
+            "trials": f"{ended} of {self.trial_count} are over",
+            "output": self.base_output_dir or "",
+            "error": self.error or "",
+        }
+        return described(f"Tuning job {self.display_name}", facts) + trials._repr_html_()
+
+
+def _trial(data: Mapping[str, Any], whole: set[str], base: str | None, upload: Callable[..., Model]) -> Trial:
+    parameters = {
+        one["parameterId"]: _value(one.get("value"), whole=one["parameterId"] in whole)
+        for one in data.get("parameters", [])
+    }
+    return Trial(
+        id=str(data.get("id", "")),
+        state=_state(data.get("state")),
+        parameters=MappingProxyType(parameters),
+        metrics=MappingProxyType(_metrics(data.get("finalMeasurement", {}))),
+        measurements=tuple(map(_measurement, data.get("measurements", []))),
+        start=_time(data, "startTime"),
+        end=_time(data, "endTime"),
+        infeasible_reason=data.get("infeasibleReason") or None,
+        model_dir=None if base is None else f"{base}/{data.get('id', '')}/model",
+        custom_job=data.get("customJob") or None,
+        _upload=upload,
+    )
+
+
+def _state(name: str | None) -> TrialState:
+    try:
+        return TrialState(name or "UNKNOWN")
+    except ValueError:
+        return TrialState.UNKNOWN
+
+
+def _value(value: Any, *, whole: bool) -> ParameterValue:
+    """A value that JSON has as a double, though its parameter is an integer."""
+    if isinstance(value, str):
+        return value
+    return round(value) if whole else float(value)
+
+
+def _metrics(measurement: Mapping[str, Any]) -> dict[str, float]:
+    return {one["metricId"]: float(one.get("value", 0.0)) for one in measurement.get("metrics", [])}
+
+
+def _measurement(data: Mapping[str, Any]) -> Measurement:
+    elapsed = data.get("elapsedDuration")
+    return Measurement(
+        step=int(data.get("stepCount", 0)),
+        metrics=MappingProxyType(_metrics(data)),
+        elapsed=None if elapsed is None else float(str(elapsed).rstrip("s")),
+    )
+
+
+def _every(specs: Any) -> Iterator[Mapping[str, Any]]:
+    """Every parameter, those below others too."""
+    for spec in specs:
+        yield spec
+        yield from _every(one["parameterSpec"] for one in spec.get("conditionalParameterSpecs", []))
+
+
+def _is_whole(spec: Mapping[str, Any]) -> bool:
+    """Whether a parameter has nothing but whole numbers."""
+    values = spec.get("discreteValueSpec", {}).get("values", [])
+    return "integerValueSpec" in spec or (bool(values) and all(value == int(value) for value in values))
+
+
+def _time(data: Mapping[str, Any], key: str) -> datetime | None:
+    return timestamp(data, key) if data.get(key) else None
