@@ -18,6 +18,7 @@ from vertexkit.emulator.jobs.memory import memory_below
 from vertexkit.emulator.jobs.programs import PreparesEnvironments, check_program
 from vertexkit.emulator.jobs.replica_group import Patience
 from vertexkit.emulator.jobs.runner import JobRun, Means, metric_file
+from vertexkit.emulator.jobs.templates import Templates
 from vertexkit.emulator.jobs.types import ContainerProgram, JobSpec, Watcher, WorkerPool
 
 _POOLS = 4
@@ -63,6 +64,7 @@ class JobsEngine:
             google_env=google_env,
             fetch=fetch,
             mount=GcsMount(buckets),
+            templates=Templates(work_dir / "templates"),
             ports=ClusterPorts(),
             gpus=gpus or Gpus(),
             patience=patience or Patience(),
@@ -134,6 +136,7 @@ class JobsEngine:
 
         Those that run go on. A family that is not known is no error, nor is a job of it that still comes.
         """
+        self._means.templates.end(family)
 
     def delete(self, job_id: str) -> None:
         """Remove the logs of a job; there need not be any.
@@ -183,6 +186,7 @@ class JobsEngine:
             run.stop()
         for run in runs:
             run.join()
+        self._means.templates.close()
         self._means.mount.close()
 
     def _folder(self, job_id: str) -> Path:

@@ -149,6 +149,7 @@ class GcsMount:
             "first": isolation.first,
             "gcs": str(self.folder) if isolation.mounts else None,
             "mounts": [],
+            "lingers": False,
         }
         try:
             done = subprocess.run(

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
         """The folder to show as /gcs in the mount namespace that the keeper is in; None: nothing."""
         mounts: list[list[str]]
         """Folders to show elsewhere too in that namespace, each with where."""
+        lingers: bool
+        """Whether what the program leaves behind may go on to its own end when the program has ended."""
 
 
 COMMAND = (
@@ -72,7 +74,8 @@ _EXEC_FAILED = 127
 
 _F_SETPIPE_SZ = 1031
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC = 2, 4, 4096, 16384
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC = 2, 4, 8, 4096, 16384
+_CLONE_NEWNS, _CLONE_NEWPID = 0x00020000, 0x20000000
 _MNT_DETACH = 2
 
 _IS_LINUX = sys.platform == "linux"
@@ -95,7 +98,7 @@ class Keeper:
 
     def run(self) -> None:
         """Start the program and wait for its end. Everything below has ended when this returns."""
-        self._wake = _wake_on_child()
+        self._wake = wake_on_child()
         why = self._start()
         if why:
             _say(f"failed {why}")
@@ -135,8 +138,7 @@ class Keeper:
         """Run the program in this process, which was forked for it; does not return."""
         try:
             os.setsid()
-            if _IS_LINUX:
-                _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            die_with_parent()
             # The pipe of orders is not the program's: who held it would keep the keeper from seeing it close.
             nothing = os.open(os.devnull, os.O_RDONLY)
             for fd, target in ((nothing, 0), (out, 1), (err, 2)):
@@ -153,13 +155,16 @@ class Keeper:
                 signal.signal(number, signal.SIG_DFL)
             os.umask(0o022)
             os.chdir(self._settings["folder"])
-            command = self._settings["command"]
-            os.execvpe(command[0], command, self._settings["env"])  # noqa: S606 (that is the keeper's work)
-        except (OSError, ValueError) as error:
+            self._execute()
+        except Exception as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             os.write(failing, f"{self._settings['command'][0]}: {why}".encode())
-        finally:
             os._exit(_EXEC_FAILED)
+
+    def _execute(self) -> None:
+        """Become the program, in the process that is to be it; does not return."""
+        command = self._settings["command"]
+        os.execvpe(command[0], command, self._settings["env"])  # noqa: S606 (that is the keeper's work)
 
     def _watch(self) -> int:
         """Pump and obey until the program has ended; its status as ``waitpid`` has it."""
@@ -167,6 +172,7 @@ class Keeper:
         for fd in (0, self._wake, *(stream.fd for stream in self._streams)):
             poll.register(fd, select.POLLIN)
         streams = {stream.fd: stream for stream in self._streams}
+        ended: int | None = None
         while True:
             most = 0
             for fd, _ in poll.poll():
@@ -174,9 +180,10 @@ class Keeper:
                     self._obey(poll)
                 elif fd == self._wake:
                     _empty(fd)
-                    status = self._reap()
-                    if status is not None:
-                        return status
+                    status, childless = self._reap()
+                    ended = status if ended is None else ended
+                    if ended is not None and (childless or not self._settings["lingers"]):
+                        return ended
                 else:
                     count = streams[fd].pump()
                     if count < 0:
@@ -197,16 +204,16 @@ class Keeper:
             for number in (signal.SIGTERM, signal.SIGCONT):
                 _kill(-self._program, number)
 
-    def _reap(self) -> int | None:
-        """Collect who has ended; the program's status if it is among them."""
+    def _reap(self) -> tuple[int | None, bool]:
+        """Collect who has ended; the program's status if it is among them, and whether nobody is left."""
         found = None
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return found
+                return found, True
             if pid == 0:
-                return found
+                return found, False
             if pid == self._program:
                 found = status
 
@@ -243,7 +250,7 @@ class Keeper:
             _kill(-1, number)
             return
         _kill(-self._program, number)
-        for pid in _descendants(os.getpid()):
+        for pid in descendants(os.getpid()):
             _kill(pid, number)
 
 
@@ -281,6 +288,25 @@ def show_gcs(folder: str) -> None:
     os.rmdir(f"/{old}")
 
 
+def number_processes_anew() -> None:
+    """Let the next child of this process be the first of a namespace of its own.
+
+    Raises:
+        OSError: That is not possible here.
+    """
+    _check(_libc.unshare(_CLONE_NEWPID), "unshare")
+
+
+def show_own_processes() -> None:
+    """In the first process of such a namespace: have mounts of its own, with a /proc of what is in there.
+
+    Raises:
+        OSError: That is not possible here.
+    """
+    _check(_libc.unshare(_CLONE_NEWNS), "unshare")
+    _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+
+
 def show_folder(folder: str, target: str) -> None:
     """Show a folder elsewhere as well, in the mount namespace of this process.
 
@@ -307,7 +333,7 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def _descendants(ancestor: int) -> list[int]:
+def descendants(ancestor: int) -> list[int]:
     """Every process below one, from /proc; those that are direct children of ours at least elsewhere."""
     parents = {}
     try:
@@ -339,7 +365,19 @@ def _pipe() -> tuple[int, int]:
     return reading, writing
 
 
-def _wake_on_child() -> int:
+def adopt() -> None:
+    """Become the parent of whatever below this process loses its own."""
+    if _IS_LINUX:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent of this process ends."""
+    if _IS_LINUX:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def wake_on_child() -> int:
     """A pipe that can be read whenever a child has ended."""
     reading, writing = os.pipe()
     for fd in (reading, writing):
@@ -373,7 +411,7 @@ def _say(line: str) -> None:
         return
 
 
-def _read_settings() -> Settings:
+def read_settings() -> Settings:
     """The first line of the standard input. Not one byte more: orders follow."""
     line = b""
     with open(0, "rb", buffering=0, closefd=False) as file:
@@ -390,7 +428,7 @@ def main() -> None:
     """Do what the standard input says. With ``--probe``: find out whether it could be done here."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    settings = _read_settings()
+    settings = read_settings()
     if settings["gcs"] is not None:
         show_gcs(settings["gcs"])
         for folder, target in settings["mounts"]:
@@ -401,8 +439,8 @@ def main() -> None:
         status = os.stat("/gcs")
         _say(f"gcs {status.st_dev} {status.st_ino}")
         return
-    if not settings["first"] and _IS_LINUX:
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if not settings["first"]:
+        adopt()
     Keeper(settings).run()
     # Nothing is left to be tidied up, and the emulator waits.
     os._exit(0)

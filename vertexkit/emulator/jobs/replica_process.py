@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
 from vertexkit.emulator.jobs import keeper
 from vertexkit.emulator.jobs.gcs_mount import Isolation
@@ -35,6 +35,45 @@ class ReplicaExit:
         return self.exit_code == 0
 
 
+class KeeperProcess(Protocol):
+    """A process that runs a keeper, or keeps one."""
+
+    @property
+    def pid(self) -> int:
+        """The process that everything is below."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The pipe of orders."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """The pipe of what the keeper says."""
+
+    def kill(self) -> None:
+        """End it, and what it keeps."""
+
+    def wait(self) -> int:
+        """Wait for its end; its exit code, or minus the signal."""
+
+
+def start_keeper(isolation: Isolation, settings: keeper.Settings) -> subprocess.Popen[bytes]:
+    """Start the process of a keeper.
+
+    Raises:
+        OSError: It could not be started.
+    """
+    # A group and a session of its own: Ctrl-C in the emulator's terminal is not for it.
+    return subprocess.Popen(
+        isolation.keeper_command(mounts=settings["mounts"]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)},
+        start_new_session=True,
+    )
+
+
 class ReplicaProcess:
     """One replica, running. Belongs to the thread that started it.
 
@@ -46,14 +85,11 @@ class ReplicaProcess:
 
     Args:
         name: ``workerpool0-0``.
-        isolation: How it is kept apart.
+        process: Its keeper's, just started.
         settings: For its keeper.
-
-    Raises:
-        OSError: Its keeper could not be started.
     """
 
-    def __init__(self, name: str, isolation: Isolation, settings: keeper.Settings) -> None:
+    def __init__(self, name: str, process: KeeperProcess, settings: keeper.Settings) -> None:
         self.name = name
         self.started = False
         self.failure = ""
@@ -61,15 +97,7 @@ class ReplicaProcess:
         self._program = 0
         self._said = b""
         self._unknown = ""
-        # A group and a session of its own: Ctrl-C in the emulator's terminal is not for it.
-        self._process = subprocess.Popen(
-            isolation.keeper_command(mounts=settings["mounts"]),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)},
-            start_new_session=True,
-        )
+        self._process = process
         with contextlib.suppress(BrokenPipeError):
             # One that has ended already says why on the other pipe.
             self._orders.write(json.dumps(settings).encode() + b"\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import shutil
@@ -16,12 +17,13 @@ from pathlib import Path
 from vertexkit.emulator.errors import ApiError
 from vertexkit.emulator.jobs import keeper, plan, programs
 from vertexkit.emulator.jobs.cluster_ports import ClusterPorts
-from vertexkit.emulator.jobs.gcs_mount import GcsMount
+from vertexkit.emulator.jobs.gcs_mount import GcsMount, Isolation
 from vertexkit.emulator.jobs.gpus import Gpus, has_driver
 from vertexkit.emulator.jobs.logs import SERVICE, JobLogs
 from vertexkit.emulator.jobs.pip_process import InstallCancelled, InstallFailed
 from vertexkit.emulator.jobs.replica_group import Patience, ReplicaGroup
-from vertexkit.emulator.jobs.replica_process import ReplicaProcess
+from vertexkit.emulator.jobs.replica_process import KeeperProcess, ReplicaProcess, start_keeper
+from vertexkit.emulator.jobs.templates import Templates, Wanted
 from vertexkit.emulator.jobs.types import EndKind, JobEnd, JobSpec, PackageProgram, Watcher
 from vertexkit.machines import RETIRED
 
@@ -39,6 +41,7 @@ class Means:
     google_env: Callable[[str], Mapping[str, str]]
     fetch: Callable[[str, Path], None]
     mount: GcsMount
+    templates: Templates
     ports: ClusterPorts
     gpus: Gpus
     patience: Patience
@@ -195,10 +198,13 @@ class JobRun:
         isolation = self._means.mount.isolation()
         if not isolation.has_gcs:
             self._say("/gcs is not there on this machine: gs:// is.")
-        settings = []
+        prepared = []
         for replica in self._replicas:
+            prepare = functools.partial(
+                self._settings, replica=replica, packages=packages, gpus=gpus, ports=ports
+            )
             try:
-                settings.append(self._settings(replica, packages, gpus, ports))
+                prepared.append((replica, prepare(self._folder / replica.name), prepare))
             except InstallCancelled:
                 return JobEnd(EndKind.CANCELLED)
             except InstallFailed as error:
@@ -207,8 +213,9 @@ class JobRun:
             return JobEnd(EndKind.CANCELLED)
         self._group = group = ReplicaGroup(self._means.patience, self._awake)
         try:
-            for replica, setting in zip(self._replicas, settings, strict=True):
-                group.add(replica, ReplicaProcess(replica.name, isolation, setting))
+            for replica, settings, prepare in prepared:
+                process = self._start_keeper(replica, isolation, settings, gpus[replica.rank], prepare)
+                group.add(replica, ReplicaProcess(replica.name, process, settings))
             end = self._watch(group)
             self._wind_up(group, end)
         finally:
@@ -221,16 +228,34 @@ class JobRun:
                 self._say(f"{exit_.lost_lines} lines of {name}'s log found no room on the disk and are lost.")
         return end
 
+    def _start_keeper(
+        self,
+        replica: plan.Replica,
+        isolation: Isolation,
+        settings: keeper.Settings,
+        gpus: Sequence[str],
+        prepare: Callable[[Path], keeper.Settings],
+    ) -> KeeperProcess:
+        """Start the keeper of a replica; of a trial, where that can be, with TensorFlow imported already."""
+        spec, program, forked = self._spec, replica.pool.program, None
+        is_trial = spec.trial_id and spec.family and len(self._replicas) == 1
+        if is_trial and not gpus and isinstance(program, PackageProgram):
+            packages = (program.image_uri, *program.package_uris)
+            forked = self._means.templates.start_keeper(
+                Wanted(spec.family, packages, settings, isolation, prepare, self._say, self._cancelled)
+            )
+        return forked or start_keeper(isolation, settings)
+
     def _settings(
         self,
+        folder: Path,
         replica: plan.Replica,
         packages: Mapping[str, Path],
         gpus: Sequence[Sequence[str]],
         ports: Sequence[int],
     ) -> keeper.Settings:
-        """Make the folders of a replica and all that its keeper needs to know."""
+        """Make the folders of a replica, below a new one, and all that its keeper needs to know."""
         means, program = self._means, replica.pool.program
-        folder = self._folder / replica.name
         _remove(folder)
         folders = plan.Folders(folder / "home", folder / "tmp", folder / "work")
         for path in (folders.home, folders.temporary, folders.program):
@@ -264,7 +289,9 @@ class JobRun:
             cancelled=self._cancelled,
         )
         if replica.index == 0 and (ignored := plan.overridden(replica, runnable.env)):
-            self._say(f"{replica.name}: {', '.join(ignored)} of env is not taken, for Vertex AI sets it.")
+            self._say_once(
+                f"{replica.name}: {', '.join(ignored)} of env is not taken, for Vertex AI sets it."
+            )
         log = self._logs.path(replica.name)
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         isolation = means.mount.isolation()
@@ -279,6 +306,7 @@ class JobRun:
             "first": isolation.first,
             "gcs": str(means.mount.folder) if isolation.mounts else None,
             "mounts": [] if metrics is None else [[str(metrics.parent), plan.HYPERTUNE]],
+            "lingers": False,
         }
 
     def _watch(self, group: ReplicaGroup) -> JobEnd:
