@@ -37,6 +37,7 @@ from vertexkit.emulator.services.trial_memory import TrialMemory
 from vertexkit.emulator.services.trial_metrics import TrialMetrics
 from vertexkit.emulator.services.tuning_spec import TRIAL_SPEC, argument_text, trial_job
 from vertexkit.emulator.store import Kind, Store
+from vertexkit.emulator.tuning.engine import StudyEngine
 from vertexkit.emulator.tuning.types import Measurement, ParameterValue, TrialRecord, TrialState
 
 _LOGGER = logging.getLogger(__name__)
@@ -198,8 +199,6 @@ class TuningRun:
             else:
                 self._take_up(trial, values)
             records.append(_record(trial, values, stopped=stopped))
-        from vertexkit.emulator.tuning.engine import StudyEngine
-
         self._engine = StudyEngine(self._config, records, seed=int(self._id) % 2**32)
         if records:
             self._say(f"The local Vertex AI was stopped: the search goes on after {len(records)} trials.")
@@ -304,7 +303,12 @@ class TuningRun:
         final: Measurement | None = None
         if not reason:
             reason = live.metrics.problem()
-            final = self._engine.final_measurement(_record(trial, live.values, stopped=stopped))
+            record = _record(trial, live.values, stopped=stopped)
+            final = self._engine.predicted(record) if stopped else None
+            if final is not None:
+                trial.measurements.append(measurement_message(final))
+            else:
+                final = self._engine.final_measurement(record)
             if final is None and not reason:
                 names = " and ".join(f'"{metric.id}"' for metric in self._config.metrics)
                 reason = f"The trial did not report {names} for the same step."
