@@ -22,6 +22,7 @@ SERVICE_CLASSES = {
     f"{AIPLATFORM}.JobService": "vertexkit.emulator.services.job:JobService",
     f"{AIPLATFORM}.PipelineService": "vertexkit.emulator.services.pipeline:PipelineService",
     f"{AIPLATFORM}.PredictionService": "vertexkit.emulator.services.prediction:PredictionService",
+    f"{AIPLATFORM}.VizierService": "vertexkit.emulator.services.vizier:VizierService",
     OPERATIONS: "vertexkit.emulator.services.operations:OperationsService",
     LOCATIONS: "vertexkit.emulator.services.locations:LocationsService",
     PROJECTS: "vertexkit.emulator.services.projects:ProjectsService",
@@ -100,6 +101,7 @@ def assemble(place: Place) -> Parts:
     from vertexkit.emulator.services.projects import ProjectsService
     from vertexkit.emulator.services.staged_objects import fetch
     from vertexkit.emulator.services.trained_model import TrainedModels
+    from vertexkit.emulator.services.vizier import VizierService
     from vertexkit.emulator.services.trial_memory import TrialMemory
     from vertexkit.emulator.services.tuning_jobs import TuningJobs
     from vertexkit.emulator.serving import ServingEngine
@@ -137,6 +139,7 @@ def assemble(place: Place) -> Parts:
             f"{AIPLATFORM}.PipelineService": pipelines,
             f"{AIPLATFORM}.EndpointService": endpoints,
             f"{AIPLATFORM}.PredictionService": prediction,
+            f"{AIPLATFORM}.VizierService": VizierService(store, operations),
             OPERATIONS: OperationsService(operations),
             LOCATIONS: LocationsService(),
             PROJECTS: ProjectsService(),

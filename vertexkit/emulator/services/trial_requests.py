@@ -1,0 +1,135 @@
+"""What Vertex AI checks of the trials and measurements that its users report, in its words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from vertexkit.emulator.messages import Raw, Trial, TrialState
+from vertexkit.emulator.services.study_spec import parameter_values, trial_parameters
+from vertexkit.emulator.services.study_trials import ENDED, set_now
+from vertexkit.emulator.tuning.types import StudyConfig
+from vertexkit.emulator.validation import invalid_field
+
+_UNSET: Final = "Required field is not set."
+_COMPLETED_ONLY: Final = ("final_measurement", "measurements")
+
+
+def check_measurement(measurement: Raw, metrics: Sequence[str], field: str, *, whole: bool = False) -> None:
+    """Refuse a measurement that cannot be.
+
+    Args:
+        measurement: The message.
+        metrics: Ids of the study's metrics.
+        field: What it is called in the request.
+        whole: Whether it must have all of the metrics, as a trial's result does.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT.
+    """
+    if measurement.step_count < 0:
+        raise invalid_field(
+            f"{field}.step_count", f"It is {measurement.step_count}, and must not be negative."
+        )
+    if measurement.elapsed_duration.ToNanoseconds() < 0:
+        raise invalid_field(f"{field}.elapsed_duration", "It must not be negative.")
+    if not measurement.metrics:
+        raise invalid_field(f"{field}.metrics", _UNSET)
+    seen: set[str] = set()
+    for index, metric in enumerate(measurement.metrics):
+        where = f"{field}.metrics[{index}]"
+        if metric.metric_id not in metrics:
+            raise invalid_field(
+                f"{where}.metric_id",
+                f'"{metric.metric_id}" is none of the metrics of the study: {", ".join(metrics)}.',
+            )
+        if metric.metric_id in seen:
+            raise invalid_field(f"{where}.metric_id", f'"{metric.metric_id}" is given more than once.')
+        if not math.isfinite(metric.value):
+            raise invalid_field(
+                f"{where}.value",
+                f'"{metric.metric_id}" is {metric.value}, and must be finite. A trial that has no value is '
+                "completed as infeasible.",
+            )
+        seen.add(metric.metric_id)
+    missing = [metric for metric in metrics if metric not in seen]
+    if whole and missing:
+        raise invalid_field(f"{field}.metrics", f'"{missing[0]}" is not measured.')
+
+
+def add_measurement(trial: Raw, measurement: Raw) -> None:
+    """Put a measurement in its place among those of a trial; one that is there already changes nothing.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT, there is another one of the same step and the same time.
+    """
+    place = _place(measurement)
+    for index, other in enumerate(trial.measurements):
+        if _place(other) == place:
+            if _values(other) == _values(measurement):
+                return
+            raise invalid_field(
+                "measurement",
+                f"The Trial {trial.name} has another Measurement with the step_count {place[0]} and the "
+                f"elapsed_duration {place[1] / 1e9:g}s.",
+            )
+        if _place(other) > place:
+            trial.measurements.insert(index, measurement)
+            return
+    trial.measurements.append(measurement)
+
+
+def new_trial(config: StudyConfig, asked: Raw) -> Raw:
+    """The trial that a user asks for: one to be suggested, or one that has already been evaluated.
+
+    Args:
+        config: Of the study.
+        asked: The trial in the request.
+
+    Returns:
+        The trial, still without a name: REQUESTED, or SUCCEEDED or INFEASIBLE where ``asked`` is.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT.
+    """
+    trial = Trial(state=asked.state if asked.state in ENDED else TrialState.REQUESTED)
+    values = trial_parameters(config, asked.parameters, "trial.parameters")
+    trial.parameters.extend(parameter_values(config, values))
+    if trial.state == TrialState.REQUESTED:
+        for field in _COMPLETED_ONLY:
+            if any(found.name == field for found, _ in asked.ListFields()):
+                raise invalid_field(
+                    f"trial.{field}",
+                    f"It is for a Trial whose state is SUCCEEDED, and this one is "
+                    f"{TrialState(asked.state).name}.",
+                )
+        return trial
+    metrics = [metric.id for metric in config.metrics]
+    for index, measurement in enumerate(asked.measurements):
+        check_measurement(measurement, metrics, f"trial.measurements[{index}]")
+    for before, after in pairwise(asked.measurements):
+        if _place(after) <= _place(before):
+            raise invalid_field(
+                "trial.measurements", "They must be in the order of step_count and elapsed_duration."
+            )
+    trial.measurements.extend(asked.measurements)
+    if asked.HasField("final_measurement"):
+        check_measurement(asked.final_measurement, metrics, "trial.final_measurement", whole=True)
+        trial.final_measurement.CopyFrom(asked.final_measurement)
+    elif trial.state == TrialState.SUCCEEDED:
+        raise invalid_field("trial.final_measurement", _UNSET)
+    trial.infeasible_reason = asked.infeasible_reason if trial.state == TrialState.INFEASIBLE else ""
+    set_now(trial.start_time)
+    trial.end_time.CopyFrom(trial.start_time)
+    return trial
+
+
+def _place(measurement: Raw) -> tuple[int, int]:
+    """What measurements are ordered by: steps, then nanoseconds."""
+    return measurement.step_count, measurement.elapsed_duration.ToNanoseconds()
+
+
+def _values(measurement: Raw) -> dict[str, float]:
+    return {metric.metric_id: metric.value for metric in measurement.metrics}
