@@ -31,7 +31,9 @@ import tf_keras
 from keras.layers import Dense
 import keras.src.engine.sequential
 import tensorflow as tf
+assert tf.keras.__version__ == keras.__version__
 import tensorflow.keras
+assert tf.keras.__version__ == keras.__version__
 from tensorflow.keras.layers import Dense as through_tensorflow
 
 assert keras is tf_keras

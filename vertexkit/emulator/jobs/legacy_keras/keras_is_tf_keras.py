@@ -2,6 +2,8 @@
 
 Copied into the interpreter of a job whose image had Keras 2, and imported as it starts. A job has nothing of
 vertexkit, so this needs the standard library only.
+
+``tf.keras`` is a module of tf_keras too, which has lost one name that programs print: ``__version__``.
 """
 
 import importlib
@@ -11,6 +13,9 @@ import importlib.util
 import sys
 import types
 from collections.abc import Sequence
+
+# As an attribute of TensorFlow's module, and as one that is imported by that name.
+_KERAS_OF_TENSORFLOW = frozenset({"tf_keras.api._v2.keras", "tensorflow.keras"})
 
 
 class _Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -23,6 +28,11 @@ class _Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The spec of a module of Keras; None for any other."""
+        if fullname in _KERAS_OF_TENSORFLOW:
+            found = importlib.machinery.PathFinder.find_spec(fullname, path)
+            if found is not None and found.loader is not None:
+                found.loader = _WithVersion(found.loader)
+            return found
         if fullname != "keras" and not fullname.startswith("keras."):
             return None
         try:
@@ -45,6 +55,24 @@ class _Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Give the module, which has been executed already, its own spec back."""
         if module.__spec__ is not None:
             module.__spec__ = self._own_specs.pop(module.__spec__.name)
+
+
+class _WithVersion(importlib.abc.Loader):
+    """Loads what is ``tf.keras``, and gives it its version."""
+
+    def __init__(self, loader: importlib.abc.Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        """The module."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Execute it."""
+        self._loader.exec_module(module)
+        if not hasattr(module, "__version__"):
+            version = importlib.import_module("tf_keras.src").__version__
+            module.__version__ = version  # type: ignore[attr-defined]
 
 
 sys.meta_path.insert(0, _Alias())
