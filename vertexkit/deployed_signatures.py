@@ -1,4 +1,4 @@
-"""Which signatures the models of an endpoint have: those that its traffic goes to, as uploaded.
+"""Which signatures the models of an endpoint have: those that its traffic goes to.
 
 Read over REST, for this is on the way of every first prediction. Predicting needs none of it: what
 cannot be read is left unchecked, and asked for again later.
@@ -24,11 +24,11 @@ _ASK_AGAIN_AFTER = 30.0
 _log = logging.getLogger("vertexkit")
 
 
-class ReadSchemata(Protocol):
-    """Reads the signature that a model's ``predictSchemata`` stand for."""
+class ReadSignature(Protocol):
+    """Reads the signature of a model, as REST gives the model."""
 
-    def __call__(self, schemata: Mapping[str, str], *, timeout: float) -> Signature | None:
-        """The signature; None if they stand for none. Raises a ServiceError when it cannot be read."""
+    def __call__(self, model: Mapping[str, Any], *, timeout: float) -> Signature | None:
+        """The signature; None if there is none. Raises a ServiceError when it cannot be read."""
 
 
 class DeployedSignatures:
@@ -38,16 +38,16 @@ class DeployedSignatures:
     ``fresh`` is wanted.
     """
 
-    def __init__(self, http_json: GetJson, read_schemata: ReadSchemata, endpoint: str) -> None:
+    def __init__(self, http_json: GetJson, read_signature: ReadSignature, endpoint: str) -> None:
         """Make one.
 
         Args:
             http_json: Reads the endpoint and its models, as ``Clients.http_json`` does.
-            read_schemata: Reads the signature that a model's ``predictSchemata`` stand for.
+            read_signature: Reads the signature of a model, as REST gives the model.
             endpoint: Resource name of the endpoint.
         """
         self._http_json = http_json
-        self._read_schemata = read_schemata
+        self._read_signature = read_signature
         self._endpoint = endpoint
         # Held while reading, and only by who reads; what is known is replaced whole, and needs no lock.
         self._reading = threading.Lock()
@@ -63,8 +63,8 @@ class DeployedSignatures:
             fresh: Whether to ask the endpoint again where its traffic goes.
 
         Returns:
-            A signature for each deployed model that gets traffic, None for one that has none (it was
-            not uploaded by vertexkit, say) or whose cannot be read now.
+            A signature for each deployed model that gets traffic, None for one that has none (it is no
+            SavedModel, say) or whose cannot be read now.
         """
         if fresh or not self._is_complete():
             deadline = time.monotonic() + timeout
@@ -118,8 +118,7 @@ class DeployedSignatures:
         version = deployed.get("modelVersionId")
         if version and "@" not in name:
             name = f"{name}@{version}"
-        schemata = self._get(name, deadline).get("predictSchemata", {})
-        return self._read_schemata(schemata, timeout=_left(deadline))
+        return self._read_signature(self._get(name, deadline), timeout=_left(deadline))
 
     def _get(self, name: str, deadline: float) -> dict[str, Any]:
         return self._http_json("GET", name, timeout=_left(deadline))

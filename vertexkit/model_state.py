@@ -8,7 +8,7 @@ from html import escape
 
 from vertexkit._core.lookup import timestamp
 from vertexkit._core.resource import Resource
-from vertexkit.predict_schemata import read_schemata
+from vertexkit.model_signature import read_signature
 from vertexkit.types import Signature
 
 __all__ = ["ModelState"]
@@ -54,8 +54,8 @@ class ModelState(Resource):
 
     @cached_property
     def signature(self) -> Signature | None:
-        """What it takes and gives, read from its schemata; None for one not uploaded by vertexkit."""
-        return read_schemata(self._context, self._data.get("predictSchemata", {}))
+        """What it takes and gives, as stored with it or as its SavedModel says; None where nothing does."""
+        return read_signature(self._context, self._data)
 
     @property
     def _identity(self) -> str:

@@ -1,4 +1,4 @@
-"""A model's signature as predict schemata, which Vertex AI keeps with a model: written, and read back.
+"""A model's signature as predict schemata, which Vertex AI keeps with a model.
 
 ``Model.predict_schemata`` holds URIs of OpenAPI 3.0.2 schema objects of one instance and of one
 prediction; they lie beside the artifact. OpenAPI knows no tensors, so the exact dtypes and shapes stand
@@ -10,23 +10,16 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/PredictSchemata
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from vertexkit._core.names import GcsUri, parse_gcs_uri
-from vertexkit._core.retry import retrying
-from vertexkit.errors import NotFound, PermissionDenied
 from vertexkit.types import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from vertexkit._core.context import Context
     from vertexkit.storage import Bucket
 
-__all__ = ["from_schemata", "read_schemata", "schemata_folder", "to_schemata", "write_schemata"]
+__all__ = ["from_schemata", "schemata_folder", "to_schemata", "write_schemata"]
 
-_TIMEOUT = 60.0
 _EXTENSION = "x-vertexkit-tensors"
 
 _NUMBERS: Mapping[str, dict[str, Any]] = {
@@ -115,46 +108,6 @@ def write_schemata(bucket: Bucket, artifact: str, signature: Signature) -> dict[
             ("prediction_schema_uri", "prediction", prediction),
         )
     }
-
-
-def read_schemata(
-    context: Context, schemata: Mapping[str, str], *, timeout: float = _TIMEOUT
-) -> Signature | None:
-    """Read a signature back.
-
-    Args:
-        context: The session's parts.
-        schemata: ``predictSchemata`` of a model, as REST gives it.
-        timeout: Seconds for both schemata together, with all attempts.
-
-    Returns:
-        The signature; None if there is none that these credentials can see.
-
-    Raises:
-        ServiceError: Cloud Storage cannot be asked now.
-    """
-    deadline = time.monotonic() + timeout
-    try:
-        uris = [parse_gcs_uri(schemata.get(f"{of}SchemaUri", "")) for of in ("instance", "prediction")]
-        instance, prediction = (json.loads(_read(context, uri, deadline)) for uri in uris)
-    except (NotFound, PermissionDenied, ValueError):
-        # Gone, somebody else's, in YAML by somebody else (which says nothing of tensors), or no URI at all.
-        return None
-    return from_schemata(instance, prediction)
-
-
-def _read(context: Context, uri: GcsUri, deadline: float) -> bytes:
-    def attempt() -> bytes:
-        left = max(deadline - time.monotonic(), 0.001)
-        reply = context.clients.send("GET", _media_url(context, uri), timeout=left, resource=str(uri))
-        return reply.content
-
-    return retrying(max(deadline - time.monotonic(), 0.0))(attempt)
-
-
-def _media_url(context: Context, uri: GcsUri) -> str:
-    storage = context.target.storage_url
-    return f"{storage}/storage/v1/b/{uri.bucket}/o/{quote(uri.name, safe='')}?alt=media"
 
 
 def _schema(name: str, specs: Mapping[str, TensorSpec], of: str) -> dict[str, Any]:

@@ -226,7 +226,7 @@ class Predictor:
                 shared one.
         """
         from vertexkit.deployed_signatures import DeployedSignatures
-        from vertexkit.predict_schemata import read_schemata
+        from vertexkit.model_signature import read_signature
 
         base = f"https://{dedicated_dns}" if dedicated_dns else context.target.rest_url
         return cls(
@@ -234,7 +234,7 @@ class Predictor:
             f"{base}/v1/{endpoint}",
             resource=endpoint,
             signatures=DeployedSignatures(
-                context.clients.http_json, partial(read_schemata, context), endpoint
+                context.clients.http_json, partial(read_signature, context), endpoint
             ),
             limit=DEDICATED_LIMIT if dedicated_dns else SHARED_LIMIT,
         )

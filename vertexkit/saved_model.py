@@ -18,7 +18,7 @@ from typing import Any
 from vertexkit.errors import InvalidArgument
 from vertexkit.types import Signature, TensorSpec
 
-__all__ = ["SERVING_SIGNATURE", "SavedModelInfo", "read_saved_model"]
+__all__ = ["SERVING_SIGNATURE", "SavedModelInfo", "read_saved_model", "served_signature"]
 
 SERVING_SIGNATURE = "serving_default"
 """The signature that TensorFlow's serving containers answer predictions with."""
@@ -78,30 +78,13 @@ def read_saved_model(folder: Path | str, *, argument: str = "artifact") -> Saved
     file = path / _PB
     if not file.is_file():
         raise _no_saved_model(argument, path)
-    meta_graph = _serving_graph(argument, path, file.read_bytes())
-    signatures = {
-        name: _signature(name, definition)
-        for name, definition in sorted(meta_graph.signature_def.items())
-        if not name.startswith(_INTERNAL)
-    }
-    default = signatures.get(SERVING_SIGNATURE)
-    if default is None:
-        found = ", ".join(signatures) or "none"
-        raise InvalidArgument(
-            argument,
-            str(folder),
-            f"has no signature {SERVING_SIGNATURE!r}, which serving answers with (it has: {found})",
-            remedy="write it with model.export(folder), or with "
-            f"tf.saved_model.save(model, folder, signatures={{{SERVING_SIGNATURE!r}: function}})",
-        )
-    if not default.inputs or not default.outputs:
-        missing = "inputs" if not default.inputs else "outputs"
-        raise InvalidArgument(argument, str(folder), f"has a signature that has no {missing}: {default}")
+    meta_graph = _serving_graph(argument, str(path), file.read_bytes())
+    signatures = _signatures(meta_graph)
     sizes = [entry.stat().st_size for entry in path.rglob("*") if entry.is_file()]
     return SavedModelInfo(
         folder=path,
         signatures=signatures,
-        default=default,
+        default=_served(argument, str(folder), signatures),
         files=len(sizes),
         size_bytes=sum(sizes),
         has_weights=bool(meta_graph.saver_def.restore_op_name),
@@ -109,7 +92,46 @@ def read_saved_model(folder: Path | str, *, argument: str = "artifact") -> Saved
     )
 
 
-def _serving_graph(argument: str, path: Path, data: bytes) -> Any:
+def served_signature(data: bytes, source: str, *, argument: str = "artifact") -> Signature:
+    """Read the signature that serving answers with.
+
+    Args:
+        data: The content of ``saved_model.pb``.
+        source: Where it is from, for errors.
+        argument: What to call that.
+
+    Raises:
+        InvalidArgument: It is no SavedModel that can be served.
+    """
+    return _served(argument, source, _signatures(_serving_graph(argument, source, data)))
+
+
+def _served(argument: str, source: str, signatures: Mapping[str, Signature]) -> Signature:
+    default = signatures.get(SERVING_SIGNATURE)
+    if default is None:
+        found = ", ".join(signatures) or "none"
+        raise InvalidArgument(
+            argument,
+            source,
+            f"has no signature {SERVING_SIGNATURE!r}, which serving answers with (it has: {found})",
+            remedy="write it with model.export(folder), or with "
+            f"tf.saved_model.save(model, folder, signatures={{{SERVING_SIGNATURE!r}: function}})",
+        )
+    if not default.inputs or not default.outputs:
+        missing = "inputs" if not default.inputs else "outputs"
+        raise InvalidArgument(argument, source, f"has a signature that has no {missing}: {default}")
+    return default
+
+
+def _signatures(meta_graph: Any) -> dict[str, Signature]:
+    return {
+        name: _signature(name, definition)
+        for name, definition in sorted(meta_graph.signature_def.items())
+        if not name.startswith(_INTERNAL)
+    }
+
+
+def _serving_graph(argument: str, source: str, data: bytes) -> Any:
     from google.protobuf.message import DecodeError
 
     saved_model = _message_class()()
@@ -118,7 +140,7 @@ def _serving_graph(argument: str, path: Path, data: bytes) -> Any:
     except DecodeError as error:
         raise InvalidArgument(
             argument,
-            str(path),
+            source,
             f"has a {_PB} ({len(data)} bytes) that is torn or something else",
             remedy="export the model again",
         ) from error
@@ -128,7 +150,7 @@ def _serving_graph(argument: str, path: Path, data: bytes) -> Any:
     tags = [tuple(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
     raise InvalidArgument(
         argument,
-        str(path),
+        source,
         f"has a {_PB} without a graph for serving, tagged {_SERVING_TAG!r} (it has: {tags or 'no graph'})",
         remedy="export the model again, with model.export(folder)",
     )

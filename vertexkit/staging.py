@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
@@ -21,7 +19,7 @@ from vertexkit.images import parse_serving_image
 from vertexkit.predict_schemata import schemata_folder, write_schemata
 from vertexkit.preflight import require
 from vertexkit.regions import check_bucket_location
-from vertexkit.saved_model import read_saved_model
+from vertexkit.saved_model import read_saved_model, served_signature
 from vertexkit.storage import Bucket, Buckets
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def look_at(context: Context | None, artifact: str, image: str | None) -> Artifa
     """
     if not is_gcs_uri(artifact):
         findings = check_artifact(artifact, image=image)
-        signature = None if findings else _signature(Path(artifact), image)
+        signature = None if findings else _signature(lambda: read_saved_model(artifact).default, image)
         return Artifact(artifact, signature, tuple(findings))
     try:
         uri = parse_gcs_uri(artifact)
@@ -96,9 +94,8 @@ def look_at(context: Context | None, artifact: str, image: str | None) -> Artifa
     ]
     signature = None
     if _SAVED_MODEL in objects and not any(not found.warning for found in findings):
-        with tempfile.TemporaryDirectory(prefix="vertexkit-") as folder:
-            (Path(folder) / _SAVED_MODEL).write_bytes(bucket.read(f"{prefix}{_SAVED_MODEL}"))
-            signature = _signature(Path(folder), image)
+        content = bucket.read(f"{prefix}{_SAVED_MODEL}")
+        signature = _signature(lambda: served_signature(content, artifact), image)
     return Artifact(artifact, signature, tuple(findings))
 
 
@@ -169,16 +166,12 @@ def _own_place(name: str) -> str:
     return f"vertexkit/models/{slug}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-def _signature(folder: Path, image: str | None) -> Signature | None:
+def _signature(read: Callable[[], Signature], image: str | None) -> Signature | None:
     """The signature of a SavedModel; of what is not one, none, where that is allowed."""
     parsed = None if image is None else parse_serving_image(image)
-    tensorflow = image is None or (parsed is not None and parsed.framework == "tensorflow")
-    if not (folder / _SAVED_MODEL).is_file() and not tensorflow:
-        return None
     try:
-        found = read_saved_model(folder)
+        return read()
     except InvalidArgument:
-        if tensorflow:
+        if image is None or (parsed is not None and parsed.framework == "tensorflow"):
             raise
         return None  # the container's own business
-    return found.default

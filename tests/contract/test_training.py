@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import vertexkit as vk
+from vertexkit.saved_model import _message_class
 
 
 @pytest.fixture
@@ -78,6 +79,18 @@ def test_what_it_writes_becomes_a_model(session: vk.Session, script: Any) -> Non
     again = session.training.get("mnist")
     assert again == job
     assert again.result() == model
+
+
+def test_a_trained_model_says_what_it_takes(session: vk.Session, script: Any) -> None:
+    saved = _message_class()()
+    graph = saved.meta_graphs.add()
+    graph.meta_info_def.tags.append("serve")
+    definition = graph.signature_def["serving_default"]
+    definition.inputs["x"].dtype = definition.outputs["y"].dtype = 1
+    program = script(*(line.replace("b''", repr(saved.SerializeToString())) for line in WRITES_MODEL))
+    model = session.training.run(program, logs=False).model
+    assert model is not None
+    assert str(model.signature) == "serving_default(x: float32[...]) -> y: float32[...]"
 
 
 def test_what_nothing_can_be_made_of_is_told_from_a_program_that_failed(

@@ -47,7 +47,7 @@ class Clock:
 
 
 class Rest:
-    """What the REST API answers: JSON by path, a callable for it, or an HTTP status for an error.
+    """What the REST API answers: JSON or bytes by path, a callable for it, or an HTTP status for an error.
 
     A path may have the verb before it, ``"POST projects/..."``, which goes before the path alone.
     """
@@ -68,7 +68,7 @@ class Rest:
         reply = requests.Response()
         reply.status_code = answer if isinstance(answer, int) else 200
         body = {"error": {"message": f"HTTP {answer}"}} if isinstance(answer, int) else answer
-        reply._content = json.dumps(body).encode()
+        reply._content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return reply
 
 

@@ -208,6 +208,27 @@ class TestUploading:
             schemata = {"instanceSchemaUri": uri, "predictionSchemaUri": uri}
             assert Model(doubles.context, _data(predictSchemata=schemata)).signature is None
 
+    def test_a_model_that_nobody_described_is_described_by_its_files(
+        self, doubles: Doubles, artifact: Path
+    ) -> None:
+        content = (artifact / "saved_model.pb").read_bytes()
+        url = "https://storage.test/storage/v1/b/my-bucket/o/job%2Fmodel%2Fsaved_model.pb"
+        size = {"size": str(len(content))}
+        doubles.rest.answers.update({f"{url}?fields=size": lambda: size, f"{url}?alt=media": content})
+        image = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
+        trained = _data(artifactUri="gs://my-bucket/job/model/", containerSpec={"imageUri": image})
+        assert Model(doubles.context, trained).signature == SIGNATURE
+        # Another container may answer as it likes.
+        own = {**trained, "containerSpec": {"imageUri": "us-docker.pkg.dev/p/r/i"}}
+        assert Model(doubles.context, own).signature is None
+        # All the weights may be in it, and nobody waits for these before a prediction.
+        size["size"] = "32000001"
+        assert Model(doubles.context, trained).signature is None
+        assert sum(path.endswith("alt=media") for _, path, _ in doubles.rest.asked) == 1
+        size["size"] = "9"
+        doubles.rest.answers[f"{url}?alt=media"] = b"torn file"
+        assert Model(doubles.context, trained).signature is None
+
     def test_an_outage_of_storage_is_told_from_a_model_without_a_signature(self, doubles: Doubles) -> None:
         doubles.rest.answers["https://storage.test/storage/v1/b/bkt/o/i?alt=media"] = 500
         schemata = {"instanceSchemaUri": "gs://bkt/i", "predictionSchemaUri": "gs://bkt/p"}

@@ -354,8 +354,8 @@ class Service:
             return {"name": name, "predictSchemata": {"instanceSchemaUri": f"gs://bkt/{key}"}}
         raise AssertionError(f"nobody asked for {name}")
 
-    def read_schemata(self, schemata: Mapping[str, str], *, timeout: float) -> Signature | None:
-        uri = schemata.get("instanceSchemaUri")
+    def read_signature(self, model: Mapping[str, Any], *, timeout: float) -> Signature | None:
+        uri = model.get("predictSchemata", {}).get("instanceSchemaUri")
         if uri is None:
             return None
         assert timeout > 0
@@ -366,7 +366,7 @@ class Service:
         return self.models[uri.removeprefix("gs://bkt/")]
 
     def source(self) -> DeployedSignatures:
-        return DeployedSignatures(self, self.read_schemata, ENDPOINT)
+        return DeployedSignatures(self, self.read_signature, ENDPOINT)
 
 
 def test_instances_are_checked_against_the_models_that_get_traffic_before_anything_is_sent() -> None:
@@ -448,7 +448,7 @@ def test_who_waits_for_a_signature_that_another_thread_reads_waits_no_longer_tha
     service = Service({"1": 100}, {"1": model_of("int64", 1)})
     hanging, let_go = threading.Event(), threading.Event()
 
-    def hang(schemata: Mapping[str, str], *, timeout: float) -> Signature | None:
+    def hang(model: Mapping[str, Any], *, timeout: float) -> Signature | None:
         hanging.set()
         assert let_go.wait(60)
         return None
