@@ -248,6 +248,18 @@ def test_a_job_that_is_being_prepared_can_be_cancelled(tmp_path):
         assert list((tmp_path / "work" / "jobs").iterdir()) == []
 
 
+def test_a_job_of_many_replicas_is_not_prepared_to_the_last_when_it_is_cancelled(tmp_path):
+    prepared = []
+
+    def prepare(cancelled):
+        prepared.append(1)
+        engine.cancel("1")
+
+    with jobs_engine(tmp_path, environments=RunningInterpreter(prepare)) as engine:
+        assert run(engine, job(pool(SLEEP), pool(SLEEP, count=50))).kind is EndKind.CANCELLED
+    assert len(prepared) == 1
+
+
 def test_a_package_that_cannot_be_installed_fails_the_job_in_its_own_words(tmp_path):
     def fail(cancelled):
         raise InstallFailed("nonesuch==1 cannot be installed: no network")
@@ -269,31 +281,54 @@ def test_a_package_that_is_not_there_fails_the_job_and_is_named(tmp_path):
         assert end.message == "gs://b/p-1.tar.gz: No such object"
 
 
-def test_a_container_is_ended_by_its_name_for_killing_dockers_command_does_not(tmp_path, monkeypatch):
-    # Docker's command in place of a Docker engine: it says what it was asked.
-    docker, said = tmp_path / "bin" / "docker", tmp_path / "said"
-    docker.parent.mkdir()
-    docker.write_text(
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    """What docker's command was asked; it stands in for a Docker engine too, whose containers never end."""
+    command, said = tmp_path / "bin" / "docker", tmp_path / "said"
+    command.parent.mkdir()
+    command.write_text(
         f'#!/bin/sh\necho "$@" >> {said}\n'
         'case $1 in version) echo 28;; run) echo "up $AIP_MODEL_DIR $MINE"; trap "" TERM; sleep 600;; esac\n'
     )
-    docker.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
-    program = ContainerProgram("europe-docker.pkg.dev/p/r/image:1", ("train", "--now"))
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    return said
+
+
+CONTAINER = WorkerPool(
+    ContainerProgram("europe-docker.pkg.dev/p/r/image:1", ("train", "--now")), ("--a=1",), {"MINE": "x y"}
+)
+
+
+def name_of_container(ran):
+    (name,) = [word.removeprefix("--name=") for word in ran.split() if word.startswith("--name=")]
+    return name
+
+
+def test_a_container_is_ended_by_its_name_for_killing_dockers_command_does_not(tmp_path, docker):
     with jobs_engine(tmp_path) as engine:
-        spec = job(WorkerPool(program, ("--a=1",), {"MINE": "x y"}), base_output_uri="gs://b/out")
-        watched = started(engine, spec, [])
+        watched = started(engine, job(CONTAINER, base_output_uri="gs://b/out"), [])
         until(lambda: lines(engine) == ["up gs://b/out/model/ x y"])
         engine.cancel("1")
         assert watched.until_ended().kind is EndKind.CANCELLED
-    _, ran, killed = said.read_text().splitlines()
+    _, ran, killed = docker.read_text().splitlines()
     assert ran.startswith("run ") and ran.endswith(
         "--entrypoint=train europe-docker.pkg.dev/p/r/image:1 --now --a=1"
     )
-    (name,) = [word.removeprefix("--name=") for word in ran.split() if word.startswith("--name=")]
-    assert killed == f"kill {name}"
+    assert killed == f"kill {name_of_container(ran)}"
     assert f"source={tmp_path / 'data' / 'gcs'},target=/gcs" in ran
     assert "x y" not in ran, "values are not in the command, which everybody can read"
+
+
+def test_a_container_does_not_outlive_its_keeper_either(engine, docker, kept_apart):
+    watched = started(engine, job(CONTAINER), [])
+    until(lambda: lines(engine))
+    keepers = [pid for pid in below() if b"keeper.main()" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for pid in keepers:
+        os.kill(pid, signal.SIGKILL)
+    assert watched.until_ended().signal == signal.SIGKILL
+    _, ran, killed = docker.read_text().splitlines()
+    assert killed == f"kill {name_of_container(ran)}"
 
 
 def test_a_timeout_ends_a_job_as_a_cancel_does(engine):

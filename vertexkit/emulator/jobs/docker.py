@@ -16,9 +16,8 @@ from typing import Final
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.jobs.plan import HYPERTUNE
 
-__all__ = ["check_docker", "docker_available", "docker_command", "docker_kill_command", "kill_leftovers"]
+__all__ = ["check_docker", "docker_available", "docker_command", "docker_kill_command"]
 
-_LABEL: Final = "vertexkit.emulator"
 _SECONDS: Final = 10.0
 
 # What the docker command itself goes by: a container's own are given by value, not by name.
@@ -55,7 +54,6 @@ def docker_command(
     metrics: Path | None = None,
     files: Sequence[Path] = (),
     gpus: Sequence[str] = (),
-    emulator: str = "",
 ) -> list[str]:
     """The command that runs a replica in a container, in the foreground.
 
@@ -73,11 +71,8 @@ def docker_command(
         metrics: Folder that a trial writes its metrics to, of the same path inside, and as its default is.
         files: Files that ``env`` names (certificates, credentials); they have the same path inside.
         gpus: Indices of the GPUs that it gets.
-        emulator: What :func:`kill_leftovers` knows its containers by.
     """
     line = ["docker", "run", "--rm", "--init", "--network=host", f"--name={name}"]
-    if emulator:
-        line.append(f"--label={_LABEL}={emulator}")
     for variable, value in sorted(env.items()):
         by_value = variable in _OF_THE_COMMAND or variable.startswith(("DOCKER_", "XDG_"))
         line.append(f"--env={variable}={value}" if by_value else f"--env={variable}")
@@ -95,13 +90,6 @@ def docker_command(
 def docker_kill_command(name: str) -> list[str]:
     """The command that ends a container at once."""
     return ["docker", "kill", name]
-
-
-def kill_leftovers(emulator: str) -> None:
-    """End the containers that an emulator, killed before it could do so itself, has left running."""
-    running = _docker("ps", "--quiet", "--filter", f"label={_LABEL}={emulator}")
-    if running:
-        _docker("kill", *running.split())
 
 
 def _mount(source: Path, target: str, *options: str) -> str:

@@ -15,6 +15,7 @@ from vertexkit.emulator.jobs import keeper
 from vertexkit.emulator.jobs.gcs_mount import Isolation
 
 _KILLED = 128
+_END_SECONDS = 10.0
 _DIAGNOSTIC_BYTES = 4096
 
 
@@ -98,6 +99,8 @@ class ReplicaProcess:
         self._said = b""
         self._unknown = ""
         self._process = process
+        self._at_the_end = settings["at_the_end"]
+        self._env = settings["env"]
         with contextlib.suppress(BrokenPipeError):
             # One that has ended already says why on the other pipe.
             self._orders.write(json.dumps(settings).encode() + b"\n")
@@ -191,3 +194,14 @@ class ReplicaProcess:
         if self._program:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._program, signal.SIGKILL)
+        if self._at_the_end:
+            # As the keeper would have done.
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(
+                    self._at_the_end,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    env=self._env,
+                    timeout=_END_SECONDS,
+                    check=False,
+                )

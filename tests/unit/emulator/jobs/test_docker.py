@@ -13,7 +13,6 @@ from vertexkit.emulator.jobs.docker import (
     docker_available,
     docker_command,
     docker_kill_command,
-    kill_leftovers,
 )
 
 IMAGE = "europe-west4-docker.pkg.dev/my-project/images/trainer:1.0"
@@ -74,12 +73,9 @@ def test_files_are_mounted_where_the_variables_say_whatever_their_names() -> Non
 
 
 def test_gpus_are_one_field_of_the_option() -> None:
-    line = docker_command(
-        IMAGE, name="n", command=[], args=[], env={}, gcs=Path("/data"), gpus=["0", "2"], emulator="e1"
-    )
+    line = docker_command(IMAGE, name="n", command=[], args=[], env={}, gcs=Path("/data"), gpus=["0", "2"])
 
     assert '--gpus="device=0,2"' in line
-    assert "--label=vertexkit.emulator=e1" in line
 
 
 def test_a_container_is_killed_by_its_name() -> None:
@@ -107,16 +103,3 @@ def test_without_an_engine_the_image_is_refused_by_name(
     with pytest.raises(ApiError, match=IMAGE) as refused:
         check_docker(IMAGE)
     assert refused.value.code is Code.UNIMPLEMENTED
-
-
-def test_containers_of_an_emulator_that_was_killed_are_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = put_docker_on_path(tmp_path, monkeypatch, '[ "$1" = ps ] && printf "c1\\nc2\\n"; exit 0')
-
-    kill_leftovers("e1")
-
-    assert calls.read_text().splitlines() == [
-        "ps --quiet --filter label=vertexkit.emulator=e1",
-        "kill c1 c2",
-    ]
