@@ -216,18 +216,21 @@ def test_a_package_is_fetched_and_its_module_run_with_the_arguments(tmp_path):
 
 def test_every_replica_has_a_fresh_home_and_keras_downloads_of_the_machine(engine, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / "keras.json").write_text('{"backend": "torch"}')
     code = """
         import os, pathlib, tempfile
         home = pathlib.Path.home()
         print(sorted(path.name for path in home.iterdir()), os.listdir("."))
         print(os.listdir(tempfile.gettempdir()))
-        (home / ".keras" / "datasets").mkdir(exist_ok=True)
+        print(sorted(os.listdir(home / ".keras")))
         (home / ".keras" / "datasets" / "x").write_text("once")
         pathlib.Path("left").touch()
     """
     for _ in range(2):
         assert run(engine, job(pool(code))).kind is EndKind.SUCCEEDED
-    assert lines(engine) == ["['.keras'] []", "[]"] * 2
+    # The user's settings of Keras are not those of a container.
+    assert lines(engine) == ["['.keras'] []", "[]", "['datasets', 'models']"] * 2
     assert (tmp_path / "keras" / "datasets" / "x").read_text() == "once"
 
 

@@ -200,6 +200,8 @@ class JobRun:
             self._say("/gcs is not there on this machine: gs:// is.")
         prepared = []
         for replica in self._replicas:
+            if self._cancelled.is_set():
+                break
             prepare = functools.partial(
                 self._settings, replica=replica, packages=packages, gpus=gpus, ports=ports
             )
@@ -260,11 +262,7 @@ class JobRun:
         folders = plan.Folders(folder / "home", folder / "tmp", folder / "work")
         for path in (folders.home, folders.temporary, folders.program):
             path.mkdir(parents=True)
-        # What Keras has downloaded once serves every job.
-        keras = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-        with contextlib.suppress(OSError):
-            keras.mkdir(parents=True, exist_ok=True)
-        (folders.home / ".keras").symlink_to(keras.absolute())
+        _link_downloads(folders.home / ".keras")
         uris = program.package_uris if isinstance(program, PackageProgram) else ()
         metrics = None
         if self._spec.trial_id:
@@ -371,6 +369,16 @@ class JobRun:
 def metric_file(logs: JobLogs, replica: str) -> Path:
     """Where a replica of a trial reports its metrics, as cloudml-hypertune writes them."""
     return logs.path(replica).with_suffix(".hypertune") / "output.metrics"
+
+
+def _link_downloads(keras: Path) -> None:
+    """Have what Keras downloads once, data and weights, serve every job; its settings are the user's own."""
+    ours = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    keras.mkdir()
+    for name in ("datasets", "models"):
+        with contextlib.suppress(OSError):
+            (ours / name).mkdir(parents=True, exist_ok=True)
+        (keras / name).symlink_to((ours / name).absolute())
 
 
 def _signal_name(number: int) -> str:
