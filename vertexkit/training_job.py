@@ -66,14 +66,11 @@ class CustomTrainingJob(TrainingJobState):
 
         if self._model is not None or self.state is not JobState.SUCCEEDED:
             return self._model
-        uploaded = self._data.get("modelToUpload", {})
-        name, version = uploaded.get("name"), uploaded.get("versionId")
-        if not name:
-            return None
-        versioned = f"{name}@{version}" if version and "@" not in name else name
-        with suppress(NotFound):
-            data = self._context.clients.http_json("GET", versioned, resource=versioned)
-            self._model = Model(self._context, data)
+        name = self._model_name
+        if name is not None:
+            with suppress(NotFound):
+                data = self._context.clients.http_json("GET", name, resource=name)
+                self._model = Model(self._context, data)
         return self._model
 
     def wait(self, timeout: float | None = None, *, logs: bool | Stream = False) -> CustomTrainingJob:

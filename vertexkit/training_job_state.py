@@ -62,6 +62,13 @@ class TrainingJobState(Job):
         message = str(self._data.get("error", {}).get("message", ""))
         return "modelToUpload" in self._data and message.startswith("There are no files under ")
 
+    @property
+    def _model_name(self) -> str | None:
+        """Name of the model that it made, at the version that it made; None as long as there is none."""
+        made = self._data.get("modelToUpload", {})
+        name, version = made.get("name"), made.get("versionId")
+        return f"{name}@{version}" if name and version and "@" not in name else name or None
+
     def _below(self, folder: str) -> str | None:
         return None if self.base_output_dir is None else f"{self.base_output_dir}/{folder}"
 
@@ -72,6 +79,7 @@ class TrainingJobState(Job):
             "created": f"{self.created:%Y-%m-%d %H:%M:%S} UTC",
             "took": took(self.start_time, self.end_time),
             "output": self.base_output_dir or "",
+            "model": "none was written" if self._wrote_no_model else self._model_name or "",
             "error": self.error or "",
         }
         return described(f"Training job {self.display_name}", facts)

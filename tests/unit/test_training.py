@@ -526,6 +526,7 @@ def test_the_model_is_the_version_that_was_made(doubles: Doubles) -> None:
     found = job.result()
     assert found is not None
     assert found.versioned_name == f"{model}@3"
+    assert f"{model}@3" in job._repr_html_()
     gone = job_of(doubles, made)
     doubles.rest.answers[f"GET {model}@3"] = 404
     assert gone.model is None
@@ -540,6 +541,7 @@ def test_a_job_that_wrote_no_model_has_succeeded_and_says_so_once(
         assert job.result() is None
         assert job.result() is None
     assert (job.state, job.error) == ("SUCCEEDED", None)
+    assert "<th>model</th><td>none was written</td>" in job._repr_html_()
     (said,) = caplog.messages
     assert said.startswith(
         "The training succeeded, but wrote no model to AIP_MODEL_DIR (gs://my-bucket/out/model/)"
@@ -689,7 +691,10 @@ def test_a_name_of_several_jobs_lists_them(training: Training, doubles: Doubles)
 def test_the_list_has_both_kinds_and_no_job_twice(training: Training, doubles: Doubles) -> None:
     alone = {**custom_job(), "name": f"{JOBS}/99", "createTime": "2027-01-01T00:00:00Z"}
     doubles.rest.answers[f"GET {PIPELINES}"] = {"trainingPipelines": [pipeline()]}
-    doubles.rest.answers[f"GET {JOBS}"] = {"customJobs": [custom_job(), alone]}
+    trial = {**custom_job(), "name": f"{JOBS}/100"}
+    doubles.rest.answers[f"GET {JOBS}"] = {"customJobs": [custom_job(), alone, trial]}
+    search = {"name": f"{PARENT}/hyperparameterTuningJobs/1", "trials": [{"customJob": trial["name"]}]}
+    doubles.rest.answers[f"GET {PARENT}/hyperparameterTuningJobs"] = {"hyperparameterTuningJobs": [search]}
     assert [job.resource_name for job in training.list()] == [f"{JOBS}/99", NAME]
     assert [job.resource_name for job in training.list(order_by="create_time")] == [NAME, f"{JOBS}/99"]
     with pytest.raises(errors.InvalidArgument, match="order_by"):
