@@ -35,7 +35,7 @@ def curve(measurements: Sequence[Measurement], metric: Metric, *, use_elapsed_du
         score = objectives.scores([metric], measurement)
         if score is not None:
             place = measurement.elapsed if use_elapsed_duration else float(measurement.step)
-            found[place] = min(max(score[0], -_LARGEST), _LARGEST)
+            found[place] = _clipped(score[0])
     xs = tuple(sorted(found))
     return Curve(xs, tuple(found[x] for x in xs))
 
@@ -45,10 +45,14 @@ def result(trial: TrialRecord, metric: Metric) -> float | None:
     if trial.state is not TrialState.SUCCEEDED:
         return None
     score = objectives.scores([metric], trial.final)
-    return None if score is None else score[0]
+    return None if score is None else _clipped(score[0])
 
 
 def best_result(trials: Sequence[TrialRecord], metric: Metric) -> float:
     """The best final objective so far; minus infinity when there is none."""
     found = (result(trial, metric) for trial in trials)
     return max((score for score in found if score is not None), default=-math.inf)
+
+
+def _clipped(value: float) -> float:
+    return min(max(value, -_LARGEST), _LARGEST)

@@ -17,6 +17,8 @@ _LEAST_TRIALS: Final = 5
 _LEAST_MEASUREMENTS: Final = 3
 _MOST_PLACES: Final = 8
 """At which curves are compared."""
+_MOST_TRIALS: Final = 50
+"""To learn from: those with the likest curves."""
 _VERY_LOW: Final = 0.01
 """The probability of exceeding the best so far, below which a trial is stopped."""
 _LENGTHS: Final = (0.5, 1.0, 2.0, 4.0)
@@ -52,12 +54,14 @@ class DecayCurveRule:
             theirs = self._curve(other)
             # Only a curve that goes as far says what was to be gained from there on.
             if final is not None and theirs.xs and theirs.xs[0] <= places[-1] <= theirs.xs[-1]:
-                shape = np.interp(places, theirs.xs, theirs.ys)
-                shapes.append(shape)
-                gains.append(final - shape[-1])
+                values = np.interp(places, theirs.xs, theirs.ys)
+                shapes.append(values)
+                gains.append(final - values[-1])
         if len(gains) < _LEAST_TRIALS:
             return False
-        mean, deviation = _predicted(np.asarray(shapes), np.asarray(gains), np.asarray(own.ys)[chosen])
+        shape = np.asarray(own.ys)[chosen]
+        likest = _distances(shape[np.newaxis], np.asarray(shapes))[0].argsort(kind="stable")[:_MOST_TRIALS]
+        mean, deviation = _predicted(np.asarray(shapes)[likest], np.asarray(gains)[likest], shape)
         return _normal_tail(best - own.ys[-1] - mean, deviation) < _VERY_LOW
 
     def predicted(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> None:
