@@ -71,26 +71,28 @@ class _Lines:
 
     def __init__(self, search: Search) -> None:
         self._search = search
-        self._seen: dict[str, TrialState] = {}
+        self._started: set[str] = set()
+        self._ended: dict[str, Trial] = {}
         self._state: JobState | None = None
 
     def __call__(self, state: JobState) -> None:
         """Write what is new."""
         trials = self._search.trials_as_read
-        if state is not self._state:
-            self._state = state
+        is_new, self._state = state is not self._state, state
+        if is_new and not state.ended:
             self._write(state.lower())
         for trial in trials:
-            before = self._seen.get(trial.id)
-            if trial.state is before:
-                continue
-            self._seen[trial.id] = trial.state
-            if before is None and trial.state is not TrialState.REQUESTED:
+            if trial.id not in self._started and trial.state is not TrialState.REQUESTED:
+                self._started.add(trial.id)
                 self._write(f"trial {trial.id} started: {_facts(trial.parameters)}")
-            if trial.state.ended:
-                of = f" of {self._search.trial_count}" if self._search.trial_count else ""
-                ended = sum(one.ended for one in self._seen.values())
-                self._write(f"{_ending(trial)}; {_best(trials)} ({ended}{of})")
+        ended = [trial for trial in trials if trial.state.ended and trial.id not in self._ended]
+        of = f" of {self._search.trial_count}" if self._search.trial_count else ""
+        for trial in sorted(ended, key=lambda trial: 0.0 if trial.end is None else trial.end.timestamp()):
+            self._ended[trial.id] = trial
+            so_far = Trials([*self._ended.values()], trials.objectives)
+            self._write(f"{_ending(trial)}; {_best(so_far)} ({len(self._ended)}{of})")
+        if is_new and state.ended:
+            self._write(state.lower())
 
     def _write(self, text: str) -> None:
         # One call per line, so that lines of several threads do not mix.

@@ -10,6 +10,7 @@ from vertexkit._core.lookup import listed, parent, quoted, timestamp
 from vertexkit._core.names import is_resource_name, parse_resource_name
 from vertexkit.errors import InvalidArgument, NotFound
 from vertexkit.training_body import CUSTOM_JOBS, PIPELINES
+from vertexkit.tuning_body import TUNING_JOBS
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -110,6 +111,11 @@ def list_training_jobs(
             pipelines = list(listed(context, f"{parent(context)}/{PIPELINES}", PIPELINES))
         backing = {data.get("trainingTaskMetadata", {}).get("backingCustomJob") for data in pipelines}
         found[CUSTOM_JOBS] = [data for data in found[CUSTOM_JOBS] if data["name"] not in backing]
+    if found[CUSTOM_JOBS]:
+        # Those that are trials belong to a tuning job.
+        tuning = listed(context, f"{parent(context)}/{TUNING_JOBS}", TUNING_JOBS)
+        trials = {trial.get("customJob") for data in tuning for trial in data.get("trials", [])}
+        found[CUSTOM_JOBS] = [data for data in found[CUSTOM_JOBS] if data["name"] not in trials]
     return in_order([*found[PIPELINES], *found[CUSTOM_JOBS]], order_by)
 
 

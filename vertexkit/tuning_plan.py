@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -114,7 +115,9 @@ def _of_program(
     for name, parameter in by_name(space):
         for value in _values(parameter):
             found = check_parsed(program, [_option(name, value)], complete=False)
-            findings += [_of_space(one, space) for one in found]
+            if found:
+                findings += [_of_space(one, space) for one in found]
+                break  # the same is wrong with its other values
     return [*findings, *check_metrics(program, [objective.metric for objective in objectives])]
 
 
@@ -124,9 +127,12 @@ def _of_space(found: Finding, space: Space) -> Finding:
         return found
     for name, parameter in by_name(space):
         is_unknown = isinstance(found.value, str) and found.value.partition("=")[0] == f"--{name}"
-        if is_unknown or f"argument --{name}:" in found.problem or f"/--{name}:" in found.problem:
-            # As argparse names an option that it takes under several names, or shortened.
-            return replace(found, argument=f"space[{name!r}]", value=parameter)
+        # argparse names an option with all its names: "argument -n/--neurons: ...".
+        if is_unknown or re.search(rf"argument \S*--{re.escape(name)}[:/]", found.problem):
+            remedy = found.remedy
+            if isinstance(parameter, Double) and "invalid int value" in found.problem:
+                remedy = "search an Integer, or let the program take type=float"
+            return replace(found, argument=f"space[{name!r}]", value=parameter, remedy=remedy)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A session of autospecced doubles that knows one training job."""
+"""A session of autospecced doubles that knows one training job, and what a search gives."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from unittest.mock import MagicMock, create_autospec
 
 import pytest
 
+from vertexkit.errors import NotFound
 from vertexkit.job_logs import LogLine
 from vertexkit.job_state import JobState
 from vertexkit.model import Model
 from vertexkit.session import Session
 from vertexkit.training import CustomTrainingJob, Training
+from vertexkit.trials import Objective, Trial, Trials, TrialState
+from vertexkit.tuning import HyperparameterTuningJob, Tuning
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NAME = "projects/1/locations/us-central1/trainingPipelines/7"
+TUNING_NAME = "projects/1/locations/us-central1/hyperparameterTuningJobs/9"
 
 
 def training_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
@@ -33,6 +37,11 @@ def training_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMo
         method.return_value = training_job()
     made.training.list.return_value = [training_job()]
     made.training.check.return_value = []
+    made.tuning = create_autospec(Tuning, instance=True)
+    made.tuning.get.side_effect = NotFound("there is none")
+    made.tuning.list.return_value = []
+    made.tuning.run.return_value = tuning_job()
+    made.tuning.check.return_value = []
     monkeypatch.setattr("vertexkit.session.connect", MagicMock(return_value=made))
     return made
 
@@ -63,4 +72,38 @@ def training_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
             LogLine(CREATED, "workerpool1-0", "ERROR", "warning"),
         ]
     )
+    return made  # type: ignore[no-any-return]
+
+
+def tuning_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
+    """A search of two trials, of which the second came to nothing."""
+    trials = Trials(
+        [
+            Trial(
+                "1", TrialState.SUCCEEDED, {"lr": 0.1, "n": 3}, {"accuracy": 0.9}, start=CREATED, end=CREATED
+            ),
+            Trial("2", TrialState.INFEASIBLE, {"lr": 1.0, "n": 4}, infeasible_reason="It reported nothing."),
+        ],
+        [Objective("accuracy")],
+    )
+    made = create_autospec(
+        HyperparameterTuningJob,
+        instance=True,
+        id="9",
+        display_name="search",
+        resource_name=TUNING_NAME,
+        state=state,
+        state_as_read=state,
+        created=CREATED,
+        start_time=CREATED,
+        end_time=None,
+        error=None,
+        objectives=trials.objectives,
+        trials=trials,
+        trials_as_read=trials,
+        trial_count=2,
+        base_output_dir="gs://b/out",
+        labels={},
+    )
+    made.logs.return_value = iter([LogLine(CREATED, "1/workerpool0-0", "INFO", "epoch 1")])
     return made  # type: ignore[no-any-return]

@@ -1,39 +1,46 @@
-"""``vertexkit jobs``: list, show, logs, cancel, delete."""
+"""``vertexkit jobs``: list, show, trials, logs, cancel, delete."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 from vertexkit.cli.connection import connected
 from vertexkit.cli.output import confirmed, json_option, show_record, show_rows
+from vertexkit.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from vertexkit.session import Session
     from vertexkit.training_job import CustomTrainingJob
+    from vertexkit.tuning_job import HyperparameterTuningJob
+
+    AnyJob: TypeAlias = CustomTrainingJob | HyperparameterTuningJob
+
+_TUNING = "/hyperparameterTuningJobs/"
 
 
 @click.group()
 def jobs() -> None:
-    """Training jobs, running and over."""
+    """Training and tuning jobs, running and over."""
 
 
 @jobs.command("list")
-@click.option("--filter", "only", metavar="FILTER", help="Such as 'state=\"RUNNING\"'.")
+@click.option("--filter", "only", metavar="FILTER", help="Such as 'state=\"JOB_STATE_RUNNING\"'.")
 @json_option
 @connected
 def list_jobs(*, session: Session, only: str | None, as_json: bool) -> None:
-    """List the training jobs, the youngest first."""
+    """List the training and tuning jobs, the youngest first."""
+    found: list[AnyJob] = [*session.training.list(filter=only), *session.tuning.list(filter=only)]
     show_rows(
-        ["ID", "Name", "State", "Created", "Resource name"],
+        ["ID", "Name", "Kind", "State", "Created", "Resource name"],
         (
-            (found.id, found.display_name, found.state_as_read, found.created, found.resource_name)
-            for found in session.training.list(filter=only)
+            (job.id, job.display_name, _kind(job), job.state_as_read, job.created, job.resource_name)
+            for job in sorted(found, key=lambda job: job.created, reverse=True)
         ),
         as_json=as_json,
-        empty=f"There are no training jobs in {session.project}, {session.location}.",
+        empty=f"There are no training or tuning jobs in {session.project}, {session.location}.",
     )
 
 
@@ -42,22 +49,61 @@ def list_jobs(*, session: Session, only: str | None, as_json: bool) -> None:
 @json_option
 @connected
 def show(*, session: Session, name: str, as_json: bool) -> None:
-    """Show a training job (by id, resource name or display name)."""
-    show_record(record(session.training.get(name)), as_json=as_json)
+    """Show a job (by id, resource name or display name)."""
+    show_record(record(_found(session, name)), as_json=as_json)
 
 
 @jobs.command()
 @click.argument("name")
+@json_option
+@connected
+def trials(*, session: Session, name: str, as_json: bool) -> None:
+    """List the trials of a tuning job."""
+    found = session.tuning.get(name).trials
+    best = {trial.id for trial in found.optimal()}
+    show_rows(
+        ["Trial", "State", "Parameters", "Metrics", "Seconds", "Best", "Why"],
+        (
+            (
+                trial.id,
+                trial.state.value,
+                dict(trial.parameters),
+                dict(trial.metrics),
+                trial.seconds,
+                trial.id in best,
+                trial.infeasible_reason,
+            )
+            for trial in found
+        ),
+        as_json=as_json,
+        empty="There are no trials yet.",
+    )
+
+
+@jobs.command()
+@click.argument("name")
+@click.option("--trial", metavar="ID", help="Of a tuning job: whose lines alone.")
 @click.option("--replica", metavar="NAME", help="Whose lines alone, such as workerpool1-0.")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job is over.")
 @json_option
 @connected
-def logs(*, session: Session, name: str, replica: str | None, follow: bool, as_json: bool) -> None:
-    """Print the log of a training job, each line with its replica.
+def logs(
+    *, session: Session, name: str, trial: str | None, replica: str | None, follow: bool, as_json: bool
+) -> None:
+    """Print the log of a job, each line with its replica, and of a tuning job with its trial.
 
     Ctrl-C ends following it, and not the job.
     """
-    for line in session.training.get(name).logs(replica, follow=follow):
+    from vertexkit.tuning_job import HyperparameterTuningJob
+
+    job = _found(session, name)
+    if isinstance(job, HyperparameterTuningJob):
+        lines = job.logs(trial, replica, follow=follow)
+    elif trial is not None:
+        raise click.UsageError("--trial is for tuning jobs, and this is none.")
+    else:
+        lines = job.logs(replica, follow=follow)
+    for line in lines:
         if as_json:
             facts = {
                 "time": line.time.isoformat(),
@@ -74,8 +120,8 @@ def logs(*, session: Session, name: str, replica: str | None, follow: bool, as_j
 @click.argument("name")
 @connected
 def cancel(*, session: Session, name: str) -> None:
-    """Ask a training job to stop."""
-    found = session.training.get(name)
+    """Ask a job to stop."""
+    found = _found(session, name)
     if found.state.ended:
         click.echo(f"{found.resource_name} is over already: {found.state}.", err=True)
         return
@@ -89,28 +135,73 @@ def cancel(*, session: Session, name: str) -> None:
 @connected
 @click.pass_context
 def delete(ctx: click.Context, *, session: Session, name: str, yes: bool) -> None:
-    """Delete a training job that is over, with its log. What it has written and its model stay."""
-    found = session.training.get(name)
-    if not confirmed(f"Delete the training job {found.display_name} ({found.id})?", yes=yes):
+    """Delete a job that is over, with its trials and its log. What it has written and models stay."""
+    found = _found(session, name)
+    if not confirmed(f"Delete the {_kind(found)} job {found.display_name} ({found.id})?", yes=yes):
         ctx.exit(1)
     found.delete()
     click.echo(f"Deleted {found.resource_name}.", err=True)
 
 
-def record(job: CustomTrainingJob) -> dict[str, object]:
+def record(job: AnyJob) -> dict[str, object]:
     """What is shown of one job."""
-    model = job.model
-    return {
+    facts = {
         "id": job.id,
         "name": job.display_name,
         "resource_name": job.resource_name,
+        "kind": _kind(job),
         "state": job.state_as_read.value,
         "created": job.created,
         "start_time": job.start_time,
         "end_time": job.end_time,
         "error": job.error,
-        "model": None if model is None else model.versioned_name,
-        "base_output_dir": job.base_output_dir,
-        "custom_job": job.custom_job,
-        "labels": job.labels,
     }
+    return {**facts, **_of_kind(job), "base_output_dir": job.base_output_dir, "labels": job.labels}
+
+
+def _of_kind(job: AnyJob) -> dict[str, object]:
+    from vertexkit.tuning_job import HyperparameterTuningJob
+
+    if not isinstance(job, HyperparameterTuningJob):
+        model = job.model
+        return {"model": None if model is None else model.versioned_name, "custom_job": job.custom_job}
+    trials = job.trials_as_read
+    facts: dict[str, object] = {
+        "metrics": {one.metric: "maximize" if one.maximize else "minimize" for one in job.objectives},
+        "trials": len(trials),
+        "ended_trials": sum(trial.state.ended for trial in trials),
+        "max_trials": job.trial_count,
+    }
+    best = trials.optimal()
+    if len(job.objectives) == 1:
+        trial = best[0] if best else None
+        facts["best_trial"] = None if trial is None else trial.id
+        facts["best_parameters"] = {} if trial is None else dict(trial.parameters)
+        facts["best_metrics"] = {} if trial is None else dict(trial.metrics)
+    else:
+        facts["optimal_trials"] = [trial.id for trial in best]
+    return facts
+
+
+def _kind(job: AnyJob) -> str:
+    return "tuning" if _TUNING in job.resource_name else "training"
+
+
+def _found(session: Session, name: str) -> AnyJob:
+    """The one job that is meant, of either kind."""
+    if name.startswith("projects/"):
+        return session.tuning.get(name) if _TUNING in name else session.training.get(name)
+    found: list[AnyJob] = []
+    for get in (session.training.get, session.tuning.get):
+        try:
+            found.append(get(name))
+        except NotFound as error:
+            missing = error
+    if not found:
+        raise missing
+    if len(found) > 1:
+        listed = ", ".join(job.resource_name for job in found)
+        raise InvalidArgument(
+            "name", name, f"is the name of two jobs: {listed}", remedy="give the resource name of one"
+        )
+    return found[0]

@@ -22,6 +22,7 @@ _COMMANDS = {
     "models": "vertexkit.cli.models:models",
     "predict": "vertexkit.cli.predict:predict",
     "train": "vertexkit.cli.train:train",
+    "tune": "vertexkit.cli.tune:tune",
 }
 INTERRUPTED = 130
 

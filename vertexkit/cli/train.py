@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,47 +9,18 @@ import click
 from vertexkit.cli.connection import connected
 from vertexkit.cli.jobs import record
 from vertexkit.cli.output import json_option, show_findings, show_record
-from vertexkit.types import Machine
+from vertexkit.cli.program_options import program_arguments, program_options
 
 if TYPE_CHECKING:
     from vertexkit.session import Session
 
-_COUNT = click.IntRange(min=0)
-
 
 @click.command()
-@click.argument("program", required=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS...]")
-@click.option("--name", help="Display name of the job.")
-@click.option("--module", help="What of a package `python -m` is to run.")
-@click.option("--env", metavar="NAME=VALUE", multiple=True, help="Environment variable; may be repeated.")
-@click.option("--requirements", "-r", metavar="FILE", help="A requirements.txt for pip.")
-@click.option("--require", metavar="PACKAGE", multiple=True, help="A package for pip; may be repeated.")
-@click.option("--machine", metavar="TYPE", default="n1-standard-4", show_default=True, help="Machine type.")
-@click.option("--accelerator", metavar="TYPE", help="Accelerator type, such as NVIDIA_TESLA_T4.")
-@click.option("--accelerator-count", metavar="N", type=int, help="Accelerators a machine; 1 by default.")
-@click.option("--workers", type=_COUNT, default=0, metavar="N", help="Replicas beside the chief.")
-@click.option("--parameter-servers", type=_COUNT, default=0, metavar="N", help="Replicas with the variables.")
-@click.option("--evaluators", type=_COUNT, default=0, metavar="N", help="Replicas that evaluate.")
-@click.option("--worker-machine", metavar="TYPE", help="Machine type of the workers.")
-@click.option("--parameter-server-machine", metavar="TYPE", help="That of the parameter servers.")
-@click.option("--evaluator-machine", metavar="TYPE", help="That of the evaluators.")
-@click.option("--image", metavar="URI", help="Container to run in, in place of a prebuilt one.")
-@click.option("--command", metavar="COMMAND", help="Command of a container of one's own.")
-@click.option("--framework", default="tensorflow", show_default=True, help="Of the prebuilt container.")
-@click.option("--framework-version", metavar="VERSION", help="Its version; the newest by default.")
-@click.option("--service-account", metavar="EMAIL", help="Account to run as.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="How long it may run.")
-@click.option("--base-output-dir", metavar="gs://", help="Where it writes.")
-@click.option("--tensorboard", metavar="NAME", help="Vertex AI TensorBoard to upload its logs to.")
+@program_options
 @click.option("--dataset", metavar="NAME", help="Managed dataset.")
-@click.option("--restart-on-worker-restart", is_flag=True, help="Start anew when a replica does.")
-@click.option("--spot", is_flag=True, help="Run on spot machines.")
-@click.option("--network", metavar="NAME", help="Network to be peered with.")
 @click.option("--model", metavar="NAME", help="Display name of the model.")
 @click.option("--no-model", is_flag=True, help="Make no model.")
 @click.option("--serving-image", metavar="URI", help="Container that is to serve the model.")
-@click.option("--label", metavar="KEY=VALUE", multiple=True, help="Label; may be repeated.")
 @click.option("--no-wait", is_flag=True, help="End once the job is created.")
 @click.option("--no-logs", is_flag=True, help="Do not print its log.")
 @click.option("--check", "only_check", is_flag=True, help="Say what would be refused, and do nothing.")
@@ -89,55 +59,8 @@ def train(
     show_record(record(job), as_json=as_json)
 
 
-def _request(
-    *,
-    program: str | None,
-    arguments: tuple[str, ...],
-    env: tuple[str, ...],
-    require: tuple[str, ...],
-    requirements: str | None,
-    machine: str,
-    accelerator: str | None,
-    accelerator_count: int | None,
-    command: str | None,
-    model: str | None,
-    no_model: bool,
-    label: tuple[str, ...],
-    **same: Any,
-) -> dict[str, Any]:
+def _request(*, model: str | None, no_model: bool, **options: Any) -> dict[str, Any]:
     """The arguments of ``session.training.run`` that the command line means."""
-    if program is not None and program.startswith("-"):
-        # Of a container, which has its program in it.
-        arguments = (program, *arguments)
-        program = None
-    if require and requirements is not None:
-        raise click.UsageError("Give --require or --requirements, not both.")
     if no_model and model is not None:
         raise click.UsageError("Give --model or --no-model, not both.")
-    if accelerator is None and accelerator_count is not None:
-        raise click.UsageError("--accelerator-count needs --accelerator.")
-    return {
-        **same,
-        "program": program,
-        "args": list(arguments) or None,
-        "env": _pairs("--env", env) or None,
-        "requirements": list(require) or requirements,
-        "machine": _machine(machine, accelerator, accelerator_count),
-        "command": None if command is None else shlex.split(command),
-        "model": False if no_model else model,
-        "labels": _pairs("--label", label) or None,
-    }
-
-
-def _machine(kind: str, accelerator: str | None, count: int | None) -> Machine:
-    return Machine(kind, accelerator) if count is None else Machine(kind, accelerator, count)
-
-
-def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise click.UsageError(f"{option} {text}: write NAME=VALUE.")
-        pairs[key] = value
-    return pairs
+    return {**program_arguments(**options), "model": False if no_model else model}

@@ -23,8 +23,8 @@ def test_the_list_is_a_line_a_job(session: MagicMock, capsys: pytest.CaptureFixt
     assert main(["jobs", "list", "--filter", 'labels.team="ml"']) == 0
     session.training.list.assert_called_once_with(filter='labels.team="ml"')
     (line,) = capsys.readouterr().out.splitlines()
-    ident, name, state, _, resource = line.split("\t")
-    assert (ident, name, state, resource) == ("7", "mnist", "SUCCEEDED", NAME)
+    ident, name, kind, state, _, resource = line.split("\t")
+    assert (ident, name, kind, state, resource) == ("7", "mnist", "training", "SUCCEEDED", NAME)
     assert main(["jobs", "list", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["state"], row["created"]) == ("SUCCEEDED", CREATED.isoformat())
@@ -34,7 +34,7 @@ def test_an_empty_list_says_so_to_people(session: MagicMock, capsys: pytest.Capt
     session.training.list.return_value = []
     assert main(["jobs", "list"]) == 0
     shown = capsys.readouterr()
-    assert (shown.out, "no training jobs in my-project" in shown.err) == ("", True)
+    assert (shown.out, "no training or tuning jobs in my-project" in shown.err) == ("", True)
 
 
 def test_a_job_is_shown_with_its_model(session: MagicMock, capsys: pytest.CaptureFixture[str]) -> None:
