@@ -19,6 +19,7 @@ __all__ = ["check_files"]
 _ARGUMENT: Final = "program"
 # An image may have an older Python, where these were still there, or a newer one.
 _STANDARD: Final = frozenset(sys.stdlib_module_names) | {
+    "__main__",
     *("asynchat", "asyncore", "distutils", "imp", "smtpd", "cgi", "cgitb", "crypt", "imghdr", "pipes"),
     *("sndhdr", "telnetlib", "uu", "xdrlib"),
 }
@@ -101,7 +102,7 @@ def _check_imports(found: ProgramFiles, asked: Requirements, provided: frozenset
             str(source.path),
             f"imports {imported.top} in line {imported.line}, which is neither in the image nor in the "
             f"requirements{doubt}",
-            f"add requirements=[{distribution_of(imported.top)!r}]",
+            f"add requirements=[{distribution_of(imported.top)!r}], or put it beside the program if it is yours",
             warning=not is_all,
         )
 

@@ -38,6 +38,7 @@ def checked(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import missing\n",
         "import sys\nif sys.platform == 'win32':\n    import missing\n",
         "import distutils\n",
+        "import __main__\n",
     ],
 )
 def test_what_a_job_has_is_no_finding(tmp_path: Path, source: str) -> None:
@@ -62,7 +63,7 @@ def test_a_module_that_a_job_lacks_is_refused_with_what_has_it(
     tmp_path: Path, source: str, remedy: str
 ) -> None:
     (finding,) = checked(tmp_path, source)
-    assert finding.remedy == remedy
+    assert finding.remedy == f"{remedy}, or put it beside the program if it is yours"
     assert not finding.warning
 
 

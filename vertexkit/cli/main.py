@@ -69,16 +69,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
+    except click.Abort as error:
         click.echo("Interrupted.", err=True)
+        _show_notes(error.__cause__)
         return INTERRUPTED
     except VertexkitError as error:
         click.echo(f"Error: {error}", err=True)
+        _show_notes(error)
         return 1
     except OSError as error:
         click.echo(f"Error: {error}", err=True)
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _show_notes(error: BaseException | None) -> None:
+    """What goes on in spite of the error, or is left behind by it."""
+    for note in getattr(error, "__notes__", ()):
+        click.echo(note, err=True)
 
 
 if __name__ == "__main__":

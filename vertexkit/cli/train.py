@@ -50,12 +50,7 @@ def train(
     job = session.training.run(**request, wait=False)
     click.echo(f"Created {job.resource_name}.", err=True)
     if not no_wait:
-        try:
-            job.wait(logs=False if no_logs else "stderr" if as_json else "stdout")
-        except KeyboardInterrupt as interruption:
-            for note in getattr(interruption, "__notes__", ()):
-                click.echo(note, err=True)
-            raise
+        job.wait(logs=False if no_logs else "stderr" if as_json else "stdout")
     show_record(record(job), as_json=as_json)
 
 

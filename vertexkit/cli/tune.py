@@ -90,12 +90,7 @@ def tune(
     job = session.tuning.run(**request, wait=False)
     click.echo(f"Created {job.resource_name}.", err=True)
     if not no_wait:
-        try:
-            job.wait(logs=("stderr" if as_json else "stdout") if logs else False)
-        except KeyboardInterrupt as interruption:
-            for note in getattr(interruption, "__notes__", ()):
-                click.echo(note, err=True)
-            raise
+        job.wait(logs=("stderr" if as_json else "stdout") if logs else False)
     show_record(record(job), as_json=as_json)
 
 

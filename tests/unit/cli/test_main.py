@@ -83,7 +83,9 @@ def test_an_error_is_one_message_with_the_remedy_and_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
-        raise NotFound("no endpoint", resource="projects/p/locations/l/endpoints/1", remedy="List them.")
+        error = NotFound("no endpoint", resource="projects/p/locations/l/endpoints/1", remedy="List them.")
+        error.add_note("Perhaps still there: the model.")
+        raise error
 
     monkeypatch.setitem(cli._COMMANDS, "models", f"{__name__}:failing")
     monkeypatch.setattr(
@@ -92,6 +94,7 @@ def test_an_error_is_one_message_with_the_remedy_and_no_traceback(
     assert main(["models"]) == 1
     assert capsys.readouterr().err == (
         "Error: projects/p/locations/l/endpoints/1: no endpoint\n  Remedy: List them.\n"
+        "Perhaps still there: the model.\n"
     )
 
 
