@@ -81,7 +81,7 @@ class TrialMetrics:
         for line in self._new(lines):
             self._take(line, started)
         found = len(self._measurements) != before
-        if len(self._measurements) > _MOST:
+        while len(self._measurements) > _MOST:
             self._thin_out()
         return found
 

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -35,7 +35,8 @@ from vertexkit.emulator.services.study_spec import (
 )
 from vertexkit.emulator.services.trial_memory import TrialMemory
 from vertexkit.emulator.services.trial_metrics import TrialMetrics
-from vertexkit.emulator.services.tuning_spec import TRIAL_SPEC, argument_text, trial_job
+from vertexkit.emulator.services.tuning_spec import TRIAL_SPEC, trial_job
+from vertexkit.emulator.services.tuning_verdict import CANCELLED, Failure, Tally, Verdict, failed
 from vertexkit.emulator.store import Kind, Store
 from vertexkit.emulator.tuning.engine import StudyEngine
 from vertexkit.emulator.tuning.types import Measurement, ParameterValue, TrialRecord, TrialState
@@ -50,8 +51,6 @@ TRIALS = Kind("hyperparameterTuningJobTrials", Trial, "Trial")
 
 _POLL_SECONDS: Final = 0.15
 """How often it is looked whether a trial has reported something."""
-_HOPELESS: Final = 10
-"""Failed trials after which, with none that succeeded, the job fails when it does not say how many may."""
 
 
 class Engine(Protocol):
@@ -97,32 +96,6 @@ class _Live:
         return parse_resource_name(self.trial.custom_job).id
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """A trial that failed."""
-
-    trial_id: str
-    values: Mapping[str, ParameterValue]
-    reason: str
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    """How the job is to end, once no trial runs any more."""
-
-    state: int
-    error: ApiError | None = None
-
-
-@dataclass
-class _Tally:
-    """The trials that there have been."""
-
-    count: int = 0
-    succeeded: int = 0
-    failures: list[_Failure] = field(default_factory=list)
-
-
 class TuningRun:
     """One search, in a thread of its own.
 
@@ -138,8 +111,8 @@ class TuningRun:
         self._means = means
         self._over = over
         self._live: dict[str, _Live] = {}
-        self._tally = _Tally()
-        self._verdict: _Verdict | None = None
+        self._stopped_early: list[tuple[Raw, Mapping[str, ParameterValue]]] = []
+        self._verdict: Verdict | None = None
         self._is_exhausted = False
         self._told_held = False
         self._stopped = threading.Event()
@@ -182,9 +155,9 @@ class TuningRun:
     def _restore(self) -> None:
         """Take up what is kept; nothing is for a new job."""
         job = self._means.store.get(TUNING_JOBS, self._name)
-        self._max, self._parallel = job.max_trial_count, job.parallel_trial_count
-        self._max_failed = job.max_failed_trial_count
+        self._parallel = job.parallel_trial_count
         self._config = study_config(job.study_spec, "study_spec")
+        self._tally = Tally(self._config, job.max_trial_count, job.max_failed_trial_count)
         records = []
         for trial in self._means.store.all(TRIALS, self._name):
             self._tally.count += 1
@@ -194,8 +167,10 @@ class TuningRun:
                 self._tally.succeeded += 1
                 found = self._means.jobs.find(trial.custom_job)
                 stopped = found is not None and found.state == JobState.JOB_STATE_CANCELLED
+                if stopped:
+                    self._stopped_early.append((trial, values))
             elif trial.state == State.INFEASIBLE:
-                self._tally.failures.append(_Failure(trial.id, values, trial.infeasible_reason))
+                self._tally.failures.append(Failure(trial.id, values, trial.infeasible_reason))
             else:
                 self._take_up(trial, values)
             records.append(_record(trial, values, stopped=stopped))
@@ -219,22 +194,22 @@ class TuningRun:
         means = self._means
         job = means.store.get(TUNING_JOBS, self._name)
         if self._verdict is None and job.state == JobState.JOB_STATE_CANCELLING:
-            self._verdict = _Verdict(JobState.JOB_STATE_CANCELLED, ApiError(Code.CANCELLED, "CANCELED"))
+            self._verdict = CANCELLED
         means.memory.look()
         for live in list(self._live.values()):
             self._look_at(live)
         if self._verdict is None:
-            self._verdict = self._too_many_failures()
+            self._verdict = self._tally.too_many_failures()
         if self._verdict is None:
             try:
                 self._launch(job)
             except ApiError as refused:
-                self._verdict = _Verdict(JobState.JOB_STATE_FAILED, refused)
+                self._verdict = failed(refused)
         if self._verdict is not None:
             self._cancel_all()
         if self._live:
             return False
-        self._finish(self._verdict or self._at_the_end())
+        self._finish(self._verdict or self._tally.at_the_end())
         return True
 
     # One trial
@@ -327,10 +302,30 @@ class TuningRun:
         self._means.memory.ended(self._name, live.job_id)
         self._engine.update(_record(trial, live.values, stopped=stopped))
         if reason:
-            self._tally.failures.append(_Failure(live.id, live.values, reason))
+            self._tally.failures.append(Failure(live.id, live.values, reason))
             self._say(f"Trial {live.id} is infeasible: {reason}")
         else:
             self._tally.succeeded += 1
+            self._predict_again()
+            if stopped:
+                self._stopped_early.append((trial, live.values))
+
+    def _predict_again(self) -> None:
+        """Say anew what trials that were stopped early would have come to, where the study asks for that."""
+        stopping = self._config.stopping
+        if stopping is None or not stopping.update_all_stopped_trials:
+            return
+        for trial, values in self._stopped_early:
+            record = _record(trial, values, stopped=True)
+            final = self._engine.predicted(record)
+            if final is None or final == record.final:
+                continue
+            if record.measurements[-1] == record.final:
+                del trial.measurements[-1]
+            trial.measurements.append(measurement_message(final))
+            trial.final_measurement.CopyFrom(trial.measurements[-1])
+            self._keep(trial)
+            self._engine.update(_record(trial, values, stopped=True))
 
     # All trials
 
@@ -338,7 +333,7 @@ class TuningRun:
         """Start as many trials as there may be."""
         while sum(not live.waits for live in self._live.values()) < self._parallel:
             waiting = next((live for live in self._live.values() if live.waits), None)
-            if waiting is None and (self._is_exhausted or self._tally.count >= self._max):
+            if waiting is None and (self._is_exhausted or self._tally.count >= self._tally.max_trials):
                 return
             refusal = self._means.memory.refusal(self._name)
             if refusal:
@@ -422,39 +417,6 @@ class TuningRun:
 
     # The job
 
-    def _too_many_failures(self) -> _Verdict | None:
-        failures = self._tally.failures
-        if self._max_failed and len(failures) >= self._max_failed:
-            last = failures[self._max_failed - 1]
-            return _failed(
-                f"{self._max_failed} of the job's trials have failed, which is its max_failed_trial_count. "
-                f"The last one was trial {last.trial_id}, with the parameters "
-                f"{self._written(last)}: {last.reason}"
-            )
-        if not self._max_failed and not self._tally.succeeded and len(failures) >= min(_HOPELESS, self._max):
-            return self._none_succeeded()
-        return None
-
-    def _at_the_end(self) -> _Verdict:
-        if not self._tally.succeeded:
-            return self._none_succeeded()
-        return _Verdict(JobState.JOB_STATE_SUCCEEDED)
-
-    def _none_succeeded(self) -> _Verdict:
-        # The words of AI Platform Training, from which Vertex AI has its tuning.
-        first = self._tally.failures[0]
-        return _failed(
-            f"Hyperparameter Tuning Trial #{first.trial_id} Failed before any other successful trials were "
-            f"completed. The failed trial had parameters: {self._written(first)}. The trial's error message "
-            f"was: {first.reason}"
-            + (f" All {len(self._tally.failures)} trials failed." if len(self._tally.failures) > 1 else "")
-        )
-
-    def _written(self, failure: _Failure) -> str:
-        return ", ".join(
-            f"{name}={argument_text(self._config, name, value)}" for name, value in failure.values.items()
-        )
-
     def _set_running(self, trial_job: Raw) -> None:
         with self._means.store.transaction():
             job = self._means.store.get(TUNING_JOBS, self._name)
@@ -463,7 +425,7 @@ class TuningRun:
                 job.start_time.CopyFrom(trial_job.start_time)
             self._means.store.replace(TUNING_JOBS, job)
 
-    def _finish(self, verdict: _Verdict) -> None:
+    def _finish(self, verdict: Verdict) -> None:
         with self._means.store.transaction():
             job = self._means.store.get(TUNING_JOBS, self._name)
             job.state = verdict.state
@@ -482,7 +444,7 @@ class TuningRun:
             with contextlib.suppress(Exception):
                 self._keep(live.trial)
         with contextlib.suppress(ApiError):
-            self._finish(_Verdict(JobState.JOB_STATE_FAILED, error))
+            self._finish(failed(error))
 
     def _keep(self, trial: Raw) -> None:
         with self._means.store.transaction():
@@ -501,10 +463,6 @@ class TuningRun:
 
     def _say(self, text: str) -> None:
         self._means.engine.open_log(self._id).append(SERVICE, text)
-
-
-def _failed(message: str) -> _Verdict:
-    return _Verdict(JobState.JOB_STATE_FAILED, ApiError(Code.INVALID_ARGUMENT, message))
 
 
 def _record(trial: Raw, values: Mapping[str, ParameterValue], *, stopped: bool = False) -> TrialRecord:
