@@ -72,6 +72,15 @@ def test_files_are_mounted_where_the_variables_say_whatever_their_names() -> Non
     assert mounts[1:] == [["type=bind", f"source={bundle}", f"target={bundle}", "readonly"]]
 
 
+def test_the_metrics_of_a_trial_go_to_the_same_folder_and_to_the_default_one() -> None:
+    line = docker_command(
+        IMAGE, name="n", command=[], args=[], env={}, gcs=Path("/data"), metrics=Path("/jobs/1/m")
+    )
+
+    assert "--mount=type=bind,source=/jobs/1/m,target=/jobs/1/m" in line
+    assert "--mount=type=bind,source=/jobs/1/m,target=/tmp/hypertune" in line
+
+
 def test_gpus_are_one_field_of_the_option() -> None:
     line = docker_command(IMAGE, name="n", command=[], args=[], env={}, gcs=Path("/data"), gpus=["0", "2"])
 
