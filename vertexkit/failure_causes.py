@@ -133,6 +133,11 @@ def _missing_module(found: re.Match[str], _: Ending) -> str:
     top = name.partition(".")[0]
     if top == "vertexkit":
         return "a job has nothing of vertexkit: import `trainer_scripts` instead, which travels with it"
+    if name == "trainer_scripts":
+        return (
+            "trainer_scripts travels with programs of your machine, not with a package that is in a bucket "
+            "already: give the local one"
+        )
     if top == "trainer_scripts":
         return f"trainer_scripts has no module {name!r}"
     return (

@@ -102,7 +102,8 @@ def _check_imports(found: ProgramFiles, asked: Requirements, provided: frozenset
             str(source.path),
             f"imports {imported.top} in line {imported.line}, which is neither in the image nor in the "
             f"requirements{doubt}",
-            f"add requirements=[{distribution_of(imported.top)!r}], or put it beside the program if it is yours",
+            f"add requirements=[{distribution_of(imported.top)!r}], or put it beside the program if it is "
+            "yours",
             warning=not is_all,
         )
 
