@@ -294,6 +294,10 @@ _NO_BUCKET = (
     ("said", "remedy"),
     [
         (
+            "ModuleNotFoundError: No module named 'trainer_scripts'",
+            "not with a package that is in a bucket already",
+        ),
+        (
             f"{_TF}.NotFoundError: {{{{function_node __wrapped__ReadFile_device_/job:localhost/replica:0/task:0/"
             f"device:CPU:0}}}} Error executing an HTTP request: {_NO_BUCKET}\n"
             f"\t when reading gs://no-such/data/train.npz [Op:ReadFile]\n{_SHUTDOWN}",
