@@ -31,17 +31,16 @@ class _Search:
     """Since when, by the id of the trial's job."""
     peaks: dict[str, int] = field(default_factory=dict)
     """Bytes, of those that run."""
-    known: int = 0
-    """Bytes that a trial is known to take; 0 while nothing is."""
+    most: int = 0
+    """Bytes, of those that have ended."""
+    is_known: bool = False
+    """Whether one has shown all that it takes."""
 
     @property
     def each(self) -> int:
         """Bytes that a trial is taken to need."""
-        return int(max([self.known, *self.peaks.values()]) * _MARGIN) if self.known else self.guess
-
-    @property
-    def guess(self) -> int:
-        return max([_GUESS, *self.peaks.values()])
+        most = max([self.most, *self.peaks.values()])
+        return int(most * _MARGIN) if self.is_known else max(_GUESS, most)
 
 
 class TrialMemory:
@@ -76,13 +75,14 @@ class TrialMemory:
         with self._lock:
             self._searches.setdefault(search, _Search()).running[job_id] = self._now()
 
-    def ended(self, search: str, job_id: str) -> None:
-        """A trial has ended."""
+    def ended(self, search: str, job_id: str, *, succeeded: bool) -> None:
+        """A trial has ended; one that has failed may have done so before it took what others will."""
         with self._lock:
             known = self._searches.get(search)
             if known is None or known.running.pop(job_id, None) is None:
                 return
-            known.known = max(known.known, known.peaks.pop(job_id, 0))
+            known.most = max(known.most, known.peaks.pop(job_id, 0))
+            known.is_known |= succeeded
 
     def forget(self, search: str) -> None:
         """A search is over."""
@@ -101,10 +101,8 @@ class TrialMemory:
             self._sample = self._taken()
             for search in self._searches.values():
                 for job_id, since in search.running.items():
-                    peak = max(search.peaks.get(job_id, 0), self._sample.get(job_id, 0))
-                    search.peaks[job_id] = peak
-                    if now - since >= _SETTLED_SECONDS:
-                        search.known = max(search.known, peak)
+                    search.peaks[job_id] = max(search.peaks.get(job_id, 0), self._sample.get(job_id, 0))
+                    search.is_known |= now - since >= _SETTLED_SECONDS
 
     def refusal(self, search: str) -> str:
         """Why one more trial of a search is not to be started now; empty if it may.
@@ -115,10 +113,10 @@ class TrialMemory:
             mine = self._searches.get(search)
             if mine is None or not mine.running:
                 return ""
-            if not mine.known and len(mine.running) >= self._unknown_at_once:
+            if not mine.is_known and len(mine.running) >= self._unknown_at_once:
                 return (
                     f"{len(mine.running)} trials run, and no more until it is known how much memory one "
-                    "takes: when the first has ended, or has run for "
+                    "takes: when the first has succeeded, or has run for "
                     f"{_SETTLED_SECONDS:.0f} s."
                 )
             available = self._available()

@@ -172,8 +172,7 @@ class TuningJobs:
                     f"The HyperparameterTuningJob {job.name} is in state {JobState(job.state).name}, and can "
                     "only be deleted once it has ended. Cancel it first.",
                 )
-            for trial in self._store.all(TRIALS, job.name):
-                self._store.delete(TRIALS, trial.name)
+            self._store.delete_all(TRIALS, job.name)
             self._store.delete(TUNING_JOBS, job.name)
             self._store.delete(TUNING_RUNS, job.name)
             operation = self._operations.done(job.name, DeleteOperationMetadata(), Empty())

@@ -226,7 +226,7 @@ class TuningRun:
         ended = job.state in ENDED
         if was_cut_short(job) and trial.state == State.ACTIVE and self._verdict is None:
             live.waits = True
-            self._means.memory.ended(self._name, live.job_id)
+            self._means.memory.ended(self._name, live.job_id, succeeded=False)
             return
         changed = False
         if job.HasField("start_time") and not trial.HasField("start_time"):
@@ -299,7 +299,7 @@ class TuningRun:
             set_now(trial.end_time)
         self._keep(trial)
         del self._live[live.id]
-        self._means.memory.ended(self._name, live.job_id)
+        self._means.memory.ended(self._name, live.job_id, succeeded=not reason)
         self._engine.update(_record(trial, live.values, stopped=stopped))
         if reason:
             self._tally.failures.append(Failure(live.id, live.values, reason))

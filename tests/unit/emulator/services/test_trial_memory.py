@@ -50,7 +50,7 @@ def test_once_one_has_ended_there_are_as_many_as_there_is_room_for() -> None:
     machine.fill()
     machine.look(s0=3 * GIB, s1=1 * GIB, s2=1 * GIB, s3=1 * GIB)
     machine.available = 16 * GIB
-    machine.memory.ended("s", "s0")
+    machine.memory.ended("s", "s0", succeeded=True)
     del machine.taken["s0"]
     machine.available = 19 * GIB
     # 3 run that will grow to 3.3 GiB each, which leaves 12.1 GiB: room for 3 more.
@@ -59,11 +59,30 @@ def test_once_one_has_ended_there_are_as_many_as_there_is_room_for() -> None:
     assert "6 run, one takes up to 3.3 GiB" in machine.memory.refusal("s")
 
 
+def test_one_that_ended_before_it_was_looked_at_is_a_small_one() -> None:
+    machine = Machine(22 * GIB)
+    machine.fill()
+    machine.memory.ended("s", "s0", succeeded=True)
+    assert machine.fill(first=4) == 20
+
+
+def test_one_that_failed_shows_no_more_than_what_it_took() -> None:
+    machine = Machine(22 * GIB)
+    machine.fill()
+    machine.look(s0=GIB // 20)
+    machine.memory.ended("s", "s0", succeeded=False)
+    assert machine.fill(first=4) == 1, "the rest are as unknown as before"
+    machine.look(s1=8 * GIB)
+    machine.memory.ended("s", "s1", succeeded=False)
+    machine.available = 20 * GIB
+    assert machine.fill(first=5) == 0, "one of 8 GiB may have been killed for it"
+
+
 def test_small_trials_run_as_many_as_are_asked_for() -> None:
     machine = Machine(22 * GIB)
     machine.fill()
     machine.look(s0=GIB // 20, s1=GIB // 20, s2=GIB // 20, s3=GIB // 20)
-    machine.memory.ended("s", "s0")
+    machine.memory.ended("s", "s0", succeeded=True)
     assert machine.fill(first=4) == 20
 
 
@@ -97,9 +116,9 @@ def test_two_searches_share_the_machine() -> None:
 def test_nothing_is_held_back_where_memory_is_not_known_but_the_first_few() -> None:
     machine = Machine(None)
     assert machine.fill() == 4
-    machine.memory.ended("s", "s0")
+    machine.memory.ended("s", "s0", succeeded=True)
     machine.look(s1=GIB)
-    machine.memory.ended("s", "s1")
+    machine.memory.ended("s", "s1", succeeded=True)
     assert machine.fill(first=4) == 20
 
 
