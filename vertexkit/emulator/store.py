@@ -2,6 +2,7 @@
 
 A write is acknowledged once SQLite has committed it to its write-ahead log, so it survives the
 death of this process at any moment; ``synchronous=NORMAL`` gives up only what a power cut may take.
+That log has its place on the disk from the beginning: a job that fills the disk has to end all the same.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ ORDERABLE = ("display_name", "create_time", "update_time")
 _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 1000
 _BATCH = 500
+_RESERVED_BYTES = 4608 * 1024
+"""A little more than the write-ahead log has when SQLite begins it anew: 1000 pages."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS resources (
@@ -90,6 +94,7 @@ class Store:
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute("PRAGMA busy_timeout=5000")
         self._connection.executescript(_SCHEMA)
+        _reserve(path)
 
     def close(self) -> None:
         """Close the database; nothing may be asked of the store any more."""
@@ -110,11 +115,12 @@ class Store:
             self._depth = 1
             try:
                 yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            else:
                 self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk may have rolled back what was to be committed.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
             finally:
                 self._depth = 0
 
@@ -365,6 +371,17 @@ def check_etag(current: Raw, etag: str) -> None:
             f'The etag "{etag}" does not match the current etag "{current.etag}" of {current.name}: '
             "it has been changed since it was read. Get it again and retry.",
         )
+
+
+def _reserve(path: Path) -> None:
+    """Take the room on the disk that a database's write-ahead log needs.
+
+    SQLite ignores what is behind the log's end.
+    """
+    with suppress(OSError), Path(f"{path}-wal").open("r+b") as log:
+        # Where it cannot be reserved, it is taken as it is needed.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(log.fileno(), 0, _RESERVED_BYTES)
 
 
 def _stamp(message: Raw, *, created: int | None = None, updated: int | None = None) -> None:

@@ -168,7 +168,9 @@ class StorageApp:
         except ClientGone:
             raise
         except Exception as error:
-            # A full disk, or a mistake of ours: the client is told, in the form that it understands.
+            if errors.is_full(error):
+                return encode(request, errors.disk_full())
+            # A mistake of ours, most likely: the client is told, in the form that it understands.
             _log.exception("%s %s", request.method, request.scope["raw_path"])
             failure = StorageError(500, "backendError", f"Internal error: {error!r}", "InternalError")
             return encode(request, failure)

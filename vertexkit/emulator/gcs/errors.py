@@ -6,6 +6,9 @@ https://cloud.google.com/storage/docs/xml-api/reference-status
 
 from __future__ import annotations
 
+import errno
+import sqlite3
+
 
 class StorageError(Exception):
     """A refusal. The JSON and the XML API each write it in their own way.
@@ -80,6 +83,24 @@ def range_not_satisfiable(size: int) -> StorageError:
     """The range asked for starts behind the object's last byte."""
     return StorageError(
         416, "requestedRangeNotSatisfiable", f"Request range not satisfiable: {size} bytes", "InvalidRange"
+    )
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error is that of a disk with no room left."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.Error) and code == sqlite3.SQLITE_FULL
+
+
+def disk_full() -> StorageError:
+    """There is no room for what is to be written. Not one of the errors that clients repeat for minutes."""
+    return StorageError(
+        413,
+        "uploadTooLarge",
+        "The disk that the local Cloud Storage is on is full: there is no room for the object.",
+        "EntityTooLarge",
     )
 
 

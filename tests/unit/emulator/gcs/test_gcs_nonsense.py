@@ -1,6 +1,7 @@
 """Requests that make no sense: every one gets an answer, and none of them is a crash."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,16 +206,36 @@ def test_nonsense_gets_an_answer(
     assert 200 <= status < 600
 
 
+def _full_of_rows() -> sqlite3.Error:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+@pytest.mark.parametrize(
+    ("failure", "answered"),
+    [
+        (OSError(5, "Input/output error"), 500),
+        (sqlite3.ProgrammingError("closed"), 500),
+        # Clients repeat a 500 for minutes, and a full disk stays full.
+        (OSError(28, "No space left on device"), 413),
+        (_full_of_rows(), 413),
+    ],
+)
 def test_a_failure_of_ours_is_told_in_the_client_s_form(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failure: Exception,
+    answered: int,
 ) -> None:
     broken = ObjectStore(tmp_path)
     broken.create_bucket("bucket", "project")
 
-    def full() -> None:
-        raise OSError(28, "No space left on device")
+    def fail() -> None:
+        raise failure
 
-    monkeypatch.setattr(broken, "stage", full)
+    monkeypatch.setattr(broken, "stage", fail)
     status = asyncio.run(
         answer(
             storage_app(broken),
@@ -225,6 +246,6 @@ def test_a_failure_of_ours_is_told_in_the_client_s_form(
             b"x",
         )
     )
-    assert status == 500
-    assert "No space left" in caplog.text
+    assert status == answered
+    assert (str(failure) in caplog.text) == (answered == 500)
     broken.close()

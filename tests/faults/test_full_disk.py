@@ -1,0 +1,63 @@
+"""A job that fills the disk on which the emulator keeps everything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest"
+BUCKET = "on-a-small-disk"
+FILL = f"dd if=/dev/zero of=/gcs/{BUCKET}/filler bs=1M 2>/dev/null; echo full; exit 3"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk takes root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(disk)]).returncode != 0:
+        pytest.skip("mounting is not for us here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_job_that_fills_the_disk_ends_all_the_same_and_writers_are_told(
+    launch_emulator: Callable[..., contextlib.AbstractContextManager[Any]], small_disk: Path
+) -> None:
+    pool = {
+        "machineSpec": {"machineType": "n1-standard-4"},
+        "replicaCount": 1,
+        "containerSpec": {"imageUri": IMAGE, "command": ["sh", "-c", FILL]},
+    }
+    with launch_emulator("--data-dir", str(small_disk / "data")) as emulator:
+        buckets = f"{emulator.storage}/storage/v1/b"
+        requests.post(f"{buckets}?project=p", json={"name": BUCKET}).raise_for_status()
+        parent = f"{emulator.rest}/v1/projects/p/locations/us-central1"
+        body = {"displayName": "j", "jobSpec": {"workerPoolSpecs": [pool]}}
+        job = requests.post(f"{parent}/customJobs", json=body).json()
+        deadline = time.monotonic() + 30
+        while "endTime" not in job and time.monotonic() < deadline:
+            time.sleep(0.05)
+            job = requests.get(f"{emulator.rest}/v1/{job['name']}").json()
+
+        assert os.statvfs(small_disk).f_bavail == 0
+        assert job["state"] == "JOB_STATE_FAILED"
+        assert "exited with a non-zero status of 3" in job["error"]["message"]
+
+        upload = f"{emulator.storage}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=more"
+        refused = requests.post(upload, data=b"x" * 100_000)
+        assert (refused.status_code, "is full" in refused.text) == (413, True)
+
+        requests.delete(f"{buckets}/{BUCKET}/o/filler").raise_for_status()
+        requests.post(upload, data=b"x" * 100_000).raise_for_status()
