@@ -24,8 +24,12 @@ def logs_of(context: Context, trial: Trial) -> JobLogs | None:
     return JobLogs(context, parse_resource_name(trial.custom_job).id)
 
 
-def read_all(context: Context, trials: Trials) -> Iterator[LogLine]:
-    """Every line so far, one trial after another; a replica has its trial before it: ``3/workerpool0-0``."""
+def read_all(context: Context, job_id: str, trials: Trials) -> Iterator[LogLine]:
+    """Every line so far: what the service says of the search, then one trial after another.
+
+    A replica has its trial before it: ``3/workerpool0-0``.
+    """
+    yield from JobLogs(context, job_id).read()
     for trial in trials:
         logs = logs_of(context, trial)
         for line in () if logs is None else logs.read():
@@ -39,13 +43,14 @@ class TrialsFollower:
 
     Args:
         context: The session's parts.
+        job_id: The numeric id of the search, of which the service itself has something to say.
         trials: Gives the trials as last read.
     """
 
-    def __init__(self, context: Context, trials: Callable[[], Trials]) -> None:
+    def __init__(self, context: Context, job_id: str, trials: Callable[[], Trials]) -> None:
         self._context = context
         self._trials = trials
-        self._turn: dict[str, LogFollower] = {}
+        self._turn: dict[str, LogFollower] = {"": JobLogs(context, job_id).follow()}
         """Whose lines are still to come, by trial, in the order in which they are asked for."""
         self._ended: dict[str, float] = {}
         """When a trial was first seen to be over."""
@@ -60,8 +65,6 @@ class TrialsFollower:
                 self._turn[trial.id] = logs.follow()
             if trial.state.ended:
                 self._ended.setdefault(trial.id, now)
-        if not self._turn:
-            return []
         name = next(iter(self._turn))
         follower = self._turn.pop(name)
         lines = [_named(name, line) for line in follower.poll()]
@@ -84,4 +87,4 @@ class TrialsFollower:
 
 
 def _named(trial: str, line: LogLine) -> LogLine:
-    return replace(line, replica=f"{trial}/{line.replica}")
+    return replace(line, replica=f"{trial}/{line.replica}") if trial else line

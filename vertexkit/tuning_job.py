@@ -168,8 +168,8 @@ class HyperparameterTuningJob(TuningJobState):
         """What its trials have printed, the oldest line first; little of it is in memory at a time.
 
         Args:
-            trial: Id of the trial; None for all of them, one after another, whose lines have the trial before
-                the replica: ``3/workerpool0-0``.
+            trial: Id of the trial; None for what Vertex AI says of the search, then all trials, one after
+                another, whose lines have the trial before the replica: ``3/workerpool0-0``.
             replica: Whose lines alone, such as ``"workerpool0-0"``; needs ``trial``.
             follow: Whether to go on until the trial, or the job, is over, with each line as it comes.
 
@@ -186,7 +186,7 @@ class HyperparameterTuningJob(TuningJobState):
                 )
             if follow:
                 return followed(self, log_seconds=self._context.target.log_poll_seconds)
-            return read_all(self._context, self.trials)
+            return read_all(self._context, self.id, self.trials)
         found = self.trial(trial)
         if follow and found.custom_job is not None and not found.state.ended:
             from vertexkit.training_job import CustomTrainingJob
@@ -233,7 +233,7 @@ class HyperparameterTuningJob(TuningJobState):
         """What follows the logs of its trials."""
         from vertexkit.trial_logs import TrialsFollower
 
-        return TrialsFollower(self._context, lambda: self.trials_as_read)
+        return TrialsFollower(self._context, self.id, lambda: self.trials_as_read)
 
     def settle(self) -> None:
         """Raise the error that it ended with; say so if it succeeded without a trial that did."""

@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 import requests
 from doubles import LABELS, PARENT, Doubles, in_turn
+from stored import Storage, storage_in_memory
 
 from vertexkit import (
     errors,
     job,
     job_wait,
     training_job,
-    training_packages,
     training_plan,
-    training_submission,
 )
 from vertexkit._core import deletion
 from vertexkit.job_logs import LogLine
@@ -34,47 +33,6 @@ IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest"
 CREATED = "2026-01-02T03:04:05Z"
 
 
-class Storage:
-    """Buckets in memory, in place of `vertexkit.storage`."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, dict[str, bytes]] = {"my-bucket": {}}
-        self.locations = {"my-bucket": "us-central1"}
-        self.writes = 0
-
-    def get(self, name: str) -> Folder:
-        if name not in self.objects:
-            raise errors.NotFound("no such bucket")
-        return Folder(self, name)
-
-    def default(self) -> Folder:
-        return self.get("my-bucket")
-
-
-class Folder:
-    """One bucket in memory."""
-
-    def __init__(self, storage: Storage, name: str) -> None:
-        self._storage = storage
-        self.objects = storage.objects[name]
-        self.uri, self.location = f"gs://{name}", storage.locations[name]
-
-    def write(self, name: str, data: bytes) -> None:
-        self._storage.writes += 1
-        self.objects[name] = data
-
-    def exists(self, name: str) -> bool:
-        return name in self.objects
-
-    def delete(self, name: str) -> int:
-        gone = [one for one in self.objects if one == name or one.startswith(f"{name}/")]
-        if not gone:
-            raise errors.NotFound(name)
-        for one in gone:
-            del self.objects[one]
-        return len(gone)
-
-
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
@@ -85,12 +43,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    storage = Storage()
-    for module in (training_plan, training_packages, training_submission):
-        monkeypatch.setattr(module, "Buckets", lambda _: storage)
-    for module in (training_packages, training_submission):
-        monkeypatch.setattr(module, "Bucket", lambda _, name: storage.get(name))
-    return storage
+    return storage_in_memory(monkeypatch)
 
 
 @pytest.fixture

@@ -1,0 +1,189 @@
+"""The trials of a search: the best of them, and how they are shown."""
+
+from __future__ import annotations
+
+import io
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from vertexkit import search_progress
+from vertexkit.errors import InvalidArgument, NotFound
+from vertexkit.job_state import JobState
+from vertexkit.trials import Measurement, Objective, Trial, Trials, TrialState
+
+BEGUN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ACCURACY, LATENCY = Objective("accuracy"), Objective("latency", maximize=False)
+
+
+def trial(name: int, state: TrialState = TrialState.SUCCEEDED, **facts: Any) -> Trial:
+    metrics = {key: value for key, value in facts.items() if key in ("accuracy", "latency")}
+    parameters = {key: value for key, value in facts.items() if key not in metrics}
+    end = BEGUN + timedelta(seconds=name) if state.ended else None
+    return Trial(str(name), state, parameters, metrics, start=BEGUN, end=end)
+
+
+def test_the_best_is_the_first_of_those_that_have_succeeded_with_the_best_metric() -> None:
+    trials = Trials(
+        [
+            trial(1, accuracy=0.5),
+            trial(2, accuracy=0.9),
+            trial(3, accuracy=0.9),
+            trial(4, TrialState.ACTIVE, accuracy=0.99),
+            trial(5, accuracy=float("nan")),
+            trial(6, TrialState.INFEASIBLE),
+        ],
+        [ACCURACY],
+    )
+    best = trials.best()
+    assert best is not None
+    assert best.id == "2"
+    worst = trials.best("accuracy", maximize=False)
+    assert worst is not None
+    assert worst.id == "1"
+    assert [one.id for one in trials.optimal()] == ["2"]
+    assert Trials([trial(1, TrialState.ACTIVE)], [ACCURACY]).best() is None
+    with pytest.raises(InvalidArgument, match="acuracy"):
+        trials.best("acuracy")
+
+
+def test_of_several_metrics_the_best_are_those_that_no_other_one_beats() -> None:
+    trials = Trials(
+        [
+            trial(1, accuracy=0.9, latency=10.0),
+            trial(2, accuracy=0.8, latency=5.0),
+            trial(3, accuracy=0.8, latency=6.0),
+            trial(4, accuracy=0.95),
+            trial(5, accuracy=0.9, latency=10.0),
+        ],
+        [ACCURACY, LATENCY],
+    )
+    assert [one.id for one in trials.optimal()] == ["1", "2", "5"]
+    fastest = trials.best("latency")
+    assert fastest is not None
+    assert fastest.id == "2"
+    with pytest.raises(InvalidArgument, match=r"'accuracy' or 'latency'.*optimal"):
+        trials.best()
+
+
+def test_a_frame_has_a_row_for_each_trial_and_integers_stay_integers() -> None:
+    frame = Trials(
+        [
+            trial(1, lr=0.1, n=3, optimizer="sgd", momentum=4, accuracy=0.5),
+            trial(2, TrialState.ACTIVE, lr=1.0, n=5, optimizer="adam"),
+        ],
+        [ACCURACY],
+    ).to_frame()
+    assert list(frame.index) == ["1", "2"]
+    assert str(frame.dtypes["n"]) == "int64"
+    assert str(frame.dtypes["momentum"]) == "Int64"
+    assert frame.loc["1", "momentum"] == 4
+    assert pd.isna(frame.loc["2", "momentum"])
+    assert pd.isna(frame.loc["2", "accuracy"])
+    assert frame.loc["1", "seconds"] == 1.0
+    assert frame.loc["1", "start"] == pd.Timestamp(BEGUN)
+    assert list(frame[frame.optimizer == "adam"].state) == ["ACTIVE"]
+
+
+def test_a_parameter_may_be_called_as_a_column_is() -> None:
+    frame = Trials([trial(1, state_=1, seconds=3, accuracy=0.5)], [ACCURACY]).to_frame()
+    assert (frame.loc["1", "seconds"], frame.loc["1", "seconds_"]) == (3, 1.0)
+    assert Trials([], [ACCURACY]).to_frame().empty
+
+
+def test_a_thousand_trials_are_listed_and_drawn_in_a_second() -> None:
+    pytest.importorskip("matplotlib")
+    many = [trial(n, lr=10.0 ** (n % 5), n=n % 300, o="ab"[n % 2], accuracy=n / 1000) for n in range(1000)]
+    trials = Trials(many, [ACCURACY], log=["lr"])
+    trials[:5].plot()  # imports
+    trials[:5].to_frame()
+    started = time.process_time()
+    assert trials.best() == many[-1]
+    assert len(trials.to_frame()) == 1000
+    figure = trials.plot()
+    trials._repr_html_()
+    assert time.process_time() - started < 1
+    history, *others = figure.axes
+    assert [axes.get_xlabel() for axes in others] == ["lr", "n", "o"]
+    assert [axes.get_xscale() for axes in others] == ["log", "linear", "linear"]
+    assert [tick.get_text() for tick in others[2].get_xticklabels()] == ["a", "b"]
+    best_so_far = history.get_lines()[1].get_ydata()
+    assert list(best_so_far) == sorted(best_so_far)
+
+
+def test_there_is_nothing_to_draw_before_a_trial_has_ended() -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(InvalidArgument, match="no trial"):
+        Trials([trial(1, TrialState.ACTIVE)], [ACCURACY]).plot()
+
+
+def test_a_notebook_shows_a_table_with_the_best_marked() -> None:
+    shown = Trials([trial(1, o="<b>", accuracy=0.5), trial(2, accuracy=0.9)], [ACCURACY])._repr_html_()
+    assert "&lt;b&gt;" in shown
+    assert shown.count("★") == 1
+    assert shown.index("0.9") < shown.index("★")
+
+
+def test_a_trial_tells_what_it_is() -> None:
+    assert str(trial(3, n=2, lr=0.00123456, accuracy=0.97)) == (
+        "trial 3: SUCCEEDED, n=2, lr=0.001235, accuracy=0.97"
+    )
+    with pytest.raises(NotFound, match="trial 3"):
+        trial(3).model()
+
+
+class Search:
+    """A search that goes on each time that it is looked at."""
+
+    description = "Tuning mnist"
+    trial_count = 2
+
+    def __init__(self) -> None:
+        self.trials_as_read = Trials([], [ACCURACY])
+
+
+def test_a_log_has_a_line_when_a_trial_begins_and_when_it_ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_progress, "can_animate", lambda: False)
+    search = Search()
+    with search_progress.shown(search, None) as show:
+        show(JobState.RUNNING)
+        search.trials_as_read = Trials([trial(1, TrialState.ACTIVE, n=3)], [ACCURACY])
+        show(JobState.RUNNING)
+        show(JobState.RUNNING)
+        failed = Trial("2", TrialState.INFEASIBLE, {"n": 4}, infeasible_reason="It reported nothing.")
+        search.trials_as_read = Trials([trial(1, n=3, accuracy=0.5), failed], [ACCURACY])
+        show(JobState.SUCCEEDED)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == [
+        "Tuning mnist: running",
+        "Tuning mnist: trial 1 started: n=3",
+        "Tuning mnist: trial 2 started: n=4",
+        "Tuning mnist: trial 2 came to nothing: It reported nothing.; none succeeded so far (1 of 2)",
+        "Tuning mnist: trial 1 ended after 1.0 s: accuracy=0.5; best accuracy 0.5 (trial 1) (2 of 2)",
+        "Tuning mnist: succeeded",
+    ]
+    with search_progress.shown(search, False) as show:
+        show(JobState.RUNNING)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_has_room_for_the_best_and_for_those_that_run() -> None:
+    from rich.console import Console
+
+    ended = [trial(n, accuracy=1.0 - n / 100) for n in range(1, 50)]
+    reported = Measurement(3, {"accuracy": 0.123})
+    running = Trial("50", TrialState.ACTIVE, {"lr": 0.5}, measurements=(reported,), start=BEGUN)
+    console = Console(width=100, height=20, record=True, file=io.StringIO())
+    console.print(search_progress._rendered(Trials([*ended, running], [ACCURACY]), console))
+    rows = [line.split() for line in console.export_text().splitlines() if line.strip()]
+    assert rows[0] == ["trial", "state", "lr", "accuracy", "time"]
+    shown = [row for row in rows if "SUCCEEDED" in row or "ACTIVE" in row]
+    assert len(shown) == 12
+    assert shown[0][:3] == ["1", "★", "SUCCEEDED"]
+    assert shown[-1][:4] == ["50", "ACTIVE", "0.5", "0.123"]
