@@ -7,7 +7,7 @@ https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,21 +52,21 @@ def is_event_file(name: str) -> bool:
     return "tfevents" in base and not base.endswith(".profile-empty")
 
 
-def scalars(content: bytes) -> Iterator[Scalar]:
+def scalars(blocks: Iterable[bytes]) -> Iterator[Scalar]:
     """The scalars of an event file, in the order in which they were written.
 
     A last record that is not all there, as while a job is still writing, ends the file; so does one that is
     damaged, after which nothing could be found.
 
     Args:
-        content: The bytes of the file, or what is there of it.
+        blocks: The bytes of the file, or what is there of it, in pieces: it may hold large images too.
     """
     from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event
 
     # Of TensorFlow 2's writers, only the first event of a tag says what its tensors are.
     plugins: dict[str, str] = {}
-    for record in _records(content):
+    for record in _records(_Reader(blocks)):
         try:
             event = Event.FromString(record)
         except DecodeError:
@@ -80,21 +80,36 @@ def scalars(content: bytes) -> Iterator[Scalar]:
                 yield Scalar(value.tag, event.step, event.wall_time, found)
 
 
-def _records(content: bytes) -> Iterator[bytes]:
+class _Reader:
+    """Bytes that come in pieces, of which no more is kept than is asked for."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._kept = bytearray()
+
+    def take(self, size: int) -> bytes:
+        """That many bytes, or what is left of them."""
+        while len(self._kept) < size:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            self._kept += block
+        taken = bytes(self._kept[:size])
+        del self._kept[:size]
+        return taken
+
+
+def _records(reader: _Reader) -> Iterator[bytes]:
     from google_crc32c import value as crc32c
 
-    start = 0
-    while start + _HEADER.size <= len(content):
-        size, check = _HEADER.unpack_from(content, start)
-        body = start + _HEADER.size
-        end = body + size
-        if _masked(crc32c(content[start : start + 8])) != check or end + _FOOTER.size > len(content):
+    while len(header := reader.take(_HEADER.size)) == _HEADER.size:
+        size, check = _HEADER.unpack(header)
+        if _masked(crc32c(header[:8])) != check:
             return
-        record = content[body:end]
-        if _masked(crc32c(record)) != _FOOTER.unpack_from(content, end)[0]:
+        record, footer = reader.take(size), reader.take(_FOOTER.size)
+        if len(footer) < _FOOTER.size or _masked(crc32c(record)) != _FOOTER.unpack(footer)[0]:
             return
         yield record
-        start = end + _FOOTER.size
 
 
 def _masked(crc: int) -> int:

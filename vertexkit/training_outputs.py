@@ -7,13 +7,17 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from vertexkit._core.fan_out import fan_out
 from vertexkit._core.names import GcsUri, parse_gcs_uri
+from vertexkit._transfer.jobs import attempted
+from vertexkit._transfer.objects_api import ObjectsApi
+from vertexkit._transfer.patience import Patience
 from vertexkit.errors import ConfigurationError, DeadlineExceeded, InvalidArgument, NotFound
 from vertexkit.event_files import Scalar, is_event_file, scalars
 from vertexkit.progress import amount
@@ -28,6 +32,7 @@ __all__ = ["Checkpoint", "checkpoints", "metrics"]
 
 _COLUMNS: Final = ("run", "tag", "step", "wall_time", "value")
 _AT_ONCE: Final = 8
+_LOOKS: Final = 5
 _SECONDS: Final = 600.0
 _SHARD: Final = re.compile(r"(.+)\.data-\d{5}-of-(\d{5})")
 _FILES: Final = (".keras", ".weights.h5", ".h5", ".hdf5")
@@ -106,7 +111,7 @@ def metrics(context: Context, logs_uri: str) -> pd.DataFrame:
         ) from None
     bucket, folder = _place(context, logs_uri)
     objects = [item for item in bucket.list(folder.name) if is_event_file(item.name)]
-    rows = list(_rows(bucket, folder, objects))
+    rows = list(_rows(ObjectsApi(context, folder.bucket), folder, objects))
     frame = pd.DataFrame.from_records(rows, columns=list(_COLUMNS))
     # A frame without rows has the same columns of the same types.
     frame = frame.astype({"run": "str", "tag": "str", "step": "int64", "value": "float64"})
@@ -117,20 +122,11 @@ def metrics(context: Context, logs_uri: str) -> pd.DataFrame:
 
 
 def _rows(
-    bucket: Bucket, folder: GcsUri, objects: Iterable[ObjectInfo]
+    api: ObjectsApi, folder: GcsUri, objects: Iterable[ObjectInfo]
 ) -> Iterator[tuple[str, str, int, float, float]]:
-    def read(item: ObjectInfo) -> Callable[[], list[Scalar]]:
-        def scalars_of() -> list[Scalar]:
-            try:
-                return list(scalars(bucket.read(item.name)))
-            except NotFound:  # deleted, since it was listed
-                return []
-
-        return scalars_of
-
     objects = sorted(objects, key=lambda item: item.name)
     found = fan_out(
-        [read(item) for item in objects],
+        [partial(_scalars, api, item) for item in objects],
         concurrency=_AT_ONCE,
         deadline=time.monotonic() + _SECONDS,
         stop=threading.Event(),
@@ -140,6 +136,22 @@ def _rows(
         run = item.name[len(folder.name) :].rpartition("/")[0] or "."
         for value in values:
             yield run, value.tag, value.step, value.wall_time, value.value
+
+
+def _scalars(api: ObjectsApi, item: ObjectInfo) -> list[Scalar]:
+    latest: ObjectInfo | None = item
+    for _ in range(_LOOKS):
+        if latest is None:  # deleted
+            break
+        try:
+            return attempted(partial(_read, api, latest), Patience())
+        except NotFound:  # written anew since it was looked at
+            latest = attempted(partial(api.find, item.name), Patience())
+    return []
+
+
+def _read(api: ObjectsApi, item: ObjectInfo) -> list[Scalar]:
+    return list(scalars(api.stream(item.name, start=0, stop=item.size, generation=item.generation)))
 
 
 def _place(context: Context, uri: str) -> tuple[Bucket, GcsUri]:

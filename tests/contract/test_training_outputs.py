@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import pandas as pd
@@ -20,6 +21,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from vertexkit._core.context import Context
 from vertexkit._core.rpc import Clients
 from vertexkit._core.target import Target
+from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit.cleanup import Created
 from vertexkit.errors import InvalidArgument, NotFound
 from vertexkit.metrics_plot import plot
@@ -126,6 +128,22 @@ def test_scalars_are_tidy_with_a_run_for_each_folder(context: Context, bucket: B
     assert types == {"step": "int64", "wall_time": "datetime64[ns, UTC]", "value": "float64"}
     empty = metrics(context, f"{bucket.uri}/job/nothing")
     assert empty.dtypes.to_dict() == frame.dtypes.to_dict()
+
+
+def test_scalars_written_while_they_are_read_are_found(
+    context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "job/logs/events.out.tfevents.1"
+    bucket.write(name, event("loss", 0, 1.0))
+    listed = ObjectsApi.list
+
+    def list_and_write(api: ObjectsApi, *args: Any, **options: Any) -> Any:
+        found = [*listed(api, *args, **options)]
+        bucket.write(name, event("loss", 0, 1.0) + event("loss", 1, 0.5))
+        return iter(found)
+
+    monkeypatch.setattr(ObjectsApi, "list", list_and_write)
+    assert metrics(context, f"{bucket.uri}/job/logs")["step"].tolist() == [0, 1]
 
 
 def test_a_plot_has_one_picture_for_each_tag_and_a_line_for_each_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from typing import Any
 
 import google_crc32c
@@ -47,7 +48,7 @@ VERSION = record(Event(wall_time=99.0, file_version="brain.Event:2"))
 
 def test_simple_values_are_scalars() -> None:
     content = VERSION + old("loss", 0, 0.5) + old("loss", 1, 0.25)
-    assert list(scalars(content)) == [Scalar("loss", 0, 100.0, 0.5), Scalar("loss", 1, 101.0, 0.25)]
+    assert list(scalars([content])) == [Scalar("loss", 0, 100.0, 0.5), Scalar("loss", 1, 101.0, 0.25)]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_simple_values_are_scalars() -> None:
     ],
 )
 def test_tensors_of_the_scalars_plugin_are_scalars(tensor: Any, value: float | None) -> None:
-    found = [scalar.value for scalar in scalars(VERSION + new("acc", 1, tensor))]
+    found = [scalar.value for scalar in scalars([VERSION + new("acc", 1, tensor)])]
     assert found == ([] if value is None else [value])
 
 
@@ -76,7 +77,7 @@ def test_only_the_first_event_of_a_tag_has_to_say_what_its_tensors_are() -> None
     content = (
         new("acc", 0, one) + new("acc", 1, one, None) + new("text", 0, one, "text") + new("x", 0, one, None)
     )
-    assert [(scalar.tag, scalar.step) for scalar in scalars(content)] == [("acc", 0), ("acc", 1)]
+    assert [(scalar.tag, scalar.step) for scalar in scalars([content])] == [("acc", 0), ("acc", 1)]
 
 
 @given(st.integers(min_value=0))
@@ -85,15 +86,31 @@ def test_a_file_that_is_still_written_ends_with_its_last_whole_record(cut: int) 
     content = b"".join(records)
     cut %= len(content) + 1
     whole = sum(sum(map(len, records[: index + 1])) <= cut for index in range(1, len(records)))
-    assert len(list(scalars(content[:cut]))) == whole
+    assert len(list(scalars([content[:cut]]))) == whole
+
+
+@given(st.integers(min_value=1, max_value=100))
+def test_it_matters_not_in_what_pieces_a_file_comes(size: int) -> None:
+    content = VERSION + b"".join(old("loss", step, 0.5) for step in range(3))
+    pieces = [content[at : at + size] for at in range(0, len(content), size)]
+    assert [scalar.step for scalar in scalars(pieces)] == [0, 1, 2]
+
+
+def test_no_more_of_a_file_is_in_memory_than_a_record() -> None:
+    tracemalloc.start()
+    record_of_1_mb = new("image", 0, TensorProto(dtype=7, string_val=[b"x" * 1_000_000]), "images")
+    blocks = (record_of_1_mb for _ in range(200))
+    assert list(scalars(blocks)) == []
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
 
 
 def test_a_damaged_record_ends_the_file() -> None:
     content = bytearray(old("loss", 0, 0.5) + old("loss", 1, 0.5))
     content[len(content) // 2 + 14] ^= 1
-    assert [scalar.step for scalar in scalars(bytes(content))] == [0]
+    assert [scalar.step for scalar in scalars([bytes(content)])] == [0]
     content[0] ^= 0xFF
-    assert list(scalars(bytes(content))) == []
+    assert list(scalars([bytes(content)])) == []
 
 
 def test_which_files_hold_events() -> None:
