@@ -103,7 +103,13 @@ def check_spec(spec: Raw, objects: ObjectStore, path: str = "job_spec") -> None:
 
 
 def engine_spec(
-    name: ResourceName, spec: Raw, *, project: str, trial_id: str = "", dataset_env: Mapping[str, str]
+    name: ResourceName,
+    spec: Raw,
+    *,
+    project: str,
+    trial_id: str = "",
+    family: str = "",
+    dataset_env: Mapping[str, str],
 ) -> JobSpec:
     """What the engine is to run.
 
@@ -112,6 +118,7 @@ def engine_spec(
         spec: Its spec, checked.
         project: The project, as whoever created it named it.
         trial_id: The trial of a tuning job that it is.
+        family: That tuning job.
         dataset_env: What says where the data of a managed dataset are.
     """
     scheduling = spec.scheduling
@@ -123,6 +130,7 @@ def engine_spec(
         pools=tuple(None if _left_out(pool) else _engine_pool(pool) for pool in spec.worker_pool_specs),
         base_output_uri=spec.base_output_directory.output_uri_prefix.rstrip("/"),
         trial_id=trial_id,
+        family=family,
         dataset_env=dict(dataset_env),
         timeout=scheduling.timeout.ToNanoseconds() / 1e9 or _DEFAULT_TIMEOUT,
         restart_on_worker_restart=restarts(spec),

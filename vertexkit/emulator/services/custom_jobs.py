@@ -401,6 +401,7 @@ def _spec_of(job: Raw, run: Raw) -> JobSpec:
         job.job_spec,
         project=kept["project"],
         trial_id=kept["trial_id"],
+        family=kept["owner"] if kept["trial_id"] else "",
         dataset_env=kept["dataset_env"],
     )
 

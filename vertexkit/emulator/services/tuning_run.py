@@ -426,6 +426,7 @@ class TuningRun:
             self._means.store.replace(TUNING_JOBS, job)
 
     def _finish(self, verdict: Verdict) -> None:
+        self._means.engine.end_family(self._name)
         with self._means.store.transaction():
             job = self._means.store.get(TUNING_JOBS, self._name)
             job.state = verdict.state
