@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SEARCH = [str(Path(__file__).with_name("keras_tuner_program.py"))]
 SUPERVISED = [str(Path(__file__).with_name("supervised_program.py"))]
 PROJECT = Path("output", "checkpoints", "keras_tuner", "mine", "parabola")
-SECONDS = 120
+SECONDS = 240
 
 
 class Replicas:
@@ -180,7 +180,7 @@ def test_with_a_late_chief_and_a_killed_process_each_trial_is_done_once(
     cluster.start("worker0", "worker1")
     time.sleep(late)
     for name in ("worker0", "worker1"):
-        until(lambda name=name: "Waiting for the chief at 127.0.0.1:" in cluster.log(name))
+        until(lambda: "Waiting for the chief at 127.0.0.1:" in cluster.log(name))  # noqa: B023
     cluster.start("chief")
     until(lambda: len(runs(tmp_path, "began")) == 2, printed=cluster.printed)
     (killed,) = [run for run in runs(tmp_path, "began") if run[1] == "worker0"]
@@ -241,7 +241,7 @@ def test_a_trial_that_kills_its_process_each_time_fails_and_the_search_goes_on(
 def test_the_packaged_search_finds_and_saves_a_model_that_serves_images(
     replicas: Start, tmp_path: Path
 ) -> None:
-    cluster = replicas(["-m", "trainer_scripts.keras_tuner_search", "--max_epochs=3"])
+    cluster = replicas(["-m", "trainer_scripts.keras_tuner_search", "--max_epochs=2"])
     cluster.start()
     cluster.succeed()
     printed = cluster.log("chief")
