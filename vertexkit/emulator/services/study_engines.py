@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,7 +146,7 @@ class StudyEngines:
         trials = self._trials.all(study.name)
         stopped = self._trials.stopped_early(study.name)
         records = [trial_record(config, trial, stopped=trial.name in stopped) for trial in trials]
-        # The same after a restart.
-        engine = StudyEngine(config, records, seed=int(study.name.rpartition("/")[2]))
+        # The same after a restart, and in a study of that name that is searched anew.
+        engine = StudyEngine(config, records, seed=zlib.crc32(study.display_name.encode()))
         pending = {int(trial.id): trial for trial in trials if trial.state not in ENDED}
         return Search(config, engine, pending)

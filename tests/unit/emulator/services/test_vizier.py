@@ -493,6 +493,20 @@ def test_a_study_goes_on_after_a_restart(start: Callable[[], Studies]) -> None:
     assert values == ["a", "b", "c"]
 
 
+def test_a_study_that_is_searched_anew_under_its_name_is_given_the_same(studies: Studies) -> None:
+    found = []
+    for display_name in ("a", "a", "b"):
+        study = studies.create(display_name=display_name)
+        found.append(
+            [
+                [one.value.number_value for one in trial.parameters]
+                for trial in studies.suggest(study, "me", 3)
+            ]
+        )
+        studies.call("DeleteStudy", name=study)
+    assert found[0] == found[1] != found[2]
+
+
 def test_many_clients_at_once_are_given_different_trials(studies: Studies) -> None:
     study = studies.create({**SPEC, "algorithm": 3})
 
