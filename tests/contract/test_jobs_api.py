@@ -211,7 +211,7 @@ def test_automl_is_refused_by_name(post: Callable[..., Any]) -> None:
     assert "automl_image_classification_1.0.0.yaml" in answer["error"]["message"]
 
 
-@pytest.mark.parametrize("collection", ["hyperparameterTuningJobs", "dataLabelingJobs"])
+@pytest.mark.parametrize("collection", ["dataLabelingJobs", "nasJobs"])
 def test_other_kinds_of_jobs_are_refused_by_name(parent: str, collection: str) -> None:
     answer = requests.get(f"{parent}/{collection}")
     assert answer.status_code == 501
