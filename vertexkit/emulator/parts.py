@@ -101,9 +101,9 @@ def assemble(place: Place) -> Parts:
     from vertexkit.emulator.services.projects import ProjectsService
     from vertexkit.emulator.services.staged_objects import fetch
     from vertexkit.emulator.services.trained_model import TrainedModels
-    from vertexkit.emulator.services.vizier import VizierService
     from vertexkit.emulator.services.trial_memory import TrialMemory
     from vertexkit.emulator.services.tuning_jobs import TuningJobs
+    from vertexkit.emulator.services.vizier import VizierService
     from vertexkit.emulator.serving import ServingEngine
     from vertexkit.emulator.store import Store
 
