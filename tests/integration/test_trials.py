@@ -54,11 +54,11 @@ def test_a_trial_reports_every_epoch_and_at_last_the_model_that_it_leaves(tmp_pa
         "--epochs=3",
         "--train_images=2000",
         "--n_hidden=2",
-        "--n_neurons=50",
+        "--cpus=2",
         "--learning_rate=0.005",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2,000 digits" in done.stdout
+    assert "2,000 digits, 2 device(s)" in done.stdout
     *epochs, (_, last) = reports(tmp_path)
     assert [step for step, _ in epochs] == [1, 2, 3]
     assert last == pytest.approx(max(accuracy for _, accuracy in epochs)) and last > 0.8

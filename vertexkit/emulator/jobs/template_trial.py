@@ -158,8 +158,9 @@ def import_tensorflow() -> Imported:
         for fd, file in files.items():
             os.dup2(file.fileno(), fd)
         try:
-            # Which Keras it has depends on the environment.
-            _ = importlib.import_module("tensorflow").keras.Sequential
+            # These are imported when they are first used. Which Keras it is depends on the environment.
+            tensorflow: Any = importlib.import_module("tensorflow")
+            _ = tensorflow.keras.Sequential, tensorflow.summary.scalar
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -65,6 +65,9 @@ class Engine(Protocol):
     def delete(self, job_id: str) -> None:
         """Forget a job that has ended, with its log."""
 
+    def end_family(self, family: str) -> None:
+        """No more trials of a search are coming: let go of what starts them quicker."""
+
 
 @dataclass(frozen=True)
 class Means:

@@ -73,6 +73,9 @@ class ToldEngine:
     def open_log(self, job_id: str) -> Any:
         return self.spoken.setdefault(job_id, SpokenLog())
 
+    def end_family(self, family: str) -> None:
+        """There is nothing to let go of."""
+
     def metrics(self, job_id: str) -> Path | None:
         return self.metric_files.get(job_id)
 
