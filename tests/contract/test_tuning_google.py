@@ -321,27 +321,45 @@ def test_measurements_are_seen_while_a_trial_runs(
 
 
 @over_grpc
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"median_automated_stopping_spec": {}},
+        {"decay_curve_stopping_spec": {"use_elapsed_duration": False}},
+        {"convex_automated_stopping_spec": {"max_step_count": 8, "min_measurement_count": 2}},
+    ],
+    ids=["median", "decay curve", "convex"],
+)
 def test_a_trial_that_promises_nothing_is_stopped_and_its_measurements_are_kept(
-    aiplatform: Any, tuning_job: Callable[..., Any], hpt: Any
+    aiplatform: Any, tuning_job: Callable[..., Any], rule: dict[str, Any]
 ) -> None:
+    from google.cloud.aiplatform_v1.types import StudySpec
+
     job = tuning_job(
         """
-        # The first three are good ones, and end; the last would run for ever.
-        good = int(os.environ["CLOUD_ML_TRIAL_ID"]) <= 3
-        for step in range(1, 6 if good else 1000):
-            report(1.0 if good else 0.1, step)
-            time.sleep(0.02 if good else 0.3)
+        # The first are good ones, and end; the last would run for a minute.
+        good = int(os.environ["CLOUD_ML_TRIAL_ID"]) <= 5
+        for step in range(1, 9):
+            report((1.0 if good else 0.1) * (1 - 0.5 ** step), step)
+            time.sleep(0.01 if good else 0.3 if step < 7 else 60)
         """,
-        max_trial_count=4,
+        max_trial_count=6,
         parallel_trial_count=1,
     )
     # The high-level client has no argument for it.
-    job._gca_resource.study_spec.median_automated_stopping_spec.use_elapsed_duration = False
+    spec = StudySpec.pb(job._gca_resource.study_spec)
+    spec.MergeFrom(StudySpec.pb(StudySpec(rule)))
     ended(job)
-    assert states(job) == ["SUCCEEDED"] * 4
+    assert states(job) == ["SUCCEEDED"] * 6
     last = job.trials[-1]
-    assert score(last) == pytest.approx(0.1)
-    assert 1 <= len(last.measurements) < 100
+    assert 0 < score(last) < 0.5
+    reported = [one.metrics[0].value for one in last.measurements if one.step_count < 8]
+    assert reported == [pytest.approx(0.1 * (1 - 0.5**step)) for step in range(1, len(reported) + 1)]
+    assert 1 <= len(reported) < 8
+    # Of a curve that was cut off, the convex rule says where it would have ended.
+    assert [one.step_count for one in last.measurements[len(reported) :]] == (
+        [8] if "convex" in str(rule) else []
+    )
     assert aiplatform.CustomJob.get(last.custom_job).state.name == "JOB_STATE_CANCELLED"
 
 

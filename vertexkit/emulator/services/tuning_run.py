@@ -256,7 +256,7 @@ class TuningRun:
         self._keep(live.trial)
         self._engine.update(_record(live.trial, live.values, stopped=True))
         self._say(f"Trial {live.id} is stopped early.")
-        self._means.jobs.cancel(live.trial.custom_job)
+        self._cancel(live)
 
     def _failure(self, trial: Raw, job: Raw) -> str:
         """Why a trial whose job has ended has failed, if it is for its job."""
@@ -413,10 +413,13 @@ class TuningRun:
             if live.waits:
                 self._complete(live, "The trial was ended with its HyperparameterTuningJob.", None)
             elif not live.cancelled:
-                live.cancelled = True
-                with contextlib.suppress(ApiError):
-                    # It may have been deleted, which is seen the next time.
-                    self._means.jobs.cancel(live.trial.custom_job)
+                self._cancel(live)
+
+    def _cancel(self, live: _Live) -> None:
+        live.cancelled = True
+        with contextlib.suppress(ApiError):
+            # It may have been deleted, which is seen the next time.
+            self._means.jobs.cancel(live.trial.custom_job)
 
     # The job
 
