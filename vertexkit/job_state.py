@@ -9,9 +9,12 @@ from __future__ import annotations
 import enum
 import re
 
-__all__ = ["JobState", "job_state"]
+from vertexkit.errors import InvalidArgument
+
+__all__ = ["JobState", "job_state", "naming_states"]
 
 _PREFIX = re.compile(r"(?:JOB|PIPELINE)_STATE_")
+_COMPARED = re.compile(r'(\bstate\s*(?:!=|=|:)\s*"?)(?:(?:JOB|PIPELINE)_STATE_)?(?=[A-Z])')
 
 
 class JobState(enum.StrEnum):
@@ -62,3 +65,20 @@ def job_state(name: str | None) -> JobState:
         return JobState(_PREFIX.sub("", name or "QUEUED", count=1))
     except ValueError:
         return JobState.UNKNOWN
+
+
+def naming_states(filter: str | None, prefix: str) -> str | None:
+    """A filter with its states as a collection names them.
+
+    Args:
+        filter: https://google.aip.dev/160; a state in it as `JobState` or any collection has it.
+        prefix: What the collection puts before a state: ``JOB_STATE_``.
+
+    Raises:
+        InvalidArgument: It is no text.
+    """
+    if filter is None:
+        return None
+    if not isinstance(filter, str):
+        raise InvalidArgument("filter", filter, "is no text")
+    return _COMPARED.sub(rf"\1{prefix}", filter)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from vertexkit._core.lookup import listed, parent, quoted, timestamp
 from vertexkit._core.names import is_resource_name, parse_resource_name
 from vertexkit.errors import InvalidArgument, NotFound
+from vertexkit.job_state import naming_states
 from vertexkit.training_body import CUSTOM_JOBS, PIPELINES
 from vertexkit.tuning_body import TUNING_JOBS
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["find_training_job", "in_order", "list_training_jobs"]
 
 _COLLECTIONS: Final = (PIPELINES, CUSTOM_JOBS)
-# RUNNING, as `JobState` has it, or with what either collection puts before it.
-_STATE = re.compile(r'(\bstate\s*(?:!=|=|:)\s*"?)(?:(?:JOB|PIPELINE)_STATE_)?(?=[A-Z])')
 _STATE_OF: Final = {PIPELINES: "PIPELINE_STATE_", CUSTOM_JOBS: "JOB_STATE_"}
 # The API has no order for these collections.
 _ORDERS: Final[Mapping[str, Callable[[dict[str, Any]], Any]]] = {
@@ -88,8 +86,6 @@ def list_training_jobs(
     Raises:
         InvalidArgument: There is no such order.
     """
-    if filter is not None and not isinstance(filter, str):
-        raise InvalidArgument("filter", filter, "is no text")
     _order(order_by)
     found = {
         collection: list(
@@ -97,7 +93,7 @@ def list_training_jobs(
                 context,
                 f"{parent(context)}/{collection}",
                 collection,
-                filter=None if filter is None else _STATE.sub(rf"\1{_STATE_OF[collection]}", filter),
+                filter=naming_states(filter, _STATE_OF[collection]),
             )
         )
         for collection in _COLLECTIONS

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from vertexkit._core.lookup import find, listed, parent
 from vertexkit._core.resource import Manager
 from vertexkit.early_stopping import EarlyStopping
-from vertexkit.errors import Finding, InvalidArgument
-from vertexkit.job_wait import Stream
+from vertexkit.errors import Finding
+from vertexkit.job_state import naming_states
+from vertexkit.job_wait import Stream, stream_of
 from vertexkit.preflight import require
 from vertexkit.spaces import Space
 from vertexkit.training_lookup import in_order
@@ -194,6 +195,7 @@ class Tuning(Manager):
             early_stopping=early_stopping,
             measurement_selection=measurement_selection,
         )
+        stream_of(logs)
         plan = plan_tuning(self._context, request)
         require(plan.findings)
 
@@ -346,13 +348,11 @@ class Tuning(Manager):
         """List the jobs.
 
         Args:
-            filter: Such as ``'display_name="mnist"'`` or ``'state="JOB_STATE_RUNNING"'``; see
+            filter: Such as ``'display_name="mnist"'`` or ``'state="RUNNING"'``; see
                 https://google.aip.dev/160
             order_by: ``"create_time desc"``, the default, or another field: ``start_time``, ``end_time``,
                 ``update_time``, ``display_name``.
         """
-        if filter is not None and not isinstance(filter, str):
-            raise InvalidArgument("filter", filter, "is no text")
-        path = f"{parent(self._context)}/{TUNING_JOBS}"
-        found = in_order(listed(self._context, path, TUNING_JOBS, filter=filter), order_by)
+        path, only = f"{parent(self._context)}/{TUNING_JOBS}", naming_states(filter, "JOB_STATE_")
+        found = in_order(listed(self._context, path, TUNING_JOBS, filter=only), order_by)
         return [HyperparameterTuningJob(self._context, data) for data in found]

@@ -16,7 +16,7 @@ from vertexkit._core.printable import printable
 from vertexkit.errors import Cancelled, InvalidArgument, NotFound, ServiceError, TuningFailed
 from vertexkit.failure_causes import remedy_for
 from vertexkit.job_state import JobState
-from vertexkit.job_wait import Follower, Stream, followed, wait_for
+from vertexkit.job_wait import Follower, Stream, followed, stream_of, wait_for
 from vertexkit.search_progress import shown
 from vertexkit.trials import Trial, Trials, TrialState
 from vertexkit.tuning_job_state import TuningJobState
@@ -116,15 +116,13 @@ class HyperparameterTuningJob(TuningJobState):
         """
         if timeout is not None:
             seconds("timeout", timeout)
-        if logs not in (True, False, "stdout", "stderr"):
-            raise InvalidArgument("logs", logs, "is neither True nor False, 'stdout' nor 'stderr'")
-        stream: Stream | None = logs if isinstance(logs, str) else "stdout" if logs else None
         wait_for(
             self,
             timeout=timeout,
-            stream=stream,
+            stream=stream_of(logs),
             log_seconds=self._context.target.log_poll_seconds,
             display=shown(self, self._context.progress),
+            lasting=self._context.target.lasting,
         )
         return self
 

@@ -324,6 +324,15 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(
     assert (posts(doubles), storage.writes, doubles.context.created.names) == ([], 0, ())
 
 
+def test_where_no_log_can_go_is_refused_before_anything_is_sent(
+    tuning: Tuning, doubles: Doubles, script: Path
+) -> None:
+    space = {"lr": Double(0.1, 1.0)}
+    with pytest.raises(errors.InvalidArgument, match=r"^logs="):
+        tuning.run(script, metric="accuracy", space=space, trials=1, logs="both")  # type: ignore[arg-type]
+    assert not doubles.rest.asked
+
+
 def test_what_would_do_is_said_once(tuning: Tuning, script: Path) -> None:
     (found,) = tuning.check(script, **{**ASKED, "space": {**SPACE, "n": Double(1, 2)}})
     assert found.value == Double(1, 2)
@@ -475,6 +484,13 @@ def test_cleaning_up_cancels_deletes_and_removes_what_the_trials_left(
     report = doubles.context.created.delete_all()
     assert report.deleted[0] == NAME
     assert storage.objects["my-bucket"] == {}
+
+
+def test_a_state_is_asked_for_as_it_is_shown(tuning: Tuning, doubles: Doubles) -> None:
+    doubles.rest.answers[f"GET {PARENT}/hyperparameterTuningJobs"] = {}
+    tuning.list(filter='state="RUNNING" AND display_name="STATE"')
+    (asked,) = doubles.rest.asked
+    assert asked[2]["filter"] == 'state="JOB_STATE_RUNNING" AND display_name="STATE"'
 
 
 def test_a_search_is_found_by_every_name(tuning: Tuning, doubles: Doubles) -> None:

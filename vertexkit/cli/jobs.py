@@ -27,7 +27,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--filter", "only", metavar="FILTER", help="Such as 'state=\"JOB_STATE_RUNNING\"'.")
+@click.option("--filter", "only", metavar="FILTER", help="Such as 'state=\"RUNNING\"'.")
 @json_option
 @connected
 def list_jobs(*, session: Session, only: str | None, as_json: bool) -> None:

@@ -49,6 +49,18 @@ _OPTIONS = (
 )
 
 
+class ProgramCommand(click.Command):
+    """A command with the options of a program, whose own arguments are none of them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Tell who gives these as options how they are given."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            message = f'{error.format_message()} Arguments of the program itself follow "--".'
+            raise click.UsageError(message, ctx) from None
+
+
 def program_options(command: _Command) -> _Command:
     """Add the options, which `program_arguments` understands, to a command."""
     decorated: Any = command
@@ -87,13 +99,20 @@ def program_arguments(
         "env": _pairs("--env", env) or None,
         "requirements": list(require) or requirements,
         "machine": _machine(machine, accelerator, accelerator_count),
-        "command": None if command is None else shlex.split(command),
+        "command": None if command is None else _words(command),
         "labels": _pairs("--label", label) or None,
     }
 
 
 def _machine(kind: str, accelerator: str | None, count: int | None) -> Machine:
     return Machine(kind, accelerator) if count is None else Machine(kind, accelerator, count)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise click.UsageError(f"--command {command}: {error}.") from None
 
 
 def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:

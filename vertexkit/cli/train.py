@@ -9,13 +9,13 @@ import click
 from vertexkit.cli.connection import connected
 from vertexkit.cli.jobs import record
 from vertexkit.cli.output import json_option, show_findings, show_record
-from vertexkit.cli.program_options import program_arguments, program_options
+from vertexkit.cli.program_options import ProgramCommand, program_arguments, program_options
 
 if TYPE_CHECKING:
     from vertexkit.session import Session
 
 
-@click.command()
+@click.command(cls=ProgramCommand)
 @program_options
 @click.option("--dataset", metavar="NAME", help="Managed dataset.")
 @click.option("--model", metavar="NAME", help="Display name of the model.")

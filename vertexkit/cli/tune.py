@@ -9,7 +9,7 @@ import click
 from vertexkit.cli.connection import connected
 from vertexkit.cli.jobs import record
 from vertexkit.cli.output import json_option, show_findings, show_record
-from vertexkit.cli.program_options import program_arguments, program_options
+from vertexkit.cli.program_options import ProgramCommand, program_arguments, program_options
 from vertexkit.cli.space_option import parse_space
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _COUNT = click.IntRange(min=1)
 _GOALS = ("maximize", "minimize")
 
 
-@click.command()
+@click.command(cls=ProgramCommand)
 @click.option(
     "--metric",
     metavar="NAME[:minimize]",

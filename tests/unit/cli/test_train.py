@@ -120,10 +120,19 @@ def test_a_container_with_its_own_program_takes_the_arguments(session: MagicMock
         ["--env", "A"],
         ["--label", "=b"],
         ["--workers", "-1"],
+        ["--image", "gcr.io/a/b", "--command", "python 'task.py"],
     ],
 )
 def test_options_that_contradict_are_wrong_usage(options: list[str], session: MagicMock) -> None:
     assert main(["train", "train.py", *options]) == 2
+    session.training.run.assert_not_called()
+
+
+def test_whoever_forgets_the_dashes_before_the_program_s_arguments_is_told(
+    session: MagicMock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "train.py", "--epochs", "3"]) == 2
+    assert 'Arguments of the program itself follow "--".' in capsys.readouterr().err
     session.training.run.assert_not_called()
 
 
