@@ -159,15 +159,13 @@ def test_what_cannot_be_done_is_refused_as_google_cloud_does(
         study("other", parameters=[{"parameter_id": "x", "double_value_spec": {"min_value": 2}}])
     with pytest.raises(exceptions.BadRequest, match="suggestion_count"):
         suggested(vizier, name, count=0)
-    with pytest.raises(exceptions.MethodNotImplemented, match="contexts"):
+    context = {"parameters": [{"parameter_id": "rate", "value": 2.0}]}
+    with pytest.raises(exceptions.BadRequest, match="contexts"):
         vizier.suggest_trials(
-            request={
-                "parent": name,
-                "client_id": "me",
-                "suggestion_count": 1,
-                "contexts": [{"description": "x"}],
-            }
+            request={"parent": name, "client_id": "me", "suggestion_count": 1, "contexts": [context]}
         )
+    with pytest.raises(exceptions.MethodNotImplemented, match="study_stopping_config"):
+        study("stopped", study_stopping_config={"max_num_trials": 3})
     (trial,) = suggested(vizier, name)
     with pytest.raises(exceptions.BadRequest, match='"accuracy" is none of the metrics of the study: loss'):
         vizier.add_trial_measurement(
@@ -220,6 +218,17 @@ def test_trials_of_ones_own_are_suggested_first(vizier: Any, study: Callable[...
         "momentum": 0.9,
     }
     assert vizier.stop_trial(request={"name": second.name}).state.name == "STOPPING"
+
+
+@over_grpc
+def test_a_suggestion_has_what_its_context_asks_for(vizier: Any, study: Callable[..., str]) -> None:
+    name = study()
+    contexts = [{"parameters": [{"parameter_id": "optimizer", "value": value}]} for value in ("sgd", "adam")]
+    request = {"parent": name, "client_id": "me", "suggestion_count": 2, "contexts": contexts}
+    for _ in range(2):
+        trials = vizier.suggest_trials(request=request).result(timeout=60).trials
+        chosen = [{one.parameter_id: one.value for one in trial.parameters}["optimizer"] for trial in trials]
+        assert (chosen, [trial.id for trial in trials]) == (["sgd", "adam"], ["1", "2"])
 
 
 @over_grpc

@@ -135,6 +135,23 @@ def trial_parameters(config: StudyConfig, messages: Sequence[Raw], field: str) -
     Raises:
         ApiError: INVALID_ARGUMENT, one is missing, outside its range, given twice, or of no active parameter.
     """
+    given = given_values(messages, field)
+    try:
+        return _space(config.parameters).understand(given)
+    except ValueError as error:
+        raise invalid_field(field, f"{error}.") from None
+
+
+def given_values(messages: Sequence[Raw], field: str) -> dict[str, ParameterValue]:
+    """What parameters of a trial say, wherever that may lie: every number is a float.
+
+    Args:
+        messages: The parameters.
+        field: What they are called in the request: ``trial.parameters``.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT, one is given twice, or its value is neither a number nor a string.
+    """
     given: dict[str, ParameterValue] = {}
     for index, message in enumerate(messages):
         name, kind = message.parameter_id, message.value.WhichOneof("kind")
@@ -143,10 +160,7 @@ def trial_parameters(config: StudyConfig, messages: Sequence[Raw], field: str) -
         if kind not in ("number_value", "string_value"):
             raise invalid_field(f"{field}[{index}].value", "It must be a number or a string.")
         given[name] = getattr(message.value, kind)
-    try:
-        return _space(config.parameters).understand(given)
-    except ValueError as error:
-        raise invalid_field(field, f"{error}.") from None
+    return given
 
 
 def measurement_message(measurement: Measurement) -> Raw:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from vertexkit.emulator.messages import Raw, Study, SuggestTrialsResponse, Trial, TrialState
 from vertexkit.emulator.operations import Running, Work
 from vertexkit.emulator.services.study_engines import Search, StudyEngines
-from vertexkit.emulator.services.study_spec import parameter_values
+from vertexkit.emulator.services.study_spec import parameter_values, values_of
 from vertexkit.emulator.services.study_trials import STUDIES, StudyTrials, set_now
+from vertexkit.emulator.services.trial_requests import Context
 from vertexkit.emulator.store import Store
+from vertexkit.emulator.tuning.types import ParameterValue
 
 
 class Suggestions:
@@ -26,55 +30,69 @@ class Suggestions:
         self._trials = trials
         self._engines = engines
 
-    def work(self, study: str, client_id: str, count: int) -> Work:
+    def work(self, study: str, client_id: str, contexts: Sequence[Context]) -> Work:
         """What finds trials for a client.
 
         Args:
             study: Name of the study.
             client_id: Who asks.
-            count: How many it asks for; fewer come of a study that has no others left.
+            contexts: One for each trial that it asks for, in the order of the answer. There are fewer in the
+                answer of a study that has no others left.
         """
 
         def suggest(running: Running) -> Raw:
             response = SuggestTrialsResponse()
             set_now(response.start_time)
             with self._engines.opened(study) as search:
-                given = self._given(search, study, client_id, count)
-                found: list[Raw] = []
-                while len(given) + len(found) < count and self._is_active(study):
+                given = self._given(search, study, client_id, contexts)
+                found: dict[int, Raw] = {}
+                for index, context in enumerate(contexts):
+                    if index in given or not self._is_active(study):
+                        continue
                     running.raise_if_cancelled()
-                    values = search.engine.suggest(1)
-                    if not values:
-                        break
-                    found.append(self._trial(search, client_id, values[0]))
+                    values = search.engine.suggest(1, context)
+                    if values:
+                        found[index] = _active(search, client_id, values[0])
+                missing = set(range(len(contexts))) - given.keys() - found.keys()
+                # What is left outside of a context is not known.
+                exhausted = any(not contexts[index] for index in missing)
                 with self._store.transaction():
-                    for trial in found:
+                    for trial in found.values():
                         self._trials.add(study, trial)
-                    response.study_state = self._state(study, exhausted=len(given) + len(found) < count)
-                    response.trials.extend([*given, *found])
+                    response.study_state = self._state(study, exhausted=exhausted)
+                    response.trials.extend(trial for _, trial in sorted((given | found).items()))
                     set_now(response.end_time)
                     running.decide(response)
-                for trial in found:
+                for trial in found.values():
                     search.learn(int(trial.id), trial, stopped=False)
             return response
 
         return suggest
 
-    def _given(self, search: Search, study: str, client_id: str, count: int) -> list[Raw]:
-        """What the client was given earlier, then what was requested and is given to it now."""
-        given: list[Raw] = []
+    def _given(
+        self, search: Search, study: str, client_id: str, contexts: Sequence[Context]
+    ) -> dict[int, Raw]:
+        """By context, the trials that the client was given earlier, then those that were requested."""
+        given: dict[int, Raw] = {}
         with self._store.transaction():
-            for known in [*search.of_client(client_id), *search.requested()]:
-                trial = self._trials.find(study, int(known.id))
+            known = []
+            for seen in [*search.of_client(client_id), *search.requested()]:
+                trial = self._trials.find(study, int(seen.id))
                 # It may have been ended or deleted since the search looked.
-                if trial is None or trial.state != known.state or len(given) == count:
+                if trial is not None and trial.state == seen.state:
+                    known.append((trial, values_of(search.config, trial.parameters)))
+            # What fits anything must not take what another asks for.
+            for index, context in sorted(enumerate(contexts), key=lambda one: -len(one[1])):
+                at = next((at for at, (_, values) in enumerate(known) if _fits(values, context)), None)
+                if at is None:
                     continue
+                trial, _ = known.pop(at)
                 if trial.state == TrialState.REQUESTED:
                     trial.state, trial.client_id = TrialState.ACTIVE, client_id
                     set_now(trial.start_time)
                     self._trials.replace(trial)
                     self._engines.changed(study, trial.id)
-                given.append(trial)
+                given[index] = trial
         return given
 
     def _is_active(self, study: str) -> bool:
@@ -89,8 +107,15 @@ class Suggestions:
         state: int = found.state
         return state
 
-    def _trial(self, search: Search, client_id: str, values: dict[str, float | int | str]) -> Raw:
-        trial = Trial(state=TrialState.ACTIVE, client_id=client_id)
-        trial.parameters.extend(parameter_values(search.config, values))
-        set_now(trial.start_time)
-        return trial
+
+def _active(search: Search, client_id: str, values: Mapping[str, ParameterValue]) -> Raw:
+    """A trial that begins now."""
+    trial = Trial(state=TrialState.ACTIVE, client_id=client_id)
+    trial.parameters.extend(parameter_values(search.config, values))
+    set_now(trial.start_time)
+    return trial
+
+
+def _fits(values: Mapping[str, ParameterValue], context: Context) -> bool:
+    """Whether a trial has the values that a context asks for."""
+    return all(values.get(name) == value for name, value in context.items())

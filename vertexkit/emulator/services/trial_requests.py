@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from vertexkit.emulator.messages import Raw, Trial, TrialState
-from vertexkit.emulator.services.study_spec import parameter_values, trial_parameters
+from vertexkit.emulator.services.study_spec import given_values, parameter_values, trial_parameters
 from vertexkit.emulator.services.study_trials import ENDED, set_now
-from vertexkit.emulator.tuning.types import StudyConfig
+from vertexkit.emulator.tuning.space import Space
+from vertexkit.emulator.tuning.types import ParameterValue, StudyConfig
 from vertexkit.emulator.validation import invalid_field
 
 _UNSET: Final = "Required field is not set."
+Context: TypeAlias = Mapping[str, ParameterValue]
+"""Values, by parameter, that a suggestion is to have."""
+
 _COMPLETED_ONLY: Final = ("final_measurement", "measurements")
 
 
@@ -124,6 +128,46 @@ def new_trial(config: StudyConfig, asked: Raw) -> Raw:
     set_now(trial.start_time)
     trial.end_time.CopyFrom(trial.start_time)
     return trial
+
+
+def read_contexts(config: StudyConfig, asked: Sequence[Raw], count: int) -> list[Context]:
+    """What each suggestion is to have: nothing in particular where there are no contexts.
+
+    Args:
+        config: Of the study.
+        asked: The TrialContexts in the request.
+        count: The suggestions that are asked for.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT, a context is outside the space, or there is not one for each suggestion.
+    """
+    if not asked:
+        return [{}] * count
+    if len(asked) != count:
+        raise invalid_field(
+            "contexts", f"There are {len(asked)}, and must be none or as many as suggestion_count, {count}."
+        )
+    space = Space(config.parameters)
+    return [
+        _context(space, context.parameters, f"contexts[{index}].parameters")
+        for index, context in enumerate(asked)
+    ]
+
+
+def _context(space: Space, parameters: Sequence[Raw], field: str) -> Context:
+    given = given_values(parameters, field)
+    try:
+        pinned = space.pin(given)
+    except ValueError as error:
+        raise invalid_field(field, f"{error}.") from None
+    reached = space.locate(given)
+    values = {node.parameter.name: pinned[node.key][1] for node in space.nodes() if node.key in reached}
+    for name in given:
+        if name not in values:
+            raise invalid_field(
+                field, f'"{name}" is conditional, and the context does not have a value that activates it.'
+            )
+    return values
 
 
 def _place(measurement: Raw) -> tuple[int, int]:

@@ -33,7 +33,12 @@ from vertexkit.emulator.services.study_trials import (
 )
 from vertexkit.emulator.services.suggestions import Suggestions
 from vertexkit.emulator.services.trial_ends import TrialEnds
-from vertexkit.emulator.services.trial_requests import add_measurement, check_measurement, new_trial
+from vertexkit.emulator.services.trial_requests import (
+    add_measurement,
+    check_measurement,
+    new_trial,
+    read_contexts,
+)
 from vertexkit.emulator.store import PageRequest, Store
 from vertexkit.emulator.tuning import objectives
 from vertexkit.emulator.validation import (
@@ -127,10 +132,9 @@ class VizierService:
                 "suggestion_count",
                 f"It is {request.suggestion_count}, and must be between 1 and {_MOST_SUGGESTIONS}.",
             )
-        if request.contexts:
-            raise ApiError(Code.UNIMPLEMENTED, "The local Vertex AI does not support contexts.")
-        self._store.get(STUDIES, study)
-        work = self._suggestions.work(study, request.client_id, request.suggestion_count)
+        config = study_config(self._store.get(STUDIES, study).study_spec, "study.study_spec")
+        contexts = read_contexts(config, request.contexts, request.suggestion_count)
+        work = self._suggestions.work(study, request.client_id, contexts)
         metadata = SuggestTrialsMetadata(client_id=request.client_id)
         return self._operations.start(study, metadata, work, settle=_SETTLE)
 

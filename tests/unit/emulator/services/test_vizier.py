@@ -41,6 +41,18 @@ CONVEX = {
 }
 
 
+def context(**values: float | str) -> dict[str, Any]:
+    """A TrialContext with these values."""
+    kinds = {
+        name: "string_value" if isinstance(value, str) else "number_value" for name, value in values.items()
+    }
+    return {
+        "parameters": [
+            {"parameter_id": name, "value": {kinds[name]: value}} for name, value in values.items()
+        ]
+    }
+
+
 class Studies:
     """VizierService, started on a data folder, as its callers see it."""
 
@@ -191,7 +203,15 @@ def test_a_study_that_cannot_be_is_refused_by_field(
         (Code.INVALID_ARGUMENT, {"suggestion_count": -1}, "suggestion_count"),
         (Code.INVALID_ARGUMENT, {"suggestion_count": 2**31 - 1}, "suggestion_count"),
         (Code.INVALID_ARGUMENT, {"parent": PARENT}, "studies/{study}"),
-        (Code.UNIMPLEMENTED, {"contexts": [{"description": "Tuesday"}]}, "contexts"),
+        (Code.INVALID_ARGUMENT, {"contexts": [{}, {}]}, "contexts"),
+        (Code.INVALID_ARGUMENT, {"contexts": [context(z=1)]}, "contexts[0].parameters"),
+        (Code.INVALID_ARGUMENT, {"contexts": [context(n=1.5)]}, '"n" cannot be 1.5'),
+        (Code.INVALID_ARGUMENT, {"contexts": [context(n=math.nan)]}, '"n" cannot be nan'),
+        (
+            Code.INVALID_ARGUMENT,
+            {"contexts": [{"parameters": [{"parameter_id": "n"}]}]},
+            "contexts[0].parameters[0].value",
+        ),
     ],
 )
 def test_a_wrong_request_for_suggestions_makes_no_trial(
@@ -226,6 +246,43 @@ def test_a_client_is_given_its_trials_until_it_has_ended_them(studies: Studies) 
     assert [trial.id for trial in studies.suggest(study, "a", 2)] == ["2", "4"]
     studies.call("StopTrial", name=first.trials[1].name)
     assert [trial.id for trial in studies.suggest(study, "a", 2)] == ["4", "5"]
+
+
+def test_each_suggestion_has_what_its_context_asks_for(studies: Studies) -> None:
+    study = studies.create()
+    made = studies.call("CreateTrial", parent=study, trial=context(x=0.5, n=7))
+    active = studies.suggest(study, "me", 2)[1]
+    assert active.id == "2"
+
+    def asked(client_id: str, *contexts: Any) -> list[tuple[str, float]]:
+        found = studies.response(
+            "SuggestTrials",
+            types.SuggestTrialsResponse,
+            parent=study,
+            client_id=client_id,
+            suggestion_count=len(contexts),
+            contexts=contexts,
+        )
+        return [(trial.id, trial.parameters[1].value.number_value) for trial in found.trials]
+
+    again = asked("me", context(n=3), {}, context(n=7, x=0.5))
+    assert again == [("3", 3.0), ("2", again[1][1]), (made.id, 7.0)]
+    assert asked("you", context(n=7), context(n=3)) == [("4", 7.0), ("5", 3.0)]
+    assert asked("you", context(n=3), context(n=8)) == [("5", 3.0), ("6", 8.0)]
+    assert studies.call("GetStudy", name=study).state == types.Study.State.ACTIVE
+
+
+def test_a_context_says_what_activates_the_conditional_values_in_it(studies: Studies) -> None:
+    child = {"parent_categorical_values": {"values": ["b"]}, "parameter_spec": X}
+    kinds = [{**GRID["parameters"][0], "conditional_parameter_specs": [child]}]
+    study = studies.create({**GRID, "algorithm": 0, "parameters": kinds})
+    asked = {"parent": study, "client_id": "me", "suggestion_count": 1}
+    wrong = {**asked, "contexts": [context(x=0.5)]}
+    assert "conditional" in refused(Code.INVALID_ARGUMENT, studies.call, "SuggestTrials", **wrong)
+    right = {**asked, "contexts": [context(x=0.5, k="b")]}
+    (trial,) = studies.response("SuggestTrials", types.SuggestTrialsResponse, **right).trials
+    assert [one.parameter_id for one in trial.parameters] == ["k", "x"]
+    assert trial.parameters[1].value.number_value == 0.5
 
 
 def test_a_deleted_trial_leaves_its_number_behind(studies: Studies) -> None:
