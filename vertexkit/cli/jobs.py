@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 import click
@@ -193,12 +194,14 @@ def _found(session: Session, name: str) -> AnyJob:
         return session.tuning.get(name) if _TUNING in name else session.training.get(name)
     found: list[AnyJob] = []
     for get in (session.training.get, session.tuning.get):
-        try:
+        with suppress(NotFound):
             found.append(get(name))
-        except NotFound as error:
-            missing = error
     if not found:
-        raise missing
+        raise NotFound(
+            f"there is none in {session.project}, {session.location}",
+            resource=f"job {name!r}",
+            remedy="see what there is with `vertexkit jobs list`",
+        )
     if len(found) > 1:
         listed = ", ".join(job.resource_name for job in found)
         raise InvalidArgument(

@@ -88,4 +88,6 @@ def test_what_cannot_be_done_is_an_error(session: MagicMock, capsys: pytest.Capt
     session.training.get.side_effect = NotFound("there is none")
     for command in ("show", "logs", "cancel"):
         assert main(["jobs", command, "x"]) == 1
-    assert "there is none" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("Error: job 'x': there is none in my-project, us-central1\n") == 3
+    assert said.count("`vertexkit jobs list`") == 3
