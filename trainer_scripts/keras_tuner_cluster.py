@@ -107,7 +107,7 @@ def join(*, spare_worker: bool = False, max_restarts: int = 10, output_dir: str 
     tuner_id, leave = "", threading.Event()
     if sum(map(len, environment.cluster.values())) > 1:
         tuner_id, leave = _take_part(environment, spare_worker, max_restarts)
-        _tell_keras_tuner(environment, tuner_id)
+        os.environ.update(keras_tuner_variables(environment, tuner_id))
     _choose_keras()
 
     from trainer_scripts import keras_tuner_oracle
@@ -136,16 +136,18 @@ def _take_part(
     sys.exit(keras_tuner_supervisor.supervise(environment, programs, max_restarts))
 
 
-def _tell_keras_tuner(environment: Environment, tuner_id: str) -> None:
-    """Set what makes Keras Tuner a distributed one."""
+def keras_tuner_variables(environment: Environment, tuner_id: str) -> Mapping[str, str]:
+    """What makes Keras Tuner a distributed one."""
     host, port = keras_tuner_supervisor.split(keras_tuner_supervisor.chief_address(environment))
     if tuner_id == CHIEF and not keras_tuner_supervisor.is_loopback(host):
         host = "0.0.0.0"  # noqa: S104 - the other machines come by whichever interface
-    os.environ["KERASTUNER_TUNER_ID"] = tuner_id
-    os.environ["KERASTUNER_ORACLE_IP"] = host
-    os.environ["KERASTUNER_ORACLE_PORT"] = str(port)
-    # gRPC would ask a proxy, even for a machine of the same cluster.
-    os.environ["no_grpc_proxy"] = host  # noqa: SIM112 - gRPC reads this one
+    return {
+        "KERASTUNER_TUNER_ID": tuner_id,
+        "KERASTUNER_ORACLE_IP": host,
+        "KERASTUNER_ORACLE_PORT": str(port),
+        # gRPC would ask a proxy, even for a machine of the same cluster.
+        "no_grpc_proxy": host,
+    }
 
 
 def _choose_keras() -> None:

@@ -292,6 +292,55 @@ assert metrics_tracking.MetricsTracker().metrics == {}
     subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS)
 
 
+def test_a_search_that_was_killed_between_two_writes_resumes_with_each_trial_once(tmp_path: Path) -> None:
+    """A trial's file is written before the list of trials, which still names one that has just ended."""
+    code = """
+import json, os, pathlib, threading
+from trainer_scripts import keras_tuner_oracle
+keras_tuner_oracle.prepare("", lambda directory: directory, threading.Event())
+import keras_tuner
+
+def make():
+    space = keras_tuner.HyperParameters()
+    space.Float("x", 0, 1)
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective("error", "min"), max_trials=5, hyperparameters=space, seed=1)
+    oracle._set_project_dir(".", "search")
+    return oracle
+
+killed = make()
+for tuner in ("a", "b"):
+    killed.create_trial(tuner)
+for trial_id in "01":
+    killed.update_trial(trial_id, {"error": 0.5})
+killed.ongoing_trials["a"].status = "COMPLETED"
+killed.end_trial(killed.ongoing_trials["a"])
+oracle = pathlib.Path("search", "oracle.json")
+before = oracle.read_text()
+assert "0" in json.loads(before)["ongoing_trials"].values()
+number = oracle.stat().st_ino
+killed.create_trial("c")
+assert oracle.stat().st_ino != number, "written in place: whoever reads meanwhile sees half of it"
+assert {file.name for file in oracle.parent.iterdir()} == {"oracle.json", "trial_0", "trial_1", "trial_2"}
+oracle.write_text(before)
+
+resumed = make()
+resumed.reload()
+assert resumed.end_order == ["0"] and resumed._retry_queue == ["1"] and set(resumed.trials) == {"0", "1"}
+again = resumed.create_trial("a")
+assert again.trial_id == "1" and not again.metrics.exists("error")
+assert [resumed.create_trial(tuner).trial_id for tuner in "bcd"] == ["2", "3", "4"]
+assert resumed.create_trial("e").status == "STOPPED"
+"""
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=SECONDS,
+    )
+
+
 # Without it: how processes are kept
 
 
