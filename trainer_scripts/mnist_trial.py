@@ -83,7 +83,8 @@ def main() -> None:
         accuracy = max(history.history["val_accuracy"])
         report(len(history.epoch), accuracy)
         print(f"Validation accuracy: {accuracy:.4f} after {len(history.epoch)} epochs", flush=True)
-        tf.saved_model.save(model, outputs.model_dir)
+        # What tf.saved_model.save() writes of a model of Keras 3 no model server can load.
+        model.export(outputs.model_dir, verbose=False)
         print(f"Model saved to {outputs.model_dir}", flush=True)
 
 
