@@ -48,7 +48,7 @@ class Studies:
         study = {"displayName": f"{seed}-{next(self._numbers)}", "studySpec": spec}
         return VizierSearch(self, config, self.post(f"{_PARENT}/studies", study)["name"])
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def post(self, path: str, body: Mapping[str, Any] | None) -> Any:
         """What the API answers."""
         answer = self._http.post(f"{self._address}/v1/{path}", json=body)
         assert answer.ok, answer.text
@@ -85,7 +85,8 @@ class VizierSearch:
         """New trials, as the API has them."""
         asked = {"clientId": f"client-{next(self._clients)}", "suggestionCount": count}
         operation = self._studies.post(f"{self.name}/trials:suggest", asked)
-        assert operation["done"], operation
+        while not operation.get("done"):
+            operation = self._studies.post(f"{operation['name']}:wait", None)
         trials: Sequence[Mapping[str, Any]] = operation["response"]["trials"]
         return trials
 
