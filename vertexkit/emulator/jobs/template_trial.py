@@ -75,15 +75,18 @@ class Imported:
         env: The environment that it was imported with.
         packages: Top-level names of the modules there are, but for the template's own.
         files: Open files that importing has left behind.
+        printed: What importing has printed, by the file that it was printed to.
+        set: Variables that importing has set.
     """
 
-    def __init__(self, before: Sequence[int], printed: Mapping[int, bytes]) -> None:
-        self.env = dict(os.environ)
-        self.files = {fd for fd in open_files() if fd not in before}
+    def __init__(self, env: Mapping[str, str], files: Sequence[int], printed: Mapping[int, bytes]) -> None:
+        self.env = env
+        self.files = {fd for fd in open_files() if fd not in files}
         self.root = os.path.dirname(os.getcwd())
         own = tuple(self._own_modules())
         self.packages = sorted({name.partition(".")[0] for name in sys.modules} - set(own))
-        self._printed = printed
+        self.printed = printed
+        self.set = {name: value for name, value in os.environ.items() if env.get(name) != value}
         self._moved = list(self._texts())
         self._caches = list(self._keeping())
         # With -I, there is nothing of the environment in it, and with -S nothing of the site.
@@ -92,7 +95,7 @@ class Imported:
         with open("/proc/self/environ", "rb") as file:
             given = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
         # What Python adds as it starts in a locale that it does not like.
-        self._added = {name: value for name, value in os.environ.items() if os.fsencode(name) not in given}
+        self._added = {name: value for name, value in env.items() if os.fsencode(name) not in given}
 
     def give_to(self, root: str, env: Mapping[str, str], command: Sequence[str]) -> None:
         """Make this process what the command's would be, up to where it runs the module."""
@@ -123,7 +126,7 @@ class Imported:
 
     def _hide(self, env: Mapping[str, str]) -> None:
         modules = {name: sys.modules.pop(name) for name in FRAMEWORKS if name in sys.modules}
-        sys.meta_path.insert(0, _Hidden(modules, self.env, {**env, **self._added}, self._printed))
+        sys.meta_path.insert(0, _Hidden(modules, self, {**env, **self._added}))
 
     def _own_modules(self) -> Iterator[str]:
         """What the template's environment has of its own, which the trial's has as well."""
@@ -150,7 +153,7 @@ class Imported:
 
 def import_tensorflow() -> Imported:
     """Import what the environment has; nothing is printed now."""
-    before = open_files()
+    env, files_before = dict(os.environ), open_files()
     printed: dict[int, bytes] = {}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         files = {1: out, 2: err}
@@ -171,7 +174,7 @@ def import_tensorflow() -> Imported:
                 printed[fd] = file.read()
     # Else it would remember the template's folder, or what importing has drawn.
     tempfile.tempdir = None
-    return Imported(before, printed)
+    return Imported(env, files_before, printed)
 
 
 class _Hidden:
@@ -180,14 +183,12 @@ class _Hidden:
     def __init__(
         self,
         modules: Mapping[str, types.ModuleType],
-        imported_with: Mapping[str, str],
-        started_with: Mapping[str, str],
-        printed: Mapping[int, bytes],
+        imported: Imported,
+        env: Mapping[str, str],
     ) -> None:
         self._modules = modules
-        self._imported_with = imported_with
-        self._started_with = started_with
-        self._printed = printed
+        self._imported = imported
+        self._env = env
         self._specs = {name: module.__spec__ for name, module in modules.items()}
 
     def find_spec(
@@ -207,16 +208,17 @@ class _Hidden:
         return self._modules[spec.name]
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Show all of them, and print what importing them prints."""
+        """Show all of them, set and print what importing them sets and prints."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
-            if _read_on_import(os.environ) != _read_on_import(self._imported_with):
+            if _read_on_import(os.environ) != _read_on_import(self._imported.env):
                 sys.stdout.flush()
                 sys.stderr.flush()
-                os.execve(sys.executable, sys.orig_argv, dict(self._started_with))  # noqa: S606
+                os.execve(sys.executable, sys.orig_argv, dict(self._env))  # noqa: S606
             for name, one in self._modules.items():
                 sys.modules.setdefault(name, one)
-            for fd, text in self._printed.items():
+            os.environ.update(self._imported.set)
+            for fd, text in self._imported.printed.items():
                 _print(fd, text)
         for name, one in self._modules.items():
             if one is module:
