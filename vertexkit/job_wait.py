@@ -132,7 +132,7 @@ def wait_for(
                     else:
                         output.write(event)
             except ServiceError as error:
-                if not isinstance(error, NotFound):  # it has been deleted
+                if lasting and not isinstance(error, NotFound):  # it has been deleted
                     error.add_note(f"{job.description} may well go on: {job.found_again}")
                 raise
             if not job.state_as_read.ended:

@@ -194,6 +194,9 @@ def test_a_service_that_cannot_be_asked_any_more_leaves_the_way_to_the_job() -> 
     with pytest.raises(Unavailable) as raised:
         wait_for(job, log_seconds=0.1, progress=False)
     assert raised.value.__notes__ == ['Training mnist may well go on: session.training.get("7")']
+    with pytest.raises(Unavailable) as raised:
+        wait_for(job, log_seconds=0.1, progress=False, lasting=False)
+    assert len(raised.value.__notes__) == 1  # the one from before
     job.raising = NotFound("deleted")
     with pytest.raises(NotFound) as gone:
         wait_for(job, log_seconds=0.1, progress=False)
