@@ -282,7 +282,7 @@ class TuningRun:
         if not reason:
             reason = live.metrics.problem()
             record = _record(trial, live.values, stopped=stopped)
-            final = self._engine.predicted(record) if stopped else None
+            final = self._engine.predicted(record) if stopped and not reason else None
             if final is not None:
                 trial.measurements.append(measurement_message(final))
             else:

@@ -260,6 +260,39 @@ def test_a_trial_is_stopped_early_and_its_curve_predicted_by_the_convex_rule(sea
     assert "Trial 5 is stopped early." in searches.said(name)
 
 
+def test_what_stopped_trials_would_have_come_to_is_said_anew_where_that_is_asked_for(
+    searches: Searches,
+) -> None:
+    rule = {"max_step_count": 10, "min_measurement_count": 2, "update_all_stopped_trials": True}
+    name = searches.create(
+        study_spec={"convex_automated_stopping_spec": rule}, max_trial_count=7, parallel_trial_count=1
+    )
+
+    def whole(index: int, gain: float) -> None:
+        searches.begun(name, index + 1)
+        searches.finish(name, index, *[0.1 * step + gain * max(0, step - 3) for step in range(1, 11)])
+
+    for index in range(4):
+        whole(index, -0.095)
+    job = searches.begun(name, 5)
+    searches.jobs.run(job.trials[4].custom_job)
+    searches.report(job.trials[4], 0.01, 0.03, 0.05)
+    searches.until(name, lambda job: job.trials[4].state == State.STOPPING)
+    searches.end(job.trials[4], EndKind.CANCELLED)
+    before = searches.begun(name, 6).trials[4]
+    whole(5, -0.1)
+    after = searches.begun(name, 7).trials[4]
+    assert after.final_measurement != before.final_measurement
+    assert [one.step_count for one in after.measurements] == [1, 2, 3, 10]
+    assert after.final_measurement == after.measurements[-1]
+    assert after.measurements[:3] == before.measurements[:3]
+    searches.restart()
+    whole(6, -0.09)
+    again = searches.ended(name).trials[4]
+    assert again.final_measurement != after.final_measurement
+    assert [one.step_count for one in again.measurements] == [1, 2, 3, 10]
+
+
 def test_a_trial_whose_job_is_cancelled_or_deleted_by_somebody_is_infeasible(searches: Searches) -> None:
     name = searches.create(max_trial_count=3, parallel_trial_count=3)
     job = searches.begun(name, 3)
@@ -405,9 +438,8 @@ def test_a_job_to_be_restarted_goes_on_as_the_same_one(searches: Searches) -> No
 def test_memory_holds_trials_back_and_that_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = [3 * 2**30]
     monkeypatch.setattr(
-        "local_jobs.TrialMemory", lambda taken, available: TrialMemory(taken, available=lambda: free[0])
+        "local_jobs.TrialMemory", lambda taken, available: TrialMemory(taken, available=lambda: 3 * 2**30)
     )
     searches = Searches(tmp_path)
     try:
@@ -417,9 +449,8 @@ def test_memory_holds_trials_back_and_that_is_said_once(
         assert len(searches.get(name).trials) == 1
         (said,) = searches.said(name)
         assert said.startswith("Memory holds trials back: 1 run") and said.endswith("asks for 4 at a time.")
+        # It turns out to be a small one.
         searches.finish(name, 0, 1.0)
-        searches.begun(name, 2)
-        free[0] = 100 * 2**30
         searches.begun(name, 4)
     finally:
         searches.jobs.close()
