@@ -40,6 +40,7 @@ class RunningInterpreter:
         packages: Sequence[Path],
         *,
         home: Path,
+        pip_settings: Mapping[str, str],
         say: Callable[[str], None],
         cancelled: threading.Event,
     ) -> Interpreter:

@@ -94,12 +94,21 @@ def prepare(tmp_path: Path, index: Path, home: Path, said: list[str]) -> Prepare
     environments = Environments(tmp_path / "cache")
 
     def prepared(
-        *packages: Path, version: str = "2.17", where: Path = home, cancelled: threading.Event | None = None
+        *packages: Path,
+        version: str = "2.17",
+        where: Path = home,
+        cancelled: threading.Event | None = None,
+        **pip_settings: str,
     ) -> Environment:
         image = parse_training_image(training_image(version=version))
         assert image is not None
         return environments.prepare(
-            image, packages, home=where, say=said.append, cancelled=cancelled or threading.Event()
+            image,
+            packages,
+            home=where,
+            pip_settings=pip_settings,
+            say=said.append,
+            cancelled=cancelled or threading.Event(),
         )
 
     return prepared
@@ -289,6 +298,18 @@ def test_without_a_network_the_package_and_the_network_are_named(
         prepare(write_wheel(tmp_path, requires=["some-package"]))
 
 
+def test_a_job_may_name_an_index_of_its_own(tmp_path: Path, prepare: Prepare, index: Path) -> None:
+    (tmp_path / "private").mkdir()
+    write_wheel(tmp_path / "private", "of-ours", "1.0")
+    wheel = write_wheel(tmp_path, requires=["of-ours"])
+    with pytest.raises(InstallFailed, match="of-ours"):
+        prepare(wheel)
+
+    made = prepare(wheel, PIP_FIND_LINKS=str(tmp_path / "private"))
+
+    assert run(made, made.bin.parent, "python3 -c 'import of_ours'") == ""
+
+
 def test_jobs_that_start_together_install_together(
     tmp_path: Path, prepare: Prepare, index: Path, said: list[str]
 ) -> None:
@@ -358,7 +379,9 @@ from vertexkit.emulator.jobs.environments import Environments
 from vertexkit.training_images import parse_training_image, training_image
 cache, home, package = map(Path, sys.argv[1:])
 image = parse_training_image(training_image())
-Environments(cache).prepare(image, [package], home=home, say=print, cancelled=threading.Event())
+Environments(cache).prepare(
+    image, [package], home=home, pip_settings={}, say=print, cancelled=threading.Event()
+)
 """
 
 

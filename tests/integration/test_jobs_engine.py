@@ -195,12 +195,14 @@ def test_without_gcs_only_a_command_that_names_it_is_refused(engine, monkeypatch
 
 def test_a_package_is_fetched_and_its_module_run_with_the_arguments(tmp_path):
     class Packages(RunningInterpreter):
-        def prepare(self, image, packages, *, home, say, cancelled):
+        def prepare(self, image, packages, *, home, pip_settings, say, cancelled):
             assert [path.name for path in packages] == ["a-1.tar.gz", "b-1-py3-none-any.whl"]
             assert [path.read_text() for path in packages] == list(program.package_uris)
             assert home.is_dir()
             (home / "trainer.py").write_text("import sys; print(sys.argv[1:])")
-            environment = super().prepare(image, [home], home=home, say=say, cancelled=cancelled)
+            environment = super().prepare(
+                image, [home], home=home, pip_settings=pip_settings, say=say, cancelled=cancelled
+            )
             say("installed")
             return environment
 

@@ -51,6 +51,7 @@ class Environments:
         packages: Sequence[Path],
         *,
         home: Path,
+        pip_settings: Mapping[str, str],
         say: Callable[[str], None],
         cancelled: threading.Event,
     ) -> Environment:
@@ -64,6 +65,7 @@ class Environments:
             image: The prebuilt image that the job runs in.
             packages: Wheels and source distributions, installed in this order.
             home: The job's own folder, its HOME; it exists.
+            pip_settings: Variables of pip's that the job has (``PIP_*``).
             say: Is told, a line at a time, what is installed, and what runs in another version than required.
             cancelled: Ends an installation.
 
@@ -80,19 +82,21 @@ class Environments:
             read_wheel(
                 package
                 if package.suffix == ".whl"
-                else build_wheel(package, base, self._cache, say, cancelled)
+                else build_wheel(package, base, self._cache, say, cancelled, settings=pip_settings)
             )
             for package in packages
         ]
         needed = missing_requirements((line for wheel in wheels for line in wheel.requires), image, base, say)
-        layer = requirement_layer(needed, base, self._cache, say, cancelled) if needed else None
+        layer = None
+        if needed:
+            layer = requirement_layer(needed, base, self._cache, say, cancelled, settings=pip_settings)
         if layer is not None and layer.replaced:
             say(f"In place of the installed versions the program gets {', '.join(layer.replaced)}.")
         folder = home / _FOLDER
         shutil.rmtree(folder, ignore_errors=True)
         try:
             interpreter = self._interpreter(folder, image, layer, base)
-            _install(wheels, interpreter, cancelled)
+            _install(wheels, interpreter, cancelled, pip_settings)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -112,14 +116,19 @@ class Environments:
         )
 
 
-def _install(wheels: Iterable[Wheel], interpreter: Interpreter, cancelled: threading.Event) -> None:
+def _install(
+    wheels: Iterable[Wheel],
+    interpreter: Interpreter,
+    cancelled: threading.Event,
+    pip_settings: Mapping[str, str],
+) -> None:
     for wheel in wheels:
         if wheel.unpackable:
             unpack(wheel, interpreter.site)
         else:
             # Compiled code, or files that belong elsewhere: pip knows whether and how.
             arguments = ["install", "--no-user", "--no-deps", "--no-index", str(wheel.path)]
-            run_pip(interpreter, arguments, wheel.path.name, cancelled)
+            run_pip(interpreter, arguments, wheel.path.name, cancelled, settings=pip_settings)
 
 
 def _variables(image: TrainingImage, layer: Layer | None, old_protobuf_code: bool) -> dict[str, str]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from vertexkit.emulator.jobs.interpreters import Interpreter
@@ -76,7 +76,12 @@ class InstallCancelled(InstallFailed):
 
 
 def run_pip(
-    interpreter: Interpreter, arguments: Sequence[str], what: str, cancelled: threading.Event
+    interpreter: Interpreter,
+    arguments: Sequence[str],
+    what: str,
+    cancelled: threading.Event,
+    *,
+    settings: Mapping[str, str],
 ) -> None:
     """Run pip in an interpreter, with the index settings of the emulator's own environment.
 
@@ -85,6 +90,7 @@ def run_pip(
         arguments: After ``pip``.
         what: What is installed, for messages.
         cancelled: Ends it.
+        settings: Variables of pip's that the job has (``PIP_*``): they count more than the emulator's.
 
     Raises:
         InstallCancelled: ``cancelled`` was set.
@@ -92,7 +98,7 @@ def run_pip(
     """
     env = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in {**os.environ, **settings}.items()
         if name in _PASSED_ON or (name.startswith("PIP_") and name not in _NOT_PASSED_ON)
     }
     env |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}

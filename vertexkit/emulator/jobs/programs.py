@@ -42,6 +42,7 @@ class PreparesEnvironments(Protocol):
         packages: Sequence[Path],
         *,
         home: Path,
+        pip_settings: Mapping[str, str],
         say: Callable[[str], None],
         cancelled: threading.Event,
     ) -> PreparedEnvironment:
@@ -129,7 +130,15 @@ def prepared(
         assert isinstance(program, ContainerProgram)
         return _in_docker(program, args, container_env(replica, given), given)
     say(what_runs(image))
-    environment = environments.prepare(image, packages, home=given.folders.home, say=say, cancelled=cancelled)
+    environment = environments.prepare(
+        image,
+        packages,
+        home=given.folders.home,
+        # In a container, pip installs the packages with what the user sets.
+        pip_settings={n: value for n, value in replica.pool.env.items() if n.startswith("PIP_")},
+        say=say,
+        cancelled=cancelled,
+    )
     if isinstance(program, PackageProgram):
         command: tuple[str, ...] = (str(environment.bin / "python3"), "-m", program.module)
     else:

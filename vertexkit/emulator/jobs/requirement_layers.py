@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,9 +77,15 @@ def missing_requirements(
 
 
 def requirement_layer(
-    needed: Sequence[str], base: Base, cache: Path, say: Callable[[str], None], cancelled: threading.Event
+    needed: Sequence[str],
+    base: Base,
+    cache: Path,
+    say: Callable[[str], None],
+    cancelled: threading.Event,
+    *,
+    settings: Mapping[str, str],
 ) -> Layer:
-    """The layer with some requirements, installed unless it has been before.
+    """The layer with some requirements, installed unless it has been before by pip with the same settings.
 
     Jobs with the same requirements wait for one another; whatever ends the installing, nothing half
     installed is used.
@@ -90,7 +96,7 @@ def requirement_layer(
     """
     layers = cache / "layers"
     layers.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(repr((base.key, tuple(needed))).encode()).hexdigest()[:24]
+    key = hashlib.sha256(repr((base.key, tuple(needed), sorted(settings.items()))).encode()).hexdigest()[:24]
     folder = layers / key
     about = folder / "layer.json"
     with _locked(layers / f"{key}.lock", cancelled):
@@ -99,7 +105,7 @@ def requirement_layer(
             shutil.rmtree(folder, ignore_errors=True)
             _sweep(layers, keep=folder)
             try:
-                _install(folder, needed, base, say, cancelled)
+                _install(folder, needed, base, say, cancelled, settings=settings)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -119,7 +125,13 @@ def has_old_protobuf_code(files: Iterable[Path], base: Base) -> bool:
 
 
 def _install(
-    folder: Path, needed: Sequence[str], base: Base, say: Callable[[str], None], cancelled: threading.Event
+    folder: Path,
+    needed: Sequence[str],
+    base: Base,
+    say: Callable[[str], None],
+    cancelled: threading.Event,
+    *,
+    settings: Mapping[str, str],
 ) -> None:
     started = time.monotonic()
     say(f"Installing {', '.join(needed)}.")
@@ -128,7 +140,8 @@ def _install(
     pins = ((name, base.version(name)) for name in sorted(FRAMEWORK_PACKAGES))
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins if version))
     arguments = ["install", "--no-user", "--no-warn-script-location", "--progress-bar=off", "--retries=2"]
-    run_pip(interpreter, [*arguments, f"--constraint={constraints}", *needed], ", ".join(needed), cancelled)
+    arguments += [f"--constraint={constraints}", *needed]
+    run_pip(interpreter, arguments, ", ".join(needed), cancelled, settings=settings)
     installed = list(importlib.metadata.distributions(path=[str(interpreter.site)]))
     replaced = [
         f"{found.name} {found.version} (not {other})"

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -75,7 +75,13 @@ def unpack(wheel: Wheel, folder: Path) -> None:
 
 
 def build_wheel(
-    sdist: Path, base: Base, cache: Path, say: Callable[[str], None], cancelled: threading.Event
+    sdist: Path,
+    base: Base,
+    cache: Path,
+    say: Callable[[str], None],
+    cancelled: threading.Event,
+    *,
+    settings: Mapping[str, str],
 ) -> Path:
     """The wheel of a source distribution, built once for all that have the same content.
 
@@ -85,6 +91,7 @@ def build_wheel(
         cache: Where built wheels are kept.
         say: Is told that it is built.
         cancelled: Ends the building.
+        settings: Variables of pip's that the job has.
 
     Raises:
         InstallCancelled: ``cancelled`` was set.
@@ -107,7 +114,7 @@ def build_wheel(
             isolation = [] if _needs_more_than(base, root) else ["--no-build-isolation"]
             built = Path(temporary, "built")
             arguments = ["wheel", "--no-deps", *isolation, "--wheel-dir", str(built), str(root)]
-            run_pip(interpreter, arguments, sdist.name, cancelled)
+            run_pip(interpreter, arguments, sdist.name, cancelled, settings=settings)
             try:
                 built.rename(done)
             except OSError:

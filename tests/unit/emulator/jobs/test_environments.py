@@ -48,7 +48,7 @@ def pip_calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Calls of pip, which does nothing."""
     calls: list[list[str]] = []
 
-    def noted(interpreter: object, arguments: list[str], what: str, cancelled: threading.Event) -> None:
+    def noted(interpreter: object, arguments: list[str], *_: object, **settings: object) -> None:
         calls.append(list(arguments))
 
     for module in ("environments", "requirement_layers", "wheels"):
@@ -62,7 +62,7 @@ def test_a_pure_wheel_without_requirements_is_unpacked_and_pip_is_not_run(
     wheel = write_wheel(tmp_path, files={"program/task.py": "print('hello')\n"})
 
     made = Environments(tmp_path / "cache").prepare(
-        image(), [wheel], home=home, say=no_say, cancelled=threading.Event()
+        image(), [wheel], home=home, pip_settings={}, say=no_say, cancelled=threading.Event()
     )
 
     assert pip_calls == []
@@ -79,7 +79,7 @@ def test_requirements_that_are_installed_here_install_nothing(
     )
 
     Environments(tmp_path / "cache").prepare(
-        image(), [wheel], home=home, say=no_say, cancelled=threading.Event()
+        image(), [wheel], home=home, pip_settings={}, say=no_say, cancelled=threading.Event()
     )
 
     assert pip_calls == []
@@ -87,7 +87,7 @@ def test_requirements_that_are_installed_here_install_nothing(
 
 def test_an_image_with_keras_2_has_its_jobs_run_with_it(tmp_path: Path, home: Path) -> None:
     made = Environments(tmp_path / "cache").prepare(
-        image("2.15"), [], home=home, say=no_say, cancelled=threading.Event()
+        image("2.15"), [], home=home, pip_settings={}, say=no_say, cancelled=threading.Event()
     )
 
     assert made.env["TF_USE_LEGACY_KERAS"] == "1"
@@ -193,7 +193,7 @@ def test_a_wheel_with_compiled_code_is_left_to_pip(tmp_path: Path) -> None:
 def test_a_failed_installation_leaves_nothing_in_the_home(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **settings: object) -> None:
         raise InstallFailed("program could not be installed")
 
     monkeypatch.setattr("vertexkit.emulator.jobs.environments.run_pip", fail)
@@ -201,7 +201,7 @@ def test_a_failed_installation_leaves_nothing_in_the_home(
 
     with pytest.raises(InstallFailed):
         Environments(tmp_path / "cache").prepare(
-            image(), [wheel], home=home, say=no_say, cancelled=threading.Event()
+            image(), [wheel], home=home, pip_settings={}, say=no_say, cancelled=threading.Event()
         )
 
     assert list(home.iterdir()) == []
@@ -212,7 +212,7 @@ def test_a_source_distribution_is_built_once_for_its_content(
 ) -> None:
     built: list[str] = []
 
-    def build(interpreter: object, arguments: list[str], what: str, cancelled: threading.Event) -> None:
+    def build(interpreter: object, arguments: list[str], what: str, *_: object, **__: object) -> None:
         built.append(what)
         assert "--no-build-isolation" in arguments
         target = Path(arguments[arguments.index("--wheel-dir") + 1])
@@ -225,7 +225,7 @@ def test_a_source_distribution_is_built_once_for_its_content(
 
     def wheel(files: dict[str, str], time: float) -> Path:
         sdist = write_sdist(tmp_path, files=files, time=time)
-        return build_wheel(sdist, base, cache, said.append, threading.Event())
+        return build_wheel(sdist, base, cache, said.append, threading.Event(), settings={})
 
     first = wheel(files, 1)
     again = wheel(files, 2)
@@ -249,7 +249,9 @@ def test_a_source_distribution_that_escapes_is_refused(kind: str, tmp_path: Path
         archive.addfile(entry, io.BytesIO())
 
     with pytest.raises(InstallFailed, match=r"bad-1\.tar\.gz"):
-        build_wheel(sdist, base_packages(tmp_path), tmp_path / "cache", no_say, threading.Event())
+        build_wheel(
+            sdist, base_packages(tmp_path), tmp_path / "cache", no_say, threading.Event(), settings={}
+        )
 
     assert not (tmp_path / "escaped").exists()
 
@@ -259,7 +261,14 @@ def test_a_zip_that_is_no_source_distribution_is_refused(tmp_path: Path) -> None
         archive.writestr("x/readme.txt", "")
 
     with pytest.raises(InstallFailed, match=r"neither a setup\.py nor a pyproject\.toml"):
-        build_wheel(tmp_path / "x.zip", base_packages(tmp_path), tmp_path / "c", no_say, threading.Event())
+        build_wheel(
+            tmp_path / "x.zip",
+            base_packages(tmp_path),
+            tmp_path / "c",
+            no_say,
+            threading.Event(),
+            settings={},
+        )
 
 
 @pytest.mark.parametrize(("code", "old"), [(OLD_PB2, True), (NEW_PB2, False)])
@@ -276,7 +285,7 @@ def test_old_generated_code_of_the_program_itself_counts(tmp_path: Path, home: P
     wheel = write_wheel(tmp_path, files={"program/x_pb2.py": OLD_PB2})
 
     made = Environments(tmp_path / "cache").prepare(
-        image(), [wheel], home=home, say=no_say, cancelled=threading.Event()
+        image(), [wheel], home=home, pip_settings={}, say=no_say, cancelled=threading.Event()
     )
 
     assert made.env["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] == "python"
@@ -356,13 +365,18 @@ def test_a_cancelled_job_waits_for_no_other_jobs_installation(
     environments = Environments(tmp_path / "cache")
     wheel = write_wheel(tmp_path, requires=["no-such-package"])
 
-    def slow(*arguments: object) -> None:
+    def slow(*arguments: object, **settings: object) -> None:
         started.set()
         finish.wait(30)
 
     def prepare() -> None:
         environments.prepare(
-            image(), [wheel], home=tmp_path, say=lambda line: None, cancelled=threading.Event()
+            image(),
+            [wheel],
+            home=tmp_path,
+            pip_settings={},
+            say=lambda line: None,
+            cancelled=threading.Event(),
         )
 
     monkeypatch.setattr("vertexkit.emulator.jobs.requirement_layers.run_pip", slow)
@@ -372,7 +386,9 @@ def test_a_cancelled_job_waits_for_no_other_jobs_installation(
         assert started.wait(30)
         threading.Timer(0.1, cancelled.set).start()
         with pytest.raises(InstallCancelled):
-            environments.prepare(image(), [wheel], home=home, say=no_say, cancelled=cancelled)
+            environments.prepare(
+                image(), [wheel], home=home, pip_settings={}, say=no_say, cancelled=cancelled
+            )
     finally:
         finish.set()
         other.join()
@@ -396,10 +412,11 @@ def test_pip_gets_the_way_to_the_index_and_nothing_else_of_the_callers(
 
     fake = Fake()
     fake.python = python  # type: ignore[attr-defined]
-    run_pip(fake, ["install"], "x", threading.Event())  # type: ignore[arg-type]
+    run_pip(fake, ["install"], "x", threading.Event(), settings={"PIP_PRE": "1", "PIP_TARGET": "/y"})  # type: ignore[arg-type]
 
     env = (tmp_path / "env").read_text()
     assert "PIP_INDEX_URL=http://127.0.0.1:9/simple" in env
     assert "HTTPS_PROXY=http://127.0.0.1:9" in env
+    assert "PIP_PRE=1" in env
     assert "PIP_TARGET" not in env
     assert "TOKEN_OF_THE_CALLER" not in env
