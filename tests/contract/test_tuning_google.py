@@ -457,17 +457,23 @@ def test_trials_run_in_parallel_and_no_more_than_asked_for(
     job = ended(
         tuning_job(
             f"""
-            mark = f"/gcs/{bucket}/{{os.environ['CLOUD_ML_TRIAL_ID']}}.running"
+            trial = int(os.environ["CLOUD_ML_TRIAL_ID"])
+            mark = f"/gcs/{bucket}/{{trial}}.running"
             open(mark, "w").close()
-            time.sleep(1)
-            report(sum(name.endswith(".running") for name in os.listdir("/gcs/{bucket}")))
+            # The first three wait for each other; whoever comes next finds no more than that.
+            most, deadline = 0, time.monotonic() + (30 if trial <= 3 else 0.3)
+            while most < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+                most = max(most, sum(name.endswith(".running") for name in os.listdir("/gcs/{bucket}")))
             time.sleep(0.3)
+            report(max(most, sum(name.endswith(".running") for name in os.listdir("/gcs/{bucket}"))))
             os.remove(mark)
             """,
             max_trial_count=6,
             parallel_trial_count=3,
         )
     )
+    assert [score(trial) for trial in job.trials][:3] == [3, 3, 3]
     assert max(score(trial) for trial in job.trials) == 3
 
 

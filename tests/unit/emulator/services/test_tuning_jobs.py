@@ -82,7 +82,7 @@ class Searches:
         )
 
     def until(self, name: str, condition: Callable[[Any], Any]) -> Any:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not condition(job := self.get(name)):
             assert time.monotonic() < deadline, job
             time.sleep(0.01)
