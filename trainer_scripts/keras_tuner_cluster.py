@@ -35,6 +35,7 @@ from trainer_scripts.environment import OUTPUT_DIR, Environment, read_environmen
 from trainer_scripts.keras_tuner_supervisor import CHIEF
 
 SPARE = "spare"
+_joined: Cluster | None = None
 _GCS = "gs://"
 
 
@@ -99,6 +100,9 @@ def join(*, spare_worker: bool = False, max_restarts: int = 10, output_dir: str 
             process, the search is over, with the exit status of this replica.
         ValueError: TF_CONFIG or CLUSTER_SPEC is malformed.
     """
+    global _joined  # noqa: PLW0603 - a process takes part once
+    if _joined is not None:
+        return _joined
     for module, package in (("keras_tuner", "keras-tuner"), ("tensorboard", "tensorboard")):
         # Keras Tuner imports tensorboard in every trial, and lets the trial fail where it is missing.
         if importlib.util.find_spec(module) is None:
@@ -112,9 +116,9 @@ def join(*, spare_worker: bool = False, max_restarts: int = 10, output_dir: str 
 
     from trainer_scripts import keras_tuner_oracle
 
-    cluster = Cluster(environment, tuner_id)
-    keras_tuner_oracle.prepare(tuner_id, cluster.place, leave)
-    return cluster
+    _joined = Cluster(environment, tuner_id)
+    keras_tuner_oracle.prepare(tuner_id, _joined.place, leave)
+    return _joined
 
 
 def _take_part(
@@ -127,6 +131,8 @@ def _take_part(
     child = keras_tuner_supervisor.this_child()
     if child is not None:
         return child
+    if tuner_id := os.environ.get("KERASTUNER_TUNER_ID"):
+        return tuner_id, threading.Event()  # a helper of a child, such as multiprocessing starts
     programs: dict[str, Mapping[str, str]] = {
         CHIEF if environment.is_chief else f"worker{environment.task.index}": {}
     }

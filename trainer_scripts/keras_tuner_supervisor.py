@@ -148,8 +148,8 @@ class Child:
         if status == 0:
             return 0
         # A program that was executed by a shell says with 128 + n that it was killed.
-        number = -status if status < 0 else status - 128 if status > 128 else 0
-        if number == 0:
+        number = -status if status < 0 else status - 128
+        if number not in signal.valid_signals():
             raise _EndError(status, f"the process of {self.tuner_id} exited with status {status}")
         killed = f"the process of {self.tuner_id} was killed by {_name(number)}"
         if self._restarts == self._max_restarts:

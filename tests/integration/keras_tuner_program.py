@@ -15,6 +15,8 @@ cluster = keras_tuner_cluster.join(spare_worker=Path("spare").exists())
 
 import keras_tuner  # noqa: E402
 
+assert keras_tuner_cluster.join() is cluster  # as when two modules of a program need it
+
 
 def names(file: str) -> str:
     return Path(file).read_text() if Path(file).exists() else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer_scripts import keras_tuner_cluster
+from trainer_scripts import keras_tuner_cluster, keras_tuner_supervisor
 from trainer_scripts.environment import read_environment
 from trainer_scripts.keras_tuner_cluster import Cluster, keras_tuner_variables
 
@@ -94,6 +94,14 @@ def test_a_package_that_is_missing_is_named_before_anything_starts(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else object())
     with pytest.raises(SystemExit, match=missing.replace("_", "-") + ".*requirements"):
         keras_tuner_cluster.join()
+
+
+def test_a_helper_that_a_program_starts_watches_over_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where multiprocessing imports the program again, ``join()`` runs again too."""
+    monkeypatch.setattr(keras_tuner_supervisor, "supervise", None)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker1")
+    tuner_id, leave = keras_tuner_cluster._take_part(read_environment(replica("workerpool1", 1)), False, 1)
+    assert (tuner_id, leave.is_set()) == ("worker1", False)
 
 
 def test_an_address_that_is_none_is_named() -> None:
