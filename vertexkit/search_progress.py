@@ -171,7 +171,8 @@ def _ending(trial: Trial) -> str:
 
 def _best(trials: Trials) -> str:
     if len(trials.objectives) != 1:
-        return f"{len(trials.optimal())} that no other one beats"
+        unbeaten = ", ".join(trial.id for trial in trials.optimal())
+        return f"unbeaten so far: {unbeaten}" if unbeaten else "none succeeded so far"
     best = trials.best()
     if best is None:
         return "none succeeded so far"
