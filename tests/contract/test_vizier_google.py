@@ -317,12 +317,13 @@ def test_a_program_for_google_cloud_searches_as_it_is(emulator: Any, project: st
         )
         problem.search_space.select_root().add_float_param("x", -2.0, 2.0)
         study = Study.create_or_load(display_name="parabola", problem=problem)
-        for _ in range(20):
-            for trial in study.suggest(count=1, worker="me"):
-                x = trial.parameters["x"].value
-                trial.complete(pyvizier.Measurement(metrics={"y": (x - 1) ** 2}))
+        tried = []
+        for _ in range(3):
+            (trial,) = study.suggest(count=1, worker="me")
+            tried.append(trial.parameters["x"].value)
+            trial.complete(pyvizier.Measurement(metrics={"y": (tried[-1] - 1) ** 2}))
         (best,) = study.optimal_trials()
-        print(json.dumps([study.resource_name, best.parameters["x"].value]))
+        print(json.dumps([study.resource_name, tried, best.parameters["x"].value]))
     """
     told = requests.get(f"{emulator.rest}/emulator/environment", params={"project": project}).json()
     done = subprocess.run(
@@ -333,6 +334,7 @@ def test_a_program_for_google_cloud_searches_as_it_is(emulator: Any, project: st
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    name, x = json.loads(done.stdout.splitlines()[-1])
+    name, tried, best = json.loads(done.stdout.splitlines()[-1])
     assert "/locations/europe-west4/studies/" in name
-    assert abs(x - 1) < 0.5
+    assert len(set(tried)) == 3
+    assert best == min(tried, key=lambda x: abs(x - 1))
