@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vertexkit.emulator.tuning.curves import Curve, best_result, curve, result
+from vertexkit.emulator.tuning.one_core import linear_algebra_on_one_core
 from vertexkit.emulator.tuning.types import Measurement, Metric, Stopping, TrialRecord, TrialState
 
 _DEFAULT_MEASUREMENTS: Final = 5
@@ -92,6 +93,7 @@ class ConvexRule:
                 gains.append(final - values[-1])
         if not rows:
             return 0.0
+        linear_algebra_on_one_core()
         features, target = np.asarray(rows), np.asarray(gains)
         row = np.asarray([*own.ys[-self._order :], self._learning_rate(trial)])
         return _ridge(features, target, row)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vertexkit.emulator.tuning.curves import Curve, best_result, curve, result
+from vertexkit.emulator.tuning.one_core import linear_algebra_on_one_core
 from vertexkit.emulator.tuning.types import Metric, Stopping, TrialRecord
 
 _LEAST_TRIALS: Final = 5
@@ -46,6 +47,7 @@ class DecayCurveRule:
         best = best_result(others, self._metric)
         if len(own.xs) < _LEAST_MEASUREMENTS or max(own.ys) > best:
             return False
+        linear_algebra_on_one_core()
         chosen = np.unique(np.linspace(0, len(own.xs) - 1, _MOST_PLACES).round().astype(int))
         places = np.asarray(own.xs)[chosen]
         shapes, gains = [], []

@@ -32,9 +32,10 @@ class StudyEngine:
 
     Two engines with the same configuration, seed and trials suggest the same. Any thread may call it.
 
-    By default it searches as ``Model`` says: by Gaussian processes where the extra ``gp`` is installed and
-    they are good, otherwise by TPE. RANDOM_SEARCH draws evenly over each parameter's scale. GRID_SEARCH goes
-    through all combinations in order. The first suggestion of all has the parameters' default values.
+    By default it searches as ``Model`` says: by a Gaussian process where no parameter is conditional and
+    there is one objective, otherwise by TPE. RANDOM_SEARCH draws evenly over each parameter's scale.
+    GRID_SEARCH goes through all combinations in order. The first suggestion of all has the parameters'
+    default values.
 
     Values are suggested again by RANDOM_SEARCH, where the metrics are said to be noisy (``Noise.HIGH``), and
     by default once there are no others; never by GRID_SEARCH or where there is no noise (``Noise.LOW``).
@@ -43,7 +44,8 @@ class StudyEngine:
         config: What is searched for, where, and how.
         trials: What the service has kept, in any order.
         seed: Whatever is drawn depends on it.
-        gaussian_process: Whether to search by Gaussian processes; None for where they are good and installed.
+        torch: Whether to search by Optuna's Gaussian process; None for where it is good and what the extra
+            ``gp`` brings is installed.
 
     Raises:
         ValueError: The configuration cannot be; the message names the field.
@@ -55,7 +57,7 @@ class StudyEngine:
         trials: Sequence[TrialRecord] = (),
         *,
         seed: int,
-        gaussian_process: bool | None = None,
+        torch: bool | None = None,
     ) -> None:
         if not config.metrics:
             raise ValueError("metrics: there are none")
@@ -68,7 +70,7 @@ class StudyEngine:
         if config.algorithm is Algorithm.GRID_SEARCH and not self._space.has_grid:
             raise ValueError("algorithm: GRID_SEARCH cannot go through the values of a DOUBLE")
         self._seed = seed
-        self._model = Model(self._space, len(config.metrics), gaussian_process=gaussian_process)
+        self._model = Model(self._space, len(config.metrics), torch=torch)
         self._rule = stopping_rule(config.metrics[0], config.stopping) if config.stopping else None
         self._lock = threading.RLock()
         self._trials: dict[int, TrialRecord] = {}
@@ -118,6 +120,7 @@ class StudyEngine:
             self._observed[trial.id] = Observation(
                 self._space.locate(trial.parameters),
                 objectives.scores(self._config.metrics, trial.final) if done else None,
+                under_way=not trial.state.ended,
             )
 
     def remove(self, trial_id: int) -> None:
@@ -176,7 +179,9 @@ class StudyEngine:
 
     def _observations(self) -> list[Observation]:
         known = [self._observed[trial_id] for trial_id in sorted(self._observed)]
-        return known + [Observation(self._space.locate(values), None) for values in self._unclaimed]
+        return known + [
+            Observation(self._space.locate(values), None, under_way=True) for values in self._unclaimed
+        ]
 
     def _untried(self, tried: Collection[_Key], pinned: Pinned) -> Values | None:
         return next((values for values in self._space.grid(pinned) if _key(values) not in tried), None)

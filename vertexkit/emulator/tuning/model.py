@@ -1,4 +1,4 @@
-"""Suggestions by a model of what was observed: Optuna's, fed with what the study knows.
+"""Suggestions by a model of what was observed: our own, or Optuna's fed with what the study knows.
 
 Optuna has no trial of its own here. It is shown the study's as they are, asked for a point, and told to
 forget that it was asked; so whatever was suggested from the same observations is suggested again.
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 _LARGEST = 1e50
 """Beyond it, products of objectives overflow."""
+_LEAST_FOR_PROCESS = 10
+"""Results before which points are drawn at random, as Optuna's samplers do."""
 _MOST_BY_PROCESS = 200
-"""Observations from which on a Gaussian process takes seconds for a suggestion."""
+"""Observations from which on a Gaussian process takes too long."""
 
 
 @dataclass(frozen=True)
@@ -34,30 +36,32 @@ class Observation:
     point: Point
     scores: tuple[float, ...] | None
     """More is better; None for a trial that is under way or came to nothing, which others keep away from."""
+    under_way: bool = False
 
 
 class Model:
     """Finds promising points.
 
-    By TPE (multivariate, parameters grouped by the conditions that they have in common) or by Gaussian
-    processes, which need torch and scipy (the extra ``gp``) and are better where all parameters are numbers
-    and none is conditional. There they are taken when both are installed, until there are too many
-    observations for them.
+    A space without conditional parameters is searched for one objective by a Gaussian process: see there.
+    Where all parameters are numbers, Optuna's is taken, which takes longer and finds more, if torch and scipy
+    (the extra ``gp``) are installed. Any other space, and one with more observations than a process can take,
+    is searched by TPE (multivariate, with parameters grouped by the conditions that they have in common).
 
     Args:
         space: What is searched.
         objectives: How many there are.
-        gaussian_process: Whether to take Gaussian processes; None for where they are good and installed.
+        torch: Whether to take Optuna's process; None for where it is good and installed.
     """
 
-    def __init__(self, space: Space, objectives: int, *, gaussian_process: bool | None = None) -> None:
+    def __init__(self, space: Space, objectives: int, *, torch: bool | None = None) -> None:
         self._space = space
         self._objectives = objectives
-        suited = all(
-            node.parameter.kind is not Kind.CATEGORICAL and not node.branches for node in space.nodes()
-        )
-        installed = find_spec("torch") is not None and find_spec("scipy") is not None
-        self._gaussian_process = suited and installed if gaussian_process is None else gaussian_process
+        self._unconditional = not any(node.branches for node in space.nodes())
+        if torch is None:
+            numeric = all(node.parameter.kind is not Kind.CATEGORICAL for node in space.nodes())
+            installed = find_spec("torch") is not None and find_spec("scipy") is not None
+            torch = self._unconditional and numeric and installed
+        self._torch = torch
         self._shown: list[Observation] = []
         self._study: Study | None = None
         self._numbers: list[int] = []
@@ -72,6 +76,41 @@ class Model:
             pinned: What is not to be chosen.
             seed: The same one gives the same values for the same observations.
         """
+        if self._suits_process(observations):
+            return self._by_process(observations, pinned, seed)
+        return self._by_optuna(observations, pinned, seed)
+
+    def _suits_process(self, observations: Sequence[Observation]) -> bool:
+        scored = [observation for observation in self._whole(observations) if observation.scores is not None]
+        return (
+            self._unconditional
+            and self._objectives == 1
+            and not self._torch
+            and len(scored) >= _LEAST_FOR_PROCESS
+            and len(observations) <= _MOST_BY_PROCESS
+        )
+
+    def _whole(self, observations: Sequence[Observation]) -> list[Observation]:
+        """Those of which every parameter is in the space; a user may have given anything."""
+        return [each for each in observations if len(each.point) == len(self._space.roots)]
+
+    def _by_process(self, observations: Sequence[Observation], pinned: Pinned, seed: int) -> Values:
+        from vertexkit.emulator.tuning.gaussian_process import suggest
+
+        whole = self._whole(observations)
+        worst = min(each.scores[0] for each in whole if each.scores is not None)
+        ended = [each for each in whole if not each.under_way]
+        return suggest(
+            self._space,
+            [each.point for each in ended],
+            # What came to nothing is as bad as can be.
+            _clipped([worst if each.scores is None else each.scores[0] for each in ended]),
+            [each.point for each in whole if each.under_way],
+            pinned=pinned,
+            seed=seed,
+        )
+
+    def _by_optuna(self, observations: Sequence[Observation], pinned: Pinned, seed: int) -> Values:
         from optuna.trial import TrialState
 
         study = self._up_to_date(observations)
@@ -88,7 +127,7 @@ class Model:
         from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import GPSampler, TPESampler
 
-        if self._gaussian_process and observed <= _MOST_BY_PROCESS:
+        if self._torch and observed <= _MOST_BY_PROCESS:
             return GPSampler(seed=seed, warn_independent_sampling=False)
         # No context that restores the filters: it would disturb other threads.
         warnings.filterwarnings("ignore", category=ExperimentalWarning)

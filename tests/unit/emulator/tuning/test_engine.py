@@ -127,7 +127,7 @@ def test_whatever_the_space_every_suggestion_lies_in_it(
     metrics = tuple(Metric(f"m{index}", data.draw(st.booleans())) for index in range(objectives))
     config = StudyConfig(metrics, parameters, algorithm)
     try:
-        engine = StudyEngine(config, seed=0, gaussian_process=False)
+        engine = StudyEngine(config, seed=0)
     except ValueError as refused:
         assert "GRID_SEARCH" in str(refused) and algorithm is Algorithm.GRID_SEARCH
         return
@@ -135,7 +135,7 @@ def test_whatever_the_space_every_suggestion_lies_in_it(
     any_float = st.floats(allow_nan=True, allow_infinity=True)
     for trial_id in range(1, 17):
         if trial_id == 12:
-            engine = StudyEngine(config, trials, seed=0, gaussian_process=False)
+            engine = StudyEngine(config, trials, seed=0)
         suggested = engine.suggest(1)
         if not suggested:
             assert algorithm is Algorithm.GRID_SEARCH
@@ -149,7 +149,7 @@ def test_whatever_the_space_every_suggestion_lies_in_it(
 @settings(max_examples=30, deadline=None)
 @given(st.composite(roots)(), st.integers(0, 2**32))
 def test_what_is_given_is_what_is_suggested(parameters: tuple[Parameter, ...], seed: int) -> None:
-    engine = StudyEngine(StudyConfig(LOSS, parameters), seed=seed, gaussian_process=False)
+    engine = StudyEngine(StudyConfig(LOSS, parameters), seed=seed)
     values = engine.suggest(1)[0]
     again = engine.suggest(2, fixed=values)
     assert again == [values, values]
@@ -158,11 +158,11 @@ def test_what_is_given_is_what_is_suggested(parameters: tuple[Parameter, ...], s
 @pytest.mark.parametrize("algorithm", [Algorithm.DEFAULT, Algorithm.RANDOM_SEARCH])
 def test_an_engine_made_again_suggests_what_the_first_one_would_have(algorithm: Algorithm) -> None:
     config = StudyConfig(LOSS, (RATE, LAYERS, OPTIMIZER), algorithm)
-    first = StudyEngine(config, seed=3, gaussian_process=False)
+    first = StudyEngine(config, seed=3)
     trials = searched(first, 20, lambda values: values["rate"] + values["layers"])
     running = [TrialRecord(21, TrialState.ACTIVE, first.suggest(1)[0])]
     first.update(running[0])
-    second = StudyEngine(config, [*running, *reversed(trials)], seed=3, gaussian_process=False)
+    second = StudyEngine(config, [*running, *reversed(trials)], seed=3)
     assert first.suggest(3) == second.suggest(3)
 
 
@@ -229,7 +229,7 @@ def test_a_grid_of_a_wide_integer_takes_no_memory() -> None:
 
 def test_by_default_values_are_repeated_only_when_there_are_no_others() -> None:
     config = StudyConfig(LOSS, (LAYERS, BATCH))
-    engine = StudyEngine(config, seed=0, gaussian_process=False)
+    engine = StudyEngine(config, seed=0)
     trials = searched(engine, 12, lambda values: values["layers"])
     assert len({frozenset(trial.parameters.items()) for trial in trials}) == 12
     assert len(engine.suggest(4)) == 4
@@ -237,9 +237,7 @@ def test_by_default_values_are_repeated_only_when_there_are_no_others() -> None:
 
 @pytest.mark.parametrize("algorithm", [Algorithm.DEFAULT, Algorithm.RANDOM_SEARCH])
 def test_without_noise_no_values_are_repeated_ever(algorithm: Algorithm) -> None:
-    engine = StudyEngine(
-        StudyConfig(LOSS, (LAYERS, BATCH), algorithm, noise=Noise.LOW), seed=0, gaussian_process=False
-    )
+    engine = StudyEngine(StudyConfig(LOSS, (LAYERS, BATCH), algorithm, noise=Noise.LOW), seed=0)
     trials = searched(engine, 30, lambda values: values["layers"])
     assert len(trials) == 12
     assert engine.suggest(2) == []
@@ -259,7 +257,7 @@ def test_the_first_suggestion_has_the_default_values() -> None:
 
 
 def test_what_is_fixed_stays_and_what_cannot_be_is_refused() -> None:
-    engine = StudyEngine(StudyConfig(LOSS, (RATE, LAYERS, OPTIMIZER)), seed=0, gaussian_process=False)
+    engine = StudyEngine(StudyConfig(LOSS, (RATE, LAYERS, OPTIMIZER)), seed=0)
     searched(engine, 12, lambda values: values["rate"])
     for values in engine.suggest(5, fixed={"layers": 2.0, "optimizer": "sgd", "rate": 0.3}):
         assert (values["layers"], values["optimizer"], values["rate"]) == (2, "sgd", 0.3)
@@ -276,7 +274,7 @@ def test_it_learns() -> None:
     config = StudyConfig(LOSS, (RATE, LAYERS, OPTIMIZER))
     late = []
     for algorithm in (Algorithm.DEFAULT, Algorithm.RANDOM_SEARCH):
-        engine = StudyEngine(replace(config, algorithm=algorithm), seed=1, gaussian_process=False)
+        engine = StudyEngine(replace(config, algorithm=algorithm), seed=1)
         trials = searched(engine, 50, objective)
         late.append(sum(objective(trial.parameters) for trial in trials[25:]) / 25)
     assert late[0] < late[1] - 1
@@ -289,14 +287,14 @@ def test_it_keeps_away_from_where_trials_come_to_nothing_and_from_those_under_wa
         return sum(0.15 < values["x"] < 0.35 for values in engine.suggest(10))
 
     trials = [done(n, {"x": n / 20}, loss=abs(n / 20 - 0.25)) for n in range(1, 20)]
-    drawn = near(StudyEngine(StudyConfig(LOSS, parameters), trials, seed=0, gaussian_process=False))
+    drawn = near(StudyEngine(StudyConfig(LOSS, parameters), trials, seed=0))
     bad = [
         TrialRecord(n, TrialState.INFEASIBLE, {"x": 0.15 + n / 1000})
         if n % 2
         else TrialRecord(n, TrialState.ACTIVE, {"x": 0.15 + n / 1000})
         for n in range(20, 200)
     ]
-    engine = StudyEngine(StudyConfig(LOSS, parameters), [*trials, *bad], seed=0, gaussian_process=False)
+    engine = StudyEngine(StudyConfig(LOSS, parameters), [*trials, *bad], seed=0)
     assert near(engine) < drawn
 
 
@@ -331,24 +329,24 @@ def test_several_objectives_are_searched_and_give_the_pareto_set() -> None:
 def test_a_result_that_changes_and_a_trial_that_is_removed_are_taken_notice_of() -> None:
     config = StudyConfig(LOSS, (Parameter("x", Kind.DOUBLE, 0.0, 1.0),))
     trials = [done(n, {"x": n / 20}, loss=abs(n / 20 - 0.9)) for n in range(1, 20)]
-    engine = StudyEngine(config, trials, seed=5, gaussian_process=False)
+    engine = StudyEngine(config, trials, seed=5)
     running = TrialRecord(20, TrialState.ACTIVE, engine.suggest(1)[0])
     engine.update(running)
     changed = [done(n, {"x": n / 20}, loss=abs(n / 20 - 0.1)) for n in range(1, 19)]
     for trial in changed:
         engine.update(trial)
     engine.remove(19)
-    again = StudyEngine(config, [*changed, running], seed=5, gaussian_process=False)
+    again = StudyEngine(config, [*changed, running], seed=5)
     assert engine.suggest(3) == again.suggest(3)
 
 
 def test_suggestions_at_once_differ() -> None:
-    engine = StudyEngine(StudyConfig(LOSS, (RATE, LAYERS)), seed=0, gaussian_process=False)
+    engine = StudyEngine(StudyConfig(LOSS, (RATE, LAYERS)), seed=0)
     searched(engine, 20, lambda values: values["rate"])
-    found: list[float] = []
+    found: list[frozenset[Any]] = []
 
     def ask() -> None:
-        found.extend(float(values["rate"]) for values in engine.suggest(2))
+        found.extend(frozenset(values.items()) for values in engine.suggest(2))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -363,9 +361,9 @@ def test_a_thousand_trials_are_taken_up_within_a_second() -> None:
     config = StudyConfig(LOSS, (RATE, LAYERS, OPTIMIZER))
     drawn = StudyEngine(replace(config, algorithm=Algorithm.RANDOM_SEARCH), seed=0).suggest(1000)
     trials = [done(n, values, loss=rng.random()) for n, values in enumerate(drawn, start=1)]
-    StudyEngine(config, trials[:20], seed=0, gaussian_process=False).suggest(1)  # Imports Optuna.
+    StudyEngine(config, trials[:20], seed=0).suggest(1)  # Imports Optuna.
     started = time.perf_counter()
-    StudyEngine(config, trials, seed=0, gaussian_process=False).suggest(1)
+    StudyEngine(config, trials, seed=0).suggest(1)
     assert time.perf_counter() - started < 1
 
 
