@@ -54,6 +54,8 @@ def main() -> None:
         "--output_dir", default=OUTPUT_DIR, help="where model, search and logs go outside a job"
     )
     options = parser.parse_args()
+    if options.tuner == "bayesian" and importlib.util.find_spec("scipy") is None:
+        parser.error("--tuner=bayesian needs scipy: require keras-tuner[bayesian].")
     cluster = keras_tuner_cluster.join(spare_worker=options.spare_worker, output_dir=options.output_dir)
     search(options, cluster)
 
@@ -134,7 +136,11 @@ def save_best(tuner: Any, model_dir: str) -> None:
         sys.exit("No trial was completed: there is no model to save.")
     best = completed[0]
     model = tuner.load_model(best)
-    tf.saved_model.save(model, model_dir)
+    if tf.keras.__version__.startswith("3."):
+        # What tf.saved_model.save() writes of its models no model server can load.
+        model.export(model_dir, verbose=False)
+    else:
+        tf.saved_model.save(model, model_dir)
     found = {name: value for name, value in best.hyperparameters.values.items() if "/" not in name}
     print(f"Best trial: {best.trial_id}\nBest val_accuracy: {best.score:.4f}")
     print(f"Best hyperparameters: {json.dumps(found)}\nModel saved to {model_dir}", flush=True)

@@ -308,6 +308,8 @@ class _ChiefParent(_Parent):
             with contextlib.suppress(OSError):
                 # Its name may be unknown until it runs; something else may answer in its place.
                 connection = socket.create_connection(split(address), timeout=5)
+                # To hang up on a worker that is only slow would tell it that the chief is gone.
+                connection.settimeout(SILENCE_SECONDS)
                 connection.sendall(greeting)
                 if _read_greeting(connection, greeting):
                     self.heard.put((name, connection))

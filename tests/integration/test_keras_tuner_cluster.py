@@ -381,6 +381,23 @@ def test_a_worker_that_is_lost_ends_the_search_with_this_reason(replicas: Start)
     until(lambda: not any(map(alive, children)), 5)
 
 
+@pytest.mark.slow
+def test_a_machine_that_falls_silent_is_taken_for_lost(replicas: Start) -> None:
+    cluster = replicas(SUPERVISED)
+    cluster.start()
+    children_of(cluster)
+    silent = cluster.running.pop("worker1")
+    silent.send_signal(signal.SIGSTOP)
+    try:
+        # Whoever says something now and then is not.
+        time.sleep(25)
+        assert cluster.running["worker0"].poll() is cluster.running["chief"].poll() is None
+        cluster.fail("worker1 (127.0.0.1:", "chief", "worker0", seconds=15)
+    finally:
+        silent.kill()
+        silent.wait()
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_workers_end_with_the_reason_when_the_chief_dies(replicas: Start, whole: bool) -> None:
     cluster = replicas(SUPERVISED)
