@@ -46,16 +46,16 @@ class Suggestions:
             with self._engines.opened(study) as search:
                 given = self._given(search, study, client_id, contexts)
                 found: dict[int, Raw] = {}
+                exhausted = not self._is_active(study)
                 for index, context in enumerate(contexts):
-                    if index in given or not self._is_active(study):
+                    if index in given or exhausted:
                         continue
                     running.raise_if_cancelled()
                     values = search.engine.suggest(1, context)
                     if values:
                         found[index] = _active(search, client_id, values[0])
-                missing = set(range(len(contexts))) - given.keys() - found.keys()
-                # What is left outside of a context is not known.
-                exhausted = any(not contexts[index] for index in missing)
+                    # What is left outside of a context is not known.
+                    exhausted = not values and not context
                 with self._store.transaction():
                     for trial in found.values():
                         self._trials.add(study, trial)
