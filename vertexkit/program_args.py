@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -42,12 +42,15 @@ _IGNORED: Final = {"help", "metavar", "default"}
 _OPEN_WORDS: Final = {"parents", "prefix_chars", "fromfile_prefix_chars", "conflict_handler"}
 
 
-def check_args(program: Program, args: Sequence[str], *, complete: bool = True) -> list[Finding]:
+def check_args(
+    program: Program, args: Sequence[str], *, beside: Sequence[str] = (), complete: bool = True
+) -> list[Finding]:
     """Whether a program's own parser would take these arguments.
 
     Args:
         program: The program.
         args: What it is to get, as in ``sys.argv[1:]``.
+        beside: What the service adds to them.
         complete: Whether these are all, so that what else the program requires would be missing.
 
     Returns:
@@ -55,9 +58,11 @@ def check_args(program: Program, args: Sequence[str], *, complete: bool = True) 
         arguments are not read by one plain ``argparse.ArgumentParser`` in all of its modules.
     """
     try:
-        return _read([source.tree for source in program.sources]).check(list(args), complete=complete)
+        parser = _read([source.tree for source in program.sources])
+        found = parser.check([*args, *beside], complete=complete)
     except _Unreadable:
         return []
+    return [*found, *parser.overridden(args)]
 
 
 class _Unreadable(Exception):
@@ -110,6 +115,23 @@ class _Parser:
         except _Refused as refused:
             findings.append(_finding(args, str(refused)))
         return findings
+
+    def overridden(self, args: Sequence[str]) -> Iterator[Finding]:
+        """Values that the program will not see, for another follows: those of a list, most probably."""
+        for names, words in self.options:
+            given = [arg for arg in args if arg.startswith("-") and arg.partition("=")[0] in names]
+            if len(given) < 2 or words.get("action", "store") != "store":
+                continue
+            values = [arg.partition("=")[2] or "..." for arg in given]
+            yield Finding(
+                _ARGUMENT,
+                given,
+                "has an option several times, of which the program keeps the last",
+                f"give a list: args={[names[0], *values]}"
+                if "nargs" in words
+                else 'let it have action="append"',
+                warning=True,
+            )
 
     def _built(self, *, demanding: bool) -> argparse.ArgumentParser:
         parser = _Silent(prog="program", add_help=False, allow_abbrev=self.abbreviates)

@@ -184,7 +184,7 @@ def _check_args(request: TrainingRequest, program: Program | None, beside: Seque
         return findings
     from vertexkit.program_args import check_args as check_parsed
 
-    return [*findings, *check_parsed(program, [*command_line(request.args), *beside])]
+    return [*findings, *check_parsed(program, command_line(request.args), beside=beside)]
 
 
 def _check_buckets(context: Context, request: TrainingRequest, program: Program | None) -> list[Finding]:

@@ -208,6 +208,16 @@ def test_it_says_what_the_program_itself_would(
         assert any(words in str(found) for found in findings)
 
 
+def test_values_that_the_program_will_not_see_are_warned_of(tmp_path: Path) -> None:
+    (found,) = check_args(program(tmp_path), ["--epochs=1", "--layers=64", "--layers=32"])
+    assert found.warning
+    assert found.remedy == "give a list: args=['--layers', '64', '32']"
+    (found,) = check_args(program(tmp_path), ["--epochs=1", "--epochs", "2"])
+    assert found.remedy == 'let it have action="append"'
+    appending = PARSER.replace('nargs="+"', 'action="append"')
+    assert check_args(program(tmp_path, appending), ["--epochs=1", "--layers=64", "--layers=32"]) == []
+
+
 def test_a_misspelt_option_is_told_beside_the_one_that_is_missing_for_it(tmp_path: Path) -> None:
     findings = check_args(program(tmp_path), ["--epohcs=3"])
     assert [found.remedy for found in findings] == ["use --epochs", None]
