@@ -36,7 +36,8 @@ _log = logging.getLogger("vertexkit")
 class CustomTrainingJob(TrainingJobState):
     """A training job, running or over; `Training.run` makes one, `Training.get` finds one.
 
-    Its properties are as last read, but for `state` and `model`; `refresh` reads them again.
+    Its properties are as last read, but for `state` and `model`; `refresh` reads them again. One that wrote
+    no model has SUCCEEDED, and its `model` is None.
     """
 
     def __init__(self, context: Context, data: Mapping[str, Any]) -> None:
@@ -44,16 +45,6 @@ class CustomTrainingJob(TrainingJobState):
         super().__init__(context, data)
         self._model: Model | None = None
         self._told = False
-
-    @property
-    def state(self) -> JobState:
-        """How far it has come, as of now.
-
-        A job that wrote no model has SUCCEEDED; its `model` is None.
-        """
-        if not self.state_as_read.ended:
-            self.refresh()
-        return self.state_as_read
 
     @property
     def model(self) -> Model | None:

@@ -176,7 +176,7 @@ def test_a_job_that_cannot_go_on_alone_is_not_said_to(monkeypatch: pytest.Monkey
     assert "goes on until this session ends" in raised.value.__notes__[0]
 
 
-def test_ctrl_c_while_the_rest_of_the_log_comes_is_about_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_after_its_end_is_about_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("c\n"))
     shown = Terminal()
     monkeypatch.setattr(sys, "stderr", shown)
