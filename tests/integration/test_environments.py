@@ -227,6 +227,16 @@ def test_what_a_job_installs_itself_stays_in_its_home(
     assert files_of(tmp_path / "cache") == cached
 
 
+def test_the_commands_of_the_images_packages_are_there(tmp_path: Path, prepare: Prepare, home: Path) -> None:
+    made = prepare(write_wheel(tmp_path))
+
+    # Run by the job's own Python, so that what the job installs counts.
+    assert run(made, home, "tensorboard --version 2>/dev/null").count(".") == 2
+    script = (made.bin / "tensorboard").read_text()
+    assert script.startswith("#!/bin/sh\nexec python3 ")
+    assert not (made.bin / "vertexkit").exists()
+
+
 def test_the_way_to_the_index_is_in_pips_own_settings_and_not_in_the_jobs_variables(
     tmp_path: Path, prepare: Prepare, home: Path
 ) -> None:

@@ -107,12 +107,13 @@ class Environments:
         self, folder: Path, image: TrainingImage, layer: Layer | None, base: Base
     ) -> Interpreter:
         if layer is None:
-            return make_interpreter(folder, base.folders, legacy_keras=image.keras_2)
+            return make_interpreter(folder, base.folders, legacy_keras=image.keras_2, commands=base.bin)
         return make_interpreter(
             folder,
             (layer.interpreter.site, *base.folders),
             legacy_keras=image.keras_2,
             scripts=layer.interpreter.bin,
+            commands=base.bin,
         )
 
 

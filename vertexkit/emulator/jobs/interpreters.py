@@ -31,6 +31,9 @@ __all__ = ["Base", "Interpreter", "base_packages", "make_interpreter"]
 
 _HIDDEN: Final = frozenset({"vertexkit", "trainer_scripts", "__pycache__"})
 
+# Changes when what is made for a base does.
+_FORM: Final = 2
+
 # Read by `site` as the interpreter starts. "include-system-site-packages" in pyvenv.cfg is what lets
 # `pip install --user` work; the packages of the Python that the emulator's environment was made from are not
 # the image's, so those folders are taken out again. A user's own packages come before the layers below.
@@ -77,6 +80,8 @@ class Base:
     """Changes when a package is installed, removed or changed for another version."""
     folders: tuple[Path, ...]
     """Folders of links to them."""
+    bin: Path
+    """Holds their commands (``tensorboard``, ``torchrun``), each run by the ``python3`` of who calls it."""
 
     def version(self, package: str) -> str | None:
         """The version of a package; None when a job does not have it."""
@@ -93,7 +98,7 @@ def base_packages(cache: Path) -> Base:
     """The packages of the environment that this process runs in, linked to from ``cache``."""
     folders = _site_folders()
     listings = [sorted(entry.name for entry in Path(folder).iterdir()) for folder in folders]
-    described = repr((sys.version, sys.prefix, list(zip(folders, listings, strict=True))))
+    described = repr((_FORM, sys.version, sys.prefix, list(zip(folders, listings, strict=True))))
     key = hashlib.sha256(described.encode()).hexdigest()[:16]
     target = cache / "base" / key
     if not target.is_dir():
@@ -108,6 +113,9 @@ def base_packages(cache: Path) -> Base:
             for name in names:
                 if name not in hidden and not _leads_to_vertexkit(Path(folder) / name):
                     (links / name).symlink_to(Path(folder) / name)
+        (made / "bin").mkdir()
+        for script in _commands():
+            _write_script(made / "bin" / script.name, "python3", shlex.quote(str(script)))
         try:
             made.rename(target)
         except OSError:
@@ -116,11 +124,16 @@ def base_packages(cache: Path) -> Base:
             if not target.is_dir():
                 raise
     pip = (target / "pip",) if (target / "pip").is_dir() else ()
-    return Base(key, (*(target / str(number) for number in range(len(folders))), *pip))
+    return Base(key, (*(target / str(number) for number in range(len(folders))), *pip), target / "bin")
 
 
 def make_interpreter(
-    folder: Path, layers: Sequence[Path], *, legacy_keras: bool = False, scripts: Path | None = None
+    folder: Path,
+    layers: Sequence[Path],
+    *,
+    legacy_keras: bool = False,
+    scripts: Path | None = None,
+    commands: Path | None = None,
 ) -> Interpreter:
     """Make an interpreter in a new folder, in a few milliseconds.
 
@@ -129,6 +142,7 @@ def make_interpreter(
         layers: Folders of packages that it sees below its own, first ones first.
         legacy_keras: Whether ``import keras`` is to mean tf_keras.
         scripts: Folder of commands, written in Python, that it is to have too.
+        commands: Folder of commands that run by any interpreter's name, to have as well.
 
     Returns:
         The interpreter; ``pip install`` of its pip installs into ``folder``, from where ours would.
@@ -149,19 +163,33 @@ def make_interpreter(
     (made.site / "_job_layers.pth").write_text("import _job_layers\n")
     minor = f"pip{sys.version_info.major}.{sys.version_info.minor}"
     for name in ("pip", "pip3", minor):
-        _write_script(made.bin / name, made.python, "-m pip")
+        _write_script(made.bin / name, str(made.python), "-m pip")
     if scripts is not None:
         for script in sorted(scripts.iterdir()):
             target = made.bin / script.name
             if script.is_file() and not target.exists() and _is_python(script):
-                _write_script(target, made.python, shlex.quote(str(script)))
+                _write_script(target, str(made.python), shlex.quote(str(script)))
+    if commands is not None:
+        for command in commands.iterdir():
+            target = made.bin / command.name
+            if not target.exists():
+                shutil.copy(command, target)
     return made
 
 
-def _write_script(target: Path, python: Path, what: str) -> None:
+def _write_script(target: Path, python: str, what: str) -> None:
     # A shell finds the interpreter, whatever spaces and length its path has.
-    target.write_text(f'#!/bin/sh\nexec {shlex.quote(str(python))} {what} "$@"\n')
+    target.write_text(f'#!/bin/sh\nexec {shlex.quote(python)} {what} "$@"\n')
     target.chmod(0o755)
+
+
+def _commands() -> Iterator[Path]:
+    """The commands of this environment, but for vertexkit's; those of the system are on every PATH."""
+    if sys.prefix == sys.base_prefix:
+        return
+    for script in sorted(Path(sysconfig.get_path("scripts")).iterdir()):
+        if script.is_file() and script.name not in _HIDDEN and _is_python(script):
+            yield script
 
 
 def _is_python(script: Path) -> bool:
