@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from vertexkit.endpoints import DeployedModel, Endpoint
     from vertexkit.job_logs import LogLine
     from vertexkit.job_state import JobState
+    from vertexkit.keras_tuner import KerasTunerJob
     from vertexkit.models import Model, ModelVersion
     from vertexkit.prediction import PredictResponse, RawPrediction
     from vertexkit.preflight import PreflightWarning
@@ -97,6 +98,7 @@ __all__ = [
     "InternalError",
     "InvalidArgument",
     "JobState",
+    "KerasTunerJob",
     "LogLine",
     "Machine",
     "Measurement",
@@ -168,6 +170,7 @@ __getattr__, __dir__ = lazily(
         "Discrete": "vertexkit.spaces",
         "Double": "vertexkit.spaces",
         "HyperparameterTuningJob": "vertexkit.tuning",
+        "KerasTunerJob": "vertexkit.keras_tuner",
         "Integer": "vertexkit.spaces",
         "Measurement": "vertexkit.trials",
         "MedianStopping": "vertexkit.early_stopping",

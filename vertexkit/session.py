@@ -25,6 +25,7 @@ from vertexkit.identifiers import check_labels
 if TYPE_CHECKING:
     from vertexkit._core.emulator_process import EmulatorProcess
     from vertexkit.endpoints import Endpoints
+    from vertexkit.keras_tuner import KerasTuner
     from vertexkit.models import Models
     from vertexkit.storage import Bucket, Buckets
     from vertexkit.training import Training
@@ -203,6 +204,13 @@ class Session:
         from vertexkit.tuning import Tuning
 
         return Tuning(self._context)
+
+    @cached_property
+    def keras_tuner(self) -> KerasTuner:
+        """Searches by Keras Tuner: run, check, get, list."""
+        from vertexkit.keras_tuner import KerasTuner
+
+        return KerasTuner(self._context)
 
     def check(
         self,

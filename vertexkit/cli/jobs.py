@@ -59,9 +59,15 @@ def show(*, session: Session, name: str, as_json: bool) -> None:
 @json_option
 @connected
 def trials(*, session: Session, name: str, as_json: bool) -> None:
-    """List the trials of a tuning job."""
-    found = session.tuning.get(name).trials
-    best = {trial.id for trial in found.optimal()}
+    """List the trials of a tuning job, or of a search by Keras Tuner."""
+    from vertexkit.keras_tuner_job import KerasTunerJob
+    from vertexkit.tuning_job import HyperparameterTuningJob
+
+    job = _found(session, name)
+    if not isinstance(job, HyperparameterTuningJob | KerasTunerJob):
+        raise click.UsageError(f"{name} is a training job that does not search.")
+    found = job.trials
+    best = {trial.id for trial in found.optimal()} if found.objectives else set()
     show_rows(
         ["Trial", "State", "Parameters", "Metrics", "Seconds", "Best", "Why"],
         (
@@ -185,13 +191,19 @@ def _of_kind(job: AnyJob) -> dict[str, object]:
 
 
 def _kind(job: AnyJob) -> str:
-    return "tuning" if _TUNING in job.resource_name else "training"
+    from vertexkit.keras_tuner_job import is_search
+
+    if _TUNING in job.resource_name:
+        return "tuning"
+    return "keras tuner" if is_search(job.labels) else "training"
 
 
 def _found(session: Session, name: str) -> AnyJob:
     """The one job that is meant, of either kind."""
     if name.startswith("projects/"):
-        return session.tuning.get(name) if _TUNING in name else session.training.get(name)
+        return (
+            session.tuning.get(name) if _TUNING in name else _searching(session, session.training.get(name))
+        )
     found: list[AnyJob] = []
     for get in (session.training.get, session.tuning.get):
         with suppress(NotFound):
@@ -207,4 +219,11 @@ def _found(session: Session, name: str) -> AnyJob:
         raise InvalidArgument(
             "name", name, f"is the name of two jobs: {listed}", remedy="give the resource name of one"
         )
-    return found[0]
+    return _searching(session, found[0])
+
+
+def _searching(session: Session, job: AnyJob) -> AnyJob:
+    """A training job as what it is."""
+    from vertexkit.keras_tuner_job import is_search
+
+    return session.keras_tuner.get(job.resource_name) if is_search(job.labels) else job
