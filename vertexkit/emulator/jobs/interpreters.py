@@ -173,7 +173,8 @@ def make_interpreter(
         for command in commands.iterdir():
             target = made.bin / command.name
             if not target.exists():
-                shutil.copy(command, target)
+                # pip puts a new file in place of it, and does not write to where it leads.
+                target.symlink_to(command)
     return made
 
 
