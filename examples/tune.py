@@ -30,9 +30,9 @@ def main() -> None:
             "trainer_scripts.mnist_trial",
             metric="accuracy",
             space={
-                "learning_rate": vk.Double(1e-3, 10, scale="log"),
-                "n_neurons": vk.Integer(1, 300),
-                "n_hidden": vk.Integer(1, 10),
+                "learning_rate": vk.Double(1e-4, 0.1, scale="log"),
+                "n_neurons": vk.Integer(16, 256, scale="log"),
+                "n_hidden": vk.Integer(1, 3),
                 "optimizer": vk.Categorical(["sgd", "adam"]),
             },
             trials=options.trials,
@@ -71,7 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--project", help="project in Google Cloud")
     parser.add_argument("--location", help="region, us-central1 by default")
     parser.add_argument("--bucket", help="bucket to use, in the same region")
-    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--trials", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--plot", metavar="FILE", help="picture of the search to write: search.png")
     return parser.parse_args()

@@ -29,6 +29,8 @@ Display = Callable[[JobState], object]
 _FIRST_INTERVAL = 0.1
 _GROWTH = 1.4
 _LEAST_LONGEST_INTERVAL = 0.5
+_PATIENCE = 4
+_LONGEST_PATIENCE = 5.0
 # A training of hours shall not be given up for a minute without a network.
 _LONGEST_OUTAGE = 300.0
 _LEAST_SECONDS = 1.0
@@ -179,6 +181,7 @@ def _events(
         now = time.monotonic()
         if now >= min(ask, deadline):
             state = job.poll(min(max(deadline - now, _LEAST_SECONDS), _LONGEST_OUTAGE))
+            took = time.monotonic() - now
             yield state
             if follower is None and output.open:
                 follower = job.follower()
@@ -188,7 +191,9 @@ def _events(
                 return
             if time.monotonic() >= deadline:
                 return
-            ask, interval = time.monotonic() + interval, min(interval * _GROWTH, longest)
+            # What takes the service long to tell, as of a thousand trials, it is asked for less often.
+            ask = time.monotonic() + max(interval, min(took * _PATIENCE, _LONGEST_PATIENCE))
+            interval = min(interval * _GROWTH, longest)
         if follower is not None and output.open and time.monotonic() >= read:
             yield follower.poll()
             read = time.monotonic() + log_seconds

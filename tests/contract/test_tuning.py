@@ -106,9 +106,8 @@ def test_a_grid_is_gone_through_once(session: vk.Session, script: Path) -> None:
 
 
 def test_of_several_metrics_the_pareto_set_is_given(session: vk.Session, script: Path) -> None:
-    script.write_text(
-        PROGRAM + 'reports.report_hyperparameter_tuning_metric("cost", options.n, global_step=3)\n'
-    )
+    cost = 'reports.report_hyperparameter_tuning_metric("cost", options.n, global_step=3)'
+    script.write_text(f"{PROGRAM}{cost}\n")
     goals: Any = {"score": "maximize", "cost": "minimize"}
     job = session.tuning.run(script, metric=goals, space=SPACE, trials=4, parallel=2)
     with pytest.raises(vk.InvalidArgument, match="optimal"):
@@ -166,9 +165,9 @@ def test_the_model_of_a_trial_is_uploaded(session: vk.Session, script: Path) -> 
     job = session.tuning.run(
         script,
         metric="score",
-        space={"x": vk.Double(0, 3), "n": vk.Discrete([1, 2])},
+        space={"x": vk.Discrete([1]), "n": vk.Discrete([1, 2])},
         trials=2,
-        algorithm=None,
+        algorithm="grid",
         env={"SAVED_MODEL": str(model)},
         framework_version="2.12",
         name="search",

@@ -64,6 +64,43 @@ def training(session: vk.Session) -> None:
     session.training.run("train.py", wokers=2)  # type: ignore[call-arg]  # there is none
 
 
+def tuning(session: vk.Session) -> None:
+    space: dict[str, vk.Double | vk.Integer | vk.Categorical | vk.Discrete] = {"n": vk.Integer(1, 10)}
+    job = session.tuning.run(
+        "trial.py",
+        metric="accuracy",
+        space={
+            "learning_rate": vk.Double(1e-3, 10, scale="log"),
+            "batch_size": vk.Discrete([16, 32]),
+            "optimizer": vk.Categorical(["sgd"], children={"sgd": {"momentum": vk.Double(0, 1)}}),
+            "n_hidden": vk.Integer(1, 3, children={range(2, 4): {"dropout": vk.Double(0, 1)}}),
+        },
+        trials=10,
+        parallel=2,
+        early_stopping=vk.MedianStopping(),
+    )
+    assert_type(job, vk.HyperparameterTuningJob)
+    assert_type(job.best, vk.Trial | None)
+    assert_type(job.trials, vk.Trials)
+    assert_type(job.trials[0], vk.Trial)
+    assert_type(job.trials[:2], vk.Trials)
+    assert_type(job.trials[0].parameters["n"], float | int | str)
+    assert_type(job.trials[0].state, vk.TrialState)
+    assert_type(job.trials[0].model("mnist"), vk.Model)
+    assert_type(job.optimal, vk.Trials)
+    assert_type(job.result(60), vk.Trial | None)
+    assert_type(next(job.logs(1)), vk.LogLine)
+    assert_type(session.tuning.get("mnist"), vk.HyperparameterTuningJob)
+    assert_type(
+        session.tuning.check("trial.py", metric={"loss": "minimize"}, space=space, trials=2), list[vk.Finding]
+    )
+    vk.Double(1, 10, scale="ln")  # type: ignore[arg-type]  # no scale
+    vk.Integer(1.5, 2)  # type: ignore[arg-type]  # not whole
+    vk.Categorical([1, 2])  # type: ignore[list-item]  # no texts
+    session.tuning.run("trial.py", metric="loss", space=space)  # type: ignore[call-arg]  # how many trials?
+    session.tuning.run("trial.py", metric="loss", space=space, trials=2, algorithm="bayes")  # type: ignore[arg-type]
+
+
 def mistakes_are_found(session: vk.Session, endpoint: vk.Endpoint) -> None:
     session.models.upload("mnist")  # type: ignore[call-arg]  # there is no artifact
     endpoint.deploy(7)  # type: ignore[call-overload]  # not a model
@@ -78,6 +115,8 @@ def errors_form_one_tree(error: vk.VertexkitError) -> None:
     if isinstance(error, vk.PreflightFailed):
         assert_type(error.findings, tuple[vk.Finding, ...])
     if isinstance(error, vk.TransferFailed):
+        assert_type(error.failures, dict[str, str])
+    if isinstance(error, vk.TuningFailed):
         assert_type(error.failures, dict[str, str])
     if isinstance(error, vk.TrainingFailed):
         assert_type(error.exit_code, int | None)
