@@ -130,7 +130,7 @@ class CustomJobs:
                 self._ended(job.name, JobEnd(EndKind.CANCELLED))
             elif restarts(job.job_spec):
                 self._say(job_id, "The local Vertex AI was stopped: the job starts anew.")
-                self._set_pending(job.name)
+                self._tell(self._set_pending(job.name))
                 self.begin(self._prepared_again(job))
             else:
                 self._say(job_id, STOPPED)
@@ -344,11 +344,12 @@ class CustomJobs:
             self._store.replace(CUSTOM_JOBS, job)
         self._tell(job)
 
-    def _set_pending(self, name: str) -> None:
+    def _set_pending(self, name: str) -> Raw:
         with self._store.transaction():
             job = self._store.get(CUSTOM_JOBS, name)
             job.state = JobState.JOB_STATE_PENDING
             self._store.replace(CUSTOM_JOBS, job)
+        return job
 
     def _prepared_again(self, job: Raw) -> Prepared:
         run = self._store.get(RUNS, job.name)

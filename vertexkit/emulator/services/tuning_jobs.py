@@ -21,12 +21,21 @@ from vertexkit.emulator.messages import (
     JobState,
     ListHyperparameterTuningJobsResponse,
     Raw,
+    TrialState,
 )
 from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.custom_jobs import ENDED, CustomJobs
 from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.trial_memory import TrialMemory
-from vertexkit.emulator.services.tuning_run import TRIALS, TUNING_JOBS, TUNING_RUNS, Engine, Means, TuningRun
+from vertexkit.emulator.services.tuning_run import (
+    TRIALS,
+    TUNING_JOBS,
+    TUNING_RUNS,
+    Engine,
+    Means,
+    TuningRun,
+    clear,
+)
 from vertexkit.emulator.services.tuning_spec import TRIAL_SPEC, check_tuning_job, trial_job
 from vertexkit.emulator.store import Store
 from vertexkit.emulator.validation import canonical_location, canonical_name, new_id
@@ -199,8 +208,18 @@ class TuningJobs:
         with self._lock:
             self._runs.pop(name, None)
 
-    def _follow(self, name: str, _job: Raw) -> None:
+    def _follow(self, name: str, job: Raw) -> None:
+        if job.state == JobState.JOB_STATE_PENDING:
+            self._begun_anew(name, job)
         self._wake(name)
+
+    def _begun_anew(self, name: str, job: Raw) -> None:
+        """Forget what a trial had reported whose job starts anew, as its spec asks for."""
+        with self._store.transaction():
+            for trial in self._store.all(TRIALS, name):
+                if trial.custom_job == job.name and trial.state == TrialState.ACTIVE:
+                    clear(trial)
+                    self._store.replace(TRIALS, trial)
 
     def _wake(self, name: str) -> None:
         with self._lock:

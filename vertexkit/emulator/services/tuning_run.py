@@ -183,10 +183,6 @@ class TuningRun:
 
     def _take_up(self, trial: Raw, values: Mapping[str, ParameterValue]) -> None:
         """Go on with a trial that was running when the local Vertex AI was stopped."""
-        job = self._means.jobs.find(trial.custom_job)
-        if job is not None and job.state not in ENDED and trial.state == State.ACTIVE:
-            # It has been begun anew, as its spec asks for.
-            self._clear(trial)
         before = tuple(map(measurement, trial.measurements))
         live = _Live(trial, values, TrialMetrics(self._config, before))
         self._live[live.id] = live
@@ -379,7 +375,7 @@ class TuningRun:
     def _start_again(self, job: Raw, live: _Live) -> None:
         """Start a trial from its beginning that was cut short: the same one, in a new job."""
         prepared = self._prepared(job, live.trial, live.values)
-        self._clear(live.trial)
+        clear(live.trial)
         with self._means.store.transaction():
             self._means.jobs.add(prepared)
             self._keep(live.trial)
@@ -463,13 +459,14 @@ class TuningRun:
         job = self._means.store.get(TUNING_JOBS, self._name)
         self._means.store.replace(TUNING_JOBS, job)
 
-    def _clear(self, trial: Raw) -> None:
-        """Forget what a trial did that is begun anew."""
-        trial.ClearField("start_time")
-        trial.ClearField("measurements")
-
     def _say(self, text: str) -> None:
         self._means.engine.open_log(self._id).append(SERVICE, text)
+
+
+def clear(trial: Raw) -> None:
+    """Forget what a trial did that is begun anew."""
+    trial.ClearField("start_time")
+    trial.ClearField("measurements")
 
 
 def _record(trial: Raw, values: Mapping[str, ParameterValue], *, stopped: bool = False) -> TrialRecord:

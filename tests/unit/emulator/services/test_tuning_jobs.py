@@ -427,6 +427,7 @@ def test_a_job_to_be_restarted_goes_on_as_the_same_one(searches: Searches) -> No
     searches.until(name, lambda job: job.trials[0].measurements)
     del searches.engine.metric_files[before.custom_job.rpartition("/")[2]]
     searches.restart()
+    assert not searches.get(name).trials[0].measurements, "what it had reported is not of this run"
     assert list(searches.engine.specs) == [before.custom_job.rpartition("/")[2]]
     trial = searches.get(name).trials[0]
     assert trial.custom_job == before.custom_job
