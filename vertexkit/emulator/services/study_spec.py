@@ -5,7 +5,7 @@ Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/StudySpec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -106,22 +106,19 @@ def parameter_values(config: StudyConfig, parameters: Mapping[str, ParameterValu
     return [_value_message(name, parameters[name]) for name in names if name in parameters]
 
 
-def values_of(config: StudyConfig, parameters: Iterable[Raw]) -> dict[str, ParameterValue]:
-    """What the parameters of a trial say, as the engine has it: an INTEGER is an int again.
+def values_of(config: StudyConfig, parameters: Sequence[Raw]) -> dict[str, ParameterValue]:
+    """What the parameters of a trial that is kept say, as the engine has it: an INTEGER is an int again.
 
     Args:
         config: Of the study.
         parameters: The messages.
     """
-    integers = {parameter.name for parameter in every(config.parameters) if parameter.kind is Kind.INTEGER}
-    values: dict[str, ParameterValue] = {}
-    for parameter in parameters:
-        name, value = parameter.parameter_id, parameter.value
-        if value.WhichOneof("kind") == "string_value":
-            values[name] = value.string_value
-        else:
-            values[name] = round(value.number_value) if name in integers else value.number_value
-    return values
+    given = given_values(parameters, "trial.parameters")
+    try:
+        return _space(config.parameters).understand(given)
+    except ValueError:
+        # Kept by an earlier version, perhaps: the engine takes of it what lies in the space.
+        return given
 
 
 def trial_parameters(config: StudyConfig, messages: Sequence[Raw], field: str) -> dict[str, ParameterValue]:

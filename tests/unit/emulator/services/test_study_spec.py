@@ -18,6 +18,7 @@ from vertexkit.emulator.services.study_spec import (
     parameter_values,
     study_config,
     trial_parameters,
+    values_of,
 )
 from vertexkit.emulator.tuning.types import (
     Algorithm,
@@ -530,6 +531,18 @@ def test_values_that_are_not_of_the_space_are_refused(values: dict[str, Any], me
         trial_parameters(config, given, "trial.parameters")
     assert refused.value.code is Code.INVALID_ARGUMENT
     assert message in refused.value.message
+
+
+def test_an_integer_in_one_branch_does_not_make_one_of_its_namesake_in_another() -> None:
+    branches = [
+        {"parameter_spec": double("m"), "parent_categorical_values": {"values": ["sgd"]}},
+        {"parameter_spec": integer("m"), "parent_categorical_values": {"values": ["adam"]}},
+    ]
+    config = study_config(spec(categorical(conditional_parameter_specs=branches)), "study_spec")
+    for values in ({"optimizer": "sgd", "m": 0.4}, {"optimizer": "adam", "m": 2}):
+        back = values_of(config, parameter_values(config, values))
+        assert back == values
+        assert type(back["m"]) is type(values["m"])
 
 
 def test_a_value_without_a_kind_and_one_given_twice_are_refused() -> None:
