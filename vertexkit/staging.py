@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Artifact", "Staged", "look_at"]
 
-_log = logging.getLogger("vertexkit")
 _SAVED_MODEL = "saved_model.pb"
 
 
@@ -150,13 +148,10 @@ def _beside(context: Context, artifact: Artifact) -> Staged:
     uri = parse_gcs_uri(artifact.source)
     if artifact.signature is None or not uri.name:
         return Staged(artifact.source, artifact.signature)
-    bucket = Bucket(context, uri.bucket)
-    try:
-        schemata = write_schemata(bucket, uri.name, artifact.signature)
-    except PermissionDenied:
-        # A bucket that we may only read: the model is predicted unchecked.
-        _log.info("cannot write the signature beside %s; predictions will not be checked", artifact.source)
-        return Staged(artifact.source, artifact.signature)
+    schemata: Mapping[str, str] = {}
+    # A bucket that we may only read: the signature is read off the files each time.
+    with suppress(PermissionDenied):
+        schemata = write_schemata(Bucket(context, uri.bucket), uri.name, artifact.signature)
     # Another model may use the same artifact and schemata: never deleted.
     return Staged(artifact.source, artifact.signature, schemata)
 
