@@ -503,6 +503,16 @@ def test_a_grid_is_gone_through_once_and_the_study_is_then_completed(studies: St
     assert [trial.id for trial in studies.suggest(study, "me", 5)] == ["1", "2"]
 
 
+def test_a_context_that_is_exhausted_does_not_complete_the_study(studies: Studies) -> None:
+    study = studies.create(GRID)
+    asked = {"parent": study, "client_id": "me", "suggestion_count": 2, "contexts": [context(k="b")] * 2}
+    found = studies.response("SuggestTrials", types.SuggestTrialsResponse, **asked)
+    assert [trial.parameters[0].value.string_value for trial in found.trials] == ["b"]
+    assert found.study_state == types.Study.State.ACTIVE
+    values = [trial.parameters[0].value.string_value for trial in studies.suggest(study, "you", 2)]
+    assert values == ["a", "c"]
+
+
 def test_several_objectives_have_several_best_trials(studies: Studies) -> None:
     study = studies.create(
         {**SPEC, "metrics": [{"metric_id": "loss", "goal": 2}, {"metric_id": "accuracy", "goal": 1}]}
