@@ -136,8 +136,8 @@ def save_best(tuner: Any, model_dir: str) -> None:
         sys.exit("No trial was completed: there is no model to save.")
     best = completed[0]
     model = tuner.load_model(best)
-    if tf.keras.__version__.startswith("3."):
-        # What tf.saved_model.save() writes of its models no model server can load.
+    if hasattr(tf.keras, "version"):
+        # Keras 3: what tf.saved_model.save() writes of its models no model server can load.
         model.export(model_dir, verbose=False)
     else:
         tf.saved_model.save(model, model_dir)
