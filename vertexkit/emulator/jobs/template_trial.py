@@ -11,8 +11,7 @@ executed anew, as a process of its own, and imports it itself.
 
 from __future__ import annotations
 
-import functools
-import gc
+import contextlib
 import importlib
 import importlib.machinery
 import os
@@ -23,10 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import types
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
@@ -88,7 +87,7 @@ class Imported:
         self.printed = printed
         self.set = {name: value for name, value in os.environ.items() if env.get(name) != value}
         self._moved = list(self._texts())
-        self._caches = list(self._keeping())
+        self._remembered = list(self._cells())
         # With -I, there is nothing of the environment in it, and with -S nothing of the site.
         asked = [sys.executable, "-I", "-S", "-c", "import sys; print(*sys.path, sep='\\n')"]
         self._path = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -101,8 +100,8 @@ class Imported:
         """Make this process what the command's would be, up to where it runs the module."""
         for place, text in self._moved:
             place.__dict__[text] = place.__dict__[text].replace(self.root, root)
-        for cache in self._caches:
-            cache.cache_clear()
+        for cell in self._remembered:
+            cell.cell_contents = cell.cell_contents.replace(self.root, root)
         os.environ.clear()
         os.environ.update({**env, **self._added})
         own = set(self._own_modules())
@@ -141,14 +140,14 @@ class Imported:
                 if type(value) is str and self.root in value and not name.startswith("__"):
                     yield module, name
 
-    def _keeping(self) -> Iterator[Any]:
-        """Functions that have kept one of the template's paths."""
+    def _cells(self) -> Iterator[types.CellType]:
+        """Where a function remembers one of the template's paths, as what it gave the first time."""
         for module in list(sys.modules.values()):
             for value in list(getattr(module, "__dict__", {}).values()):
-                if isinstance(value, functools._lru_cache_wrapper) and value.cache_info().currsize:
-                    kept = [one for one in gc.get_referents(value) if type(one) is dict]
-                    if any(self.root in repr(one) for one in kept):
-                        yield value
+                for cell in (isinstance(value, types.FunctionType) and value.__closure__) or ():
+                    with contextlib.suppress(ValueError):  # it is empty
+                        if type(cell.cell_contents) is str and self.root in cell.cell_contents:
+                            yield cell
 
 
 def import_tensorflow() -> Imported:

@@ -104,9 +104,12 @@ class Templates:
         if early is None:
             return None
         made = self._template(wanted, early)
-        if made is None or not made.wait(wanted.cancelled) or not made.fits(wanted, early):
+        if made is None:
             return None
-        forked = made.fork()
+        is_there = made.wait(wanted.cancelled)
+        if wanted.cancelled.is_set() or (is_there and not made.fits(wanted, early)):
+            return None
+        forked = made.fork() if is_there else None
         if forked is None:
             with self._lock:
                 if self._templates.get(wanted.family) is made:
@@ -138,7 +141,8 @@ class Templates:
         with self._lock:
             made = self._templates.get(wanted.family)
             lives = self._lives.get(wanted.family, _LIVES)
-            if made is None and lives > 0 and not self._closed:
+            # One that has been cancelled may be the last of a family that has ended.
+            if made is None and lives > 0 and not self._closed and not wanted.cancelled.is_set():
                 self._lives[wanted.family] = lives - 1
                 made = _Template(self._folder / str(next(self._numbers)), wanted, early, self._over)
                 self._templates[wanted.family] = made
@@ -243,7 +247,7 @@ class _Template:
                 self._packages = self._become_ready(process, listener)
             _log.info("a template is ready after %.1f s", time.monotonic() - began)
         except Exception as error:
-            if not self._is_ending:
+            if not self._is_ending and not wanted.cancelled.is_set():
                 wanted.say(f"TensorFlow is not imported ahead of the trials, each imports it itself: {error}")
             if process is not None:
                 process.make()
