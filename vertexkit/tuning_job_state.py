@@ -13,6 +13,7 @@ from vertexkit.job import Job, took
 from vertexkit.trials import Measurement, Objective, ParameterValue, Trial, Trials, TrialState
 
 if TYPE_CHECKING:
+    from vertexkit._core.context import Context
     from vertexkit.model import Model
 
 __all__ = ["TuningJobState"]
@@ -22,6 +23,11 @@ _LOG = "UNIT_LOG_SCALE"
 
 class TuningJobState(Job):
     """What is known of a tuning job without asking."""
+
+    def __init__(self, context: Context, data: Mapping[str, Any]) -> None:
+        """Wrap a resource as REST gives it; use `Tuning` to get one."""
+        super().__init__(context, data)
+        self._parsed: tuple[Mapping[str, Any], Trials] | None = None
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -48,6 +54,12 @@ class TuningJobState(Job):
     @property
     def trials_as_read(self) -> Trials:
         """The trials when it was last read."""
+        # Whoever shows them asks often, and there may be a thousand.
+        if self._parsed is None or self._parsed[0] is not self._data:
+            self._parsed = self._data, self._trials()
+        return self._parsed[1]
+
+    def _trials(self) -> Trials:
         study = self._data.get("studySpec", {})
         whole, log = set(), []
         for spec in _every(study.get("parameters", [])):

@@ -130,7 +130,7 @@ def test_every_module_in_the_architecture_is_there() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     named = set(re.findall(r"(?<![\w/.])(?:vertexkit/)?([a-z_]+(?:/[a-z_]+)*\.py)", text))
     package = ROOT / "vertexkit"
-    places = [package, package / "_core", package / "emulator", ROOT / "trainer_scripts"]
+    places = [ROOT, package, package / "_core", package / "emulator", ROOT / "trainer_scripts"]
     assert len(named) > 20
     assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []
 
