@@ -194,7 +194,7 @@ def test_with_a_late_chief_and_a_killed_process_each_trial_is_done_once(
     assert f"Trial {killed[0]} starts again" in cluster.log("chief")
     # Who leaves late still gets its answers.
     assert all(f"{name} leaves; best {{'x': 0." in cluster.log(name) for name in cluster.names)
-    assert ended["worker1"] < ended["worker0"] <= ended["chief"] < ended["worker0"] + 5
+    assert ended["worker1"] < ended["worker0"] <= ended["chief"] < ended["worker0"] + 30
 
 
 @pytest.mark.slow
