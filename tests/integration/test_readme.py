@@ -50,7 +50,7 @@ def clean_env() -> dict[str, str]:
 
 
 def test_there_are_snippets_to_run() -> None:
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 8
 
 
 def test_the_first_script_predicts_what_the_model_does(folder: Path) -> None:
@@ -69,14 +69,26 @@ def test_the_training_program_trains_and_its_model_answers(folder: Path) -> None
     assert np.mean(predicted == truth) > 0.8
 
 
+def test_the_search_finds_a_model(folder: Path) -> None:
+    shown = run_snippet(SNIPPETS[4], folder)
+    assert len([line for line in shown if re.match(r"[1-4] .* (sgd|adam) ", line)]) == 4, shown
+    assert re.search(r"trial [1-4]: SUCCEEDED, .*accuracy=0\.\d+ <Model 'digits'", shown[-1]), shown
+
+
+@pytest.mark.slow
+def test_the_search_by_keras_tuner_finds_a_model(folder: Path) -> None:
+    shown = run_snippet(SNIPPETS[5], folder)
+    assert re.search(r"trial [01]: SUCCEEDED, .*val_accuracy=0\.\d+.* <Model '", shown[-1]), shown
+
+
 def test_the_nightly_update_can_run_again_and_again(folder: Path, emulator: Any) -> None:
-    script = SNIPPETS[4].replace("http://127.0.0.1:8080", emulator.rest)
+    script = SNIPPETS[6].replace("http://127.0.0.1:8080", emulator.rest)
     for _ in range(2):
         assert run_snippet(script, folder)[-1].endswith("100 %")
 
 
 def test_google_s_own_client_creates_an_endpoint(folder: Path) -> None:
-    shown = run_snippet(SNIPPETS[5], folder)[-1]
+    shown = run_snippet(SNIPPETS[7], folder)[-1]
     assert re.fullmatch(r"projects/\d+/locations/us-central1/endpoints/\d+", shown)
 
 
