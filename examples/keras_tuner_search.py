@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--location", help="region, us-central1 by default")
     parser.add_argument("--bucket", help="bucket to use, in the same region")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--tuner", choices=["hyperband", "random", "bayesian"], default="bayesian")
+    parser.add_argument("--tuner", choices=["hyperband", "random"], default="random")
     parser.add_argument("--max_trials", type=int, default=6)
     parser.add_argument("--max_epochs", type=int, default=2)
     return parser.parse_args()
