@@ -5,6 +5,7 @@ Knows nothing of who searches: hyperparameter tuning jobs and Keras Tuner are sh
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -81,13 +82,16 @@ class _Lines:
         is_new, self._state = state is not self._state, state
         if is_new and not state.ended:
             self._write(state.lower())
-        for trial in trials:
-            if trial.id not in self._started and trial.state is not TrialState.REQUESTED:
+        of = f" of {self._search.trial_count}" if self._search.trial_count else ""
+        begun = [trial for trial in trials if trial.state is not TrialState.REQUESTED]
+        starts = [(_began(trial), trial) for trial in begun if trial.id not in self._started]
+        ends = [(_over(trial), trial) for trial in begun if trial.state.ended and trial.id not in self._ended]
+        # As it happened: else one that has begun in the place of another would seem to run beside it.
+        for _, trial in sorted([*starts, *ends], key=lambda event: event[0]):
+            if trial.id not in self._started:
                 self._started.add(trial.id)
                 self._write(f"trial {trial.id} started: {_facts(trial.parameters)}")
-        ended = [trial for trial in trials if trial.state.ended and trial.id not in self._ended]
-        of = f" of {self._search.trial_count}" if self._search.trial_count else ""
-        for trial in sorted(ended, key=lambda trial: 0.0 if trial.end is None else trial.end.timestamp()):
+                continue
             self._ended[trial.id] = trial
             so_far = Trials([*self._ended.values()], trials.objectives)
             self._write(f"{_ending(trial)}; {_best(so_far)} ({len(self._ended)}{of})")
@@ -160,6 +164,18 @@ def _seconds(trial: Trial) -> float:
         return 0.0
     until = time.time() if trial.end is None else trial.end.timestamp()
     return max(until - trial.start.timestamp(), 0.0)
+
+
+def _began(trial: Trial) -> float:
+    """When a trial began; one that is about to, after all that has happened."""
+    if trial.start is not None:
+        return trial.start.timestamp()
+    return 0.0 if trial.state.ended else math.inf
+
+
+def _over(trial: Trial) -> float:
+    """When a trial ended, which was not before it began."""
+    return max(_began(trial), 0.0 if trial.end is None else trial.end.timestamp())
 
 
 def _ending(trial: Trial) -> str:

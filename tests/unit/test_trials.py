@@ -173,6 +173,35 @@ def test_a_log_has_a_line_when_a_trial_begins_and_when_it_ends(
     assert capsys.readouterr().err == ""
 
 
+def test_a_log_tells_what_has_happened_in_its_order(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_progress, "can_animate", lambda: False)
+    search = Search()
+    with search_progress.shown(search, None) as show:
+        search.trials_as_read = Trials([trial(1, TrialState.ACTIVE, n=1)], [ACCURACY])
+        show(JobState.RUNNING)
+        second = Trial(
+            "2",
+            TrialState.SUCCEEDED,
+            {"n": 2},
+            {"accuracy": 0.7},
+            start=BEGUN + timedelta(seconds=2),
+            end=BEGUN + timedelta(seconds=3),
+        )
+        about_to_start = Trial("3", TrialState.ACTIVE, {"n": 3})
+        search.trials_as_read = Trials([trial(1, n=1, accuracy=0.5), second, about_to_start], [ACCURACY])
+        show(JobState.RUNNING)
+    lines = [line.removeprefix("Tuning mnist: trial ") for line in capsys.readouterr().err.splitlines()[1:]]
+    assert [line.split()[:2] for line in lines] == [
+        ["1", "started:"],
+        ["1", "ended"],
+        ["2", "started:"],
+        ["2", "ended"],
+        ["3", "started:"],
+    ]
+
+
 def test_a_terminal_has_room_for_the_best_and_for_those_that_run() -> None:
     from rich.console import Console
 
