@@ -148,6 +148,8 @@ def _trial(
     if objective is not None and score is not None:
         metrics[objective.metric] = float(score)
     reason = str(document.get("message") or "").strip()
+    if not reason and score is not None and math.isnan(score):
+        reason = "its score is NaN, by which no trial can be compared"
     return Trial(
         id=name,
         state=state,
@@ -184,7 +186,7 @@ def _objective(documents: Sequence[Mapping[str, Any]]) -> Objective | None:
     candidates: dict[str, bool] | None = None
     for document in documents:
         score, best = document.get("score"), document.get("best_step")
-        if score is None:
+        if score is None or math.isnan(score):
             continue
         steps = {one.step: one.metrics for one in _measurements(document)}
         histories = document.get("metrics", {}).get("metrics", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import uuid
@@ -15,6 +16,7 @@ import pytest
 import vertexkit as vk
 from vertexkit._core.context import Context
 from vertexkit.keras_tuner_trials import SearchFolder
+from vertexkit.trials import Objective
 
 PROGRAM = """\
 import argparse
@@ -168,3 +170,10 @@ def test_the_folder_of_a_search_is_read_while_it_is_written(session: vk.Session,
     best = folder.trials().best()
     assert best is not None
     assert best.id == "2"
+
+    # As Keras Tuner ends one whose objective was NaN at every step: it says nothing of it.
+    write("trial_1/trial.json", {**trial("1", "FAILED", accuracy=math.nan), "best_step": None})
+    found = folder.trials()
+    assert found.objectives == (Objective("val_accuracy"),)
+    assert found.best() == best
+    assert found[0].infeasible_reason == "its score is NaN, by which no trial can be compared"
