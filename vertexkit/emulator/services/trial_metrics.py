@@ -24,6 +24,8 @@ _MOST: Final = 1000
 _WINDOW_BYTES: Final = 1024 * 1024
 """What is read of a file that grows without end, from its end."""
 _REMEMBERED: Final = 20_000
+_ROUNDED: Final = 2e-9
+"""Seconds; a measurement that was kept has whole nanoseconds."""
 _NAMES_TOLD: Final = 5
 _TEXT_TOLD: Final = 60
 
@@ -48,7 +50,7 @@ class TrialMetrics:
         self._config = config
         self._ids = tuple(metric.id for metric in config.metrics)
         self._measurements = list(measurements)
-        self._after = max((one.elapsed for one in measurements), default=-math.inf)
+        self._after = max((one.elapsed + _ROUNDED for one in measurements), default=-math.inf)
         self._lines: list[bytes] = []
         self._stamp: tuple[int, int, int] | None = None
         self._not_finite: dict[str, _Odd] = {}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vertexkit.emulator.services.study_spec import measurement, measurement_message
 from vertexkit.emulator.services.trial_metrics import TrialMetrics
 from vertexkit.emulator.tuning.types import Kind, Measurement, Metric, Parameter, Selection, StudyConfig
 
@@ -133,6 +134,14 @@ def test_what_was_known_before_a_restart_is_not_reported_again(read: Callable[..
     read(first, *lines[:2])
     second = TrialMetrics(study(), first.measurements)
     assert read(second, *lines) == [(1, 1), (2, 2), (3, 3)]
+
+
+@pytest.mark.parametrize("time", [1 / 3, 0.1, 2 / 7, 0.7, 0.123])
+def test_what_was_kept_in_nanoseconds_is_the_same_measurement(read: Callable[..., Any], time: float) -> None:
+    first = TrialMetrics(study())
+    read(first, line(1, 1, time=time))
+    kept = [measurement(measurement_message(one)) for one in first.measurements]
+    assert read(TrialMetrics(study(), kept), line(1, 1, time=time)) == [(1, 1)]
 
 
 @pytest.mark.parametrize(
