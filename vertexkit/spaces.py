@@ -94,7 +94,7 @@ class Double(_Value):
     """Greatest value, inclusive."""
     scale: Scale = "linear"
     default: float | None = None
-    """Where to begin. Vertex AI documents it for Vizier's studies only."""
+    """Where to begin. For Vizier's studies only: Vertex AI has it in no tuning job."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -122,7 +122,7 @@ class Integer(_Value):
     """Greatest value, inclusive."""
     scale: Scale = "linear"
     default: int | None = None
-    """Where to begin. Vertex AI documents it for Vizier's studies only."""
+    """Where to begin. For Vizier's studies only: Vertex AI has it in no tuning job."""
     children: Mapping[int | tuple[int, ...] | range, Space] = field(
         default_factory=lambda: MappingProxyType({}), hash=False
     )
@@ -157,7 +157,7 @@ class Categorical(_Value):
 
     values: Sequence[str]
     default: str | None = None
-    """Where to begin. Vertex AI documents it for Vizier's studies only."""
+    """Where to begin. For Vizier's studies only: Vertex AI has it in no tuning job."""
     children: Mapping[str | tuple[str, ...], Space] = field(
         default_factory=lambda: MappingProxyType({}), hash=False
     )
@@ -193,7 +193,7 @@ class Discrete(_Value):
     """At most 1,000. Where all of them are whole, trials get them as integers."""
     scale: Scale = "linear"
     default: float | None = None
-    """Where to begin. Vertex AI documents it for Vizier's studies only."""
+    """Where to begin. For Vizier's studies only: Vertex AI has it in no tuning job."""
     children: Mapping[float | tuple[float, ...], Space] = field(
         default_factory=lambda: MappingProxyType({}), hash=False
     )

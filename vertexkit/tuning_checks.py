@@ -166,13 +166,13 @@ def check_selection(selection: object) -> list[Finding]:
 
 
 def check_defaults(space: Space) -> list[Finding]:
-    """Warn of what Vertex AI documents for Vizier's studies only."""
+    """Refuse what Vertex AI has for Vizier's studies only."""
     return [
         Finding(
             f"space[{name!r}]",
             parameter,
-            "has a default, which Vertex AI takes for studies of Vizier, and may not heed in a tuning job",
-            warning=True,
+            "has a default, which Vertex AI takes for studies of Vizier only, and for no tuning job",
+            "leave default out",
         )
         for name, parameter in by_name(space)
         if parameter.default is not None

@@ -69,7 +69,12 @@ def plan_tuning(context: Context, request: TuningRequest) -> TuningPlan:
         *checks.check_selection(request.measurement_selection),
         *checks.check_defaults(space),
         *_of_program(trial.program, space, objectives, request.trial.args),
-        *(_of_space(found, space) for found in trial.findings),
+        # Without its space, a program misses arguments that it would have.
+        *(
+            _of_space(found, space)
+            for found in trial.findings
+            if not (_refused(wrong_space) and "are required" in found.problem)
+        ),
     ]
     # The program's parser is asked many times, and says the same.
     once: dict[tuple[str, str], Finding] = {}

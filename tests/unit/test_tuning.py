@@ -370,11 +370,16 @@ def test_a_program_that_reports_nothing_is_warned_of(tuning: Tuning, script: Pat
         tuning.run(script, **ASKED, wait=False)
 
 
-def test_a_default_is_sent_and_warned_of(tuning: Tuning, doubles: Doubles, script: Path) -> None:
-    with pytest.warns(PreflightWarning, match="Vizier"):
+def test_a_default_is_refused_as_the_service_does(tuning: Tuning, doubles: Doubles, script: Path) -> None:
+    with pytest.raises(errors.PreflightFailed, match=r"space\['n'\].*Vizier only.*leave default out"):
         tuning.run(script, **{**ASKED, "space": {**SPACE, "n": Integer(1, 9, default=2)}}, wait=False)
-    (body,) = doubles.rest.bodies
-    assert body["studySpec"]["parameters"][1]["integerValueSpec"]["defaultValue"] == "2"
+    assert doubles.rest.bodies == []
+
+
+@pytest.mark.parametrize("space", [{}, {"lr": (0, 1)}])
+def test_what_no_space_leaves_out_is_not_missed(tuning: Tuning, script: Path, space: Any) -> None:
+    found = tuning.check(script, **{**ASKED, "space": space})
+    assert [one.argument.partition("[")[0] for one in found] == ["space"]
 
 
 def test_the_packaged_trial_is_taken(tuning: Tuning) -> None:
