@@ -6,6 +6,7 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -251,6 +252,8 @@ class HyperparameterTuningJob(TuningJobState):
 
     def _failure(self) -> TuningFailed:
         failed = [trial for trial in self.trials_as_read if trial.state is TrialState.INFEASIBLE]
+        # Those by which the job failed come before those that only ended with it.
+        failed.sort(key=lambda trial: math.inf if trial.end is None else trial.end.timestamp())
         message = f"the search failed: {self.error or f'the job ended as {self.state_as_read}'}"
         if len(failed) > _NAMED:
             message += f" ({len(failed)} trials came to nothing; the first {_NAMED} are below)"

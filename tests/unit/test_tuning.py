@@ -455,6 +455,20 @@ def test_a_search_that_failed_names_the_trials_and_the_last_lines_of_the_first(
     assert raised.value.last_lines == ()
 
 
+def test_a_search_that_failed_begins_with_the_trial_that_failed_first(doubles: Doubles) -> None:
+    failed = search("FAILED", error={"code": 3, "message": "Too many trials have failed."})
+    failed["trials"] = [
+        {**TRIALS[1], "id": "1", "endTime": "2026-01-02T03:04:09Z", "infeasibleReason": "It was ended."},
+        {**TRIALS[1], "id": "2", "endTime": "2026-01-02T03:04:08Z", "customJob": f"{PARENT}/customJobs/23"},
+    ]
+    doubles.rest.answers[f"{doubles.context.target.logging_url}/v2/entries:list"] = {}
+    with pytest.raises(errors.TuningFailed) as raised:
+        job_of(doubles, failed).wait()
+    assert list(raised.value.failures) == ["2", "1"]
+    (asked,) = [body for body in doubles.rest.bodies if "resourceNames" in body]
+    assert 'resource.labels.job_id="23"' in asked["filter"]
+
+
 def test_a_cancelled_search_raises_that(doubles: Doubles) -> None:
     with pytest.raises(errors.Cancelled):
         job_of(doubles, search("CANCELLED", error={"code": 1, "message": "CANCELED"})).wait()
