@@ -81,9 +81,15 @@ class TrialsFollower:
         yield from self.poll()
         for place, (name, follower) in enumerate(self._turn.items()):
             # What arrives late is waited for once, and not for each trial.
-            for line in follower.finish() if place == 0 else follower.poll():
+            for line in follower.finish() if place == 0 else _rest(follower):
                 yield _named(name, line)
         self._turn.clear()
+
+
+def _rest(follower: LogFollower) -> Iterator[LogLine]:
+    """What has arrived, of which each poll gives some thousand lines."""
+    while lines := follower.poll():
+        yield from lines
 
 
 def _named(trial: str, line: LogLine) -> LogLine:
