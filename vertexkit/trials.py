@@ -28,7 +28,7 @@ ParameterValue: TypeAlias = float | int | str
 """Of a parameter in a trial."""
 
 _SHOWN: Final = 200
-"""Rows that a notebook shows."""
+"""Rows that a notebook shows, beside the best."""
 
 
 class TrialState(enum.StrEnum):
@@ -333,7 +333,7 @@ class Trials(Sequence[Trial]):
         head = ["trial", "state", *parameters, *metrics, "time", ""]
         best = {trial.id for trial in self.optimal()}
         rows = []
-        for trial in self._trials[-_SHOWN:]:
+        for trial in [one for one in self._trials[:-_SHOWN] if one.id in best] + [*self._trials[-_SHOWN:]]:
             cells = [
                 trial.id,
                 trial.state.value,
@@ -345,9 +345,7 @@ class Trials(Sequence[Trial]):
             style = ' style="font-weight: bold"' if trial.id in best else ""
             rows.append(f"<tr{style}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
         left_out = len(self) - len(rows)
-        note = (
-            f"<p>The first {left_out} trials are left out: to_frame() has them all.</p>" if left_out else ""
-        )
+        note = f"<p>{left_out} earlier trials are left out: to_frame() has them all.</p>" if left_out else ""
         titles = "".join(f"<th>{escape(title)}</th>" for title in head)
         return f"<table><tr>{titles}</tr>{''.join(rows)}</table>{note}"
 

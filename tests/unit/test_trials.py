@@ -127,6 +127,15 @@ def test_a_notebook_shows_a_table_with_the_best_marked() -> None:
     assert shown.index("0.9") < shown.index("★")
 
 
+def test_a_notebook_shows_the_latest_of_many_trials_and_the_best() -> None:
+    shown = Trials([trial(n, accuracy=1 / n) for n in range(1, 301)], [ACCURACY])._repr_html_()
+    rows = shown.split("<tr")[2:]
+    assert len(rows) == 201
+    assert "★ best" in rows[0]
+    assert "<td>101</td>" in rows[1]
+    assert "99 earlier trials are left out" in shown
+
+
 def test_a_trial_tells_what_it_is() -> None:
     assert str(trial(3, n=2, lr=0.00123456, accuracy=0.97)) == (
         "trial 3: SUCCEEDED, n=2, lr=0.001235, accuracy=0.97"
