@@ -5,8 +5,9 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -32,7 +33,8 @@ SEARCH_LABEL: Final = "vertexkit_search"
 """By which one tells a search from other training jobs."""
 KERAS_TUNER: Final = "keras_tuner"
 
-_DIRECTORY: Final = "--directory="
+_DIRECTORY: Final = "--directory"
+_MOUNT: Final = "/gcs/"
 _READ_SECONDS: Final = 2.0
 """How often the folder is looked at, at most, while one waits."""
 
@@ -126,9 +128,7 @@ class KerasTunerJob(CustomTrainingJob):
     def _folder(self) -> SearchFolder:
         pools = self._spec.get("workerPoolSpecs", [])
         program = {} if not pools else pools[0].get("pythonPackageSpec") or pools[0].get("containerSpec", {})
-        given = [
-            arg.removeprefix(_DIRECTORY) for arg in program.get("args", []) if arg.startswith(_DIRECTORY)
-        ]
+        given = [_on_storage(place) for place in _directories(program.get("args", []))]
         places = [*(place for place in given if is_gcs_uri(place)), self.checkpoint_dir]
         return SearchFolder(self._context, [place for place in places if place is not None])
 
@@ -167,6 +167,17 @@ class KerasTunerJob(CustomTrainingJob):
             image=image,
             **wanted,
         )
+
+
+def _directories(args: Sequence[str]) -> list[str]:
+    """The directories that a program is given, as one argument or as two."""
+    joined = [arg.removeprefix(f"{_DIRECTORY}=") for arg in args if arg.startswith(f"{_DIRECTORY}=")]
+    return joined + [value for option, value in itertools.pairwise(args) if option == _DIRECTORY]
+
+
+def _on_storage(place: str) -> str:
+    """A folder's ``gs://`` URI, where it is given by the mount that the program sees."""
+    return f"gs://{place.removeprefix(_MOUNT)}" if place.startswith(_MOUNT) else place
 
 
 def is_search(labels: Mapping[str, str]) -> bool:
