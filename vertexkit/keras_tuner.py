@@ -174,8 +174,15 @@ class KerasTuner(Manager):
         image: str | None = None,
         framework: str = "tensorflow",
         framework_version: str | None = None,
+        service_account: str | None = None,
         timeout: float | timedelta | None = None,
         base_output_dir: str | None = None,
+        tensorboard: str | None = None,
+        restart_on_worker_restart: bool = False,
+        spot: bool = False,
+        network: str | None = None,
+        model: str | Literal[False] | None = None,
+        serving_image: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> list[Finding]:
         """Check what `run` would be refused for, without doing anything.
@@ -193,9 +200,16 @@ class KerasTuner(Manager):
             image: URI of the container to run in.
             framework: Whose prebuilt container to run in.
             framework_version: Version of the framework.
+            service_account: E-mail address of the account to run as.
             timeout: How long it may run.
             base_output_dir: Where it writes.
-            labels: Labels for the job.
+            tensorboard: Resource name or id of a Vertex AI TensorBoard.
+            restart_on_worker_restart: Whether the whole job starts anew when one of its machines does.
+            spot: Whether to run on spot machines.
+            network: ``projects/NUMBER/global/networks/NAME`` to be peered with.
+            model: Display name of the model that the program saves; False for none.
+            serving_image: URI of the container that is to serve the model.
+            labels: Labels for the job and its model.
 
         Returns:
             What is wrong, and what would do. Empty when nothing was found.
@@ -213,8 +227,15 @@ class KerasTuner(Manager):
             image=image,
             framework=framework,
             framework_version=framework_version,
+            service_account=service_account,
             timeout=timeout,
             base_output_dir=base_output_dir,
+            tensorboard=tensorboard,
+            restart_on_worker_restart=restart_on_worker_restart,
+            spot=spot,
+            network=network,
+            model=model,
+            serving_image=serving_image,
             labels=labels,
         )
         return list(self._plan(request).findings)

@@ -59,6 +59,8 @@ def test_a_search_on_two_machines_gives_its_trials_and_the_best(
     script = tmp_path / "search.py"
     script.write_text(PROGRAM)
     assert session.keras_tuner.check(script, args={"trials": 8}, workers=1) == []
+    refused = session.keras_tuner.check(script, args={"trials": 8}, tensorboard="123", model="")
+    assert {finding.argument for finding in refused} == {"service_account", "model"}
     assert "--trails" in str(session.keras_tuner.check(script, args={"trails": 8}))
 
     job = session.keras_tuner.run(script, workers=1, args={"trials": 8}, model=False, name="parabola")
