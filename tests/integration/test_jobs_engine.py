@@ -350,6 +350,22 @@ def test_the_metrics_of_a_trial_are_kept(engine):
     assert engine.logs("1").replicas() == ["service", "workerpool0-0"]
 
 
+def test_a_trial_that_starts_anew_reports_anew(engine, tmp_path):
+    code = f"""
+        import os, signal
+        from pathlib import Path
+        report, before = Path(os.environ["CLOUD_ML_HP_METRIC_FILE"]), Path({str(tmp_path / "before")!r})
+        if not before.exists():
+            before.write_text(str(report))
+            report.write_text("of the first attempt")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    plan = job(pool(code), trial_id="7", restart_on_worker_restart=True)
+    assert run(engine, plan).kind is EndKind.SUCCEEDED
+    assert str(engine.metrics("1")) != (tmp_path / "before").read_text()
+    assert not engine.metrics("1").exists()
+
+
 def test_each_trial_has_the_default_place_of_metrics_to_itself(engine):
     if not engine._means.mount.isolation().mounts:
         pytest.skip("there are no namespaces here")

@@ -157,11 +157,13 @@ class JobsEngine:
         return JobLogs(self._folder(job_id))
 
     def metrics(self, job_id: str) -> Path | None:
-        """What the chief of a trial has reported, as cloudml-hypertune writes it; None for nothing."""
+        """Where the chief of a trial reports, as cloudml-hypertune writes it; None for nowhere yet.
+
+        A job that starts anew has a new file; there is none at this path as long as nothing is reported.
+        """
         if not _JOB_ID.fullmatch(job_id):
             return None
-        file = metric_file(JobLogs(self._folder(job_id)), plan.CHIEF)
-        return file if file.exists() else None
+        return metric_file(JobLogs(self._folder(job_id)), plan.CHIEF)
 
     def open_log(self, job_id: str) -> JobLogs:
         """The log of something that runs no replicas itself, such as a search, to write to."""

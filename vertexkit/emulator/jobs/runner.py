@@ -266,10 +266,8 @@ class JobRun:
         uris = program.package_uris if isinstance(program, PackageProgram) else ()
         metrics = None
         if self._spec.trial_id:
-            metrics = metric_file(self._logs, replica.name)
             # What an earlier attempt reported is not this one's.
-            _remove(metrics.parent)
-            metrics.parent.mkdir(mode=0o700, parents=True)
+            metrics = new_metric_file(self._logs, replica.name)
         given = plan.Given(
             plan.contract_env(self._spec, replica, ports, metric_file=metrics),
             means.google_env(self._spec.project),
@@ -366,9 +364,26 @@ class JobRun:
         self._logs.append(SERVICE, text)
 
 
-def metric_file(logs: JobLogs, replica: str) -> Path:
-    """Where a replica of a trial reports its metrics, as cloudml-hypertune writes them."""
-    return logs.path(replica).with_suffix(".hypertune") / "output.metrics"
+def metric_file(logs: JobLogs, replica: str) -> Path | None:
+    """Where a replica of a trial reports its metrics, as cloudml-hypertune writes them; None for nowhere yet.
+
+    Each attempt of the job has a file of its own, and this is that of the latest.
+    """
+    path = logs.path(replica)
+    attempts = [int(folder.suffix[1:]) for folder in path.parent.glob(f"{path.stem}.hypertune.*")]
+    return _metrics_of(path, max(attempts)) if attempts else None
+
+
+def new_metric_file(logs: JobLogs, replica: str) -> Path:
+    """The metric file of another attempt, in a new folder."""
+    latest = metric_file(logs, replica)
+    file = _metrics_of(logs.path(replica), 1 if latest is None else int(latest.parent.suffix[1:]) + 1)
+    file.parent.mkdir(mode=0o700, parents=True)
+    return file
+
+
+def _metrics_of(log: Path, attempt: int) -> Path:
+    return log.with_name(f"{log.stem}.hypertune.{attempt}") / "output.metrics"
 
 
 def _link_downloads(keras: Path) -> None:

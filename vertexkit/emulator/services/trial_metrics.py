@@ -51,6 +51,10 @@ class TrialMetrics:
         self._ids = tuple(metric.id for metric in config.metrics)
         self._measurements = list(measurements)
         self._after = max((one.elapsed + _ROUNDED for one in measurements), default=-math.inf)
+        self._file: Path | None = None
+        self._begin()
+
+    def _begin(self) -> None:
         self._lines: list[bytes] = []
         self._stamp: tuple[int, int, int] | None = None
         self._not_finite: dict[str, _Odd] = {}
@@ -66,23 +70,30 @@ class TrialMetrics:
         """Take what is new.
 
         Args:
-            file: The metric file; None, or not there: there is nothing.
+            file: The metric file; None, or not there: there is nothing. Another one than the last time is
+                that of a trial that started anew, and what it had reported before counts no more.
             started: When the trial was, in seconds since the epoch.
             ended: Whether nobody writes any more, so that a last line without an end is a line as well.
 
         Returns:
-            Whether there is a measurement that was not there before.
+            Whether the measurements are others than before.
         """
+        anew = self._file is not None and file not in (None, self._file)
+        if anew:
+            self._measurements.clear()
+            self._after = -math.inf
+            self._begin()
+        self._file = file or self._file
         content = self._content(file, ended)
         if content is None:
-            return False
+            return anew
         *lines, rest = content.split(b"\n")
         if ended and rest:
             lines.append(rest)
         before = len(self._measurements)
         for line in self._new(lines):
             self._take(line, started)
-        found = len(self._measurements) != before
+        found = anew or len(self._measurements) != before
         while len(self._measurements) > _MOST:
             self._thin_out()
         return found

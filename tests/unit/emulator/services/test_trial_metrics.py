@@ -195,3 +195,20 @@ def test_a_file_without_end_is_read_from_its_end_and_measurements_are_bounded(
         found = read(metrics, *lines[:end])
     assert len(found) <= 1_000
     assert (10, 99.0) in found and found[-1] == (20_000, 1.0)
+
+
+def test_what_a_trial_reported_before_it_started_anew_counts_no_more(file: Path, tmp_path: Path) -> None:
+    metrics = TrialMetrics(study(selection=Selection.BEST))
+    file.write_text(line(1, 0.9) + line(2, "nan"))
+    assert metrics.read(file, started=STARTED)
+
+    anew = tmp_path / "anew" / "output.metrics"
+    assert metrics.read(anew, started=STARTED)  # nothing is reported yet
+    assert metrics.measurements == ()
+    assert not metrics.read(anew, started=STARTED)
+
+    anew.parent.mkdir()
+    anew.write_text(line(1, 0.4))
+    assert metrics.read(anew, started=STARTED)
+    assert [one.metrics["score"] for one in metrics.measurements] == [0.4]
+    assert metrics.problem() == ""
