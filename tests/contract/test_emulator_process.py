@@ -190,7 +190,7 @@ def test_it_lists_every_rpc_of_the_services_it_serves() -> None:
     }
     assert {service for service, _ in rows} == {
         "EndpointService", "JobService", "Locations", "ModelService", "Operations", "PipelineService",
-        "PredictionService", "Projects",
+        "PredictionService", "Projects", "VizierService",
     }  # fmt: skip
     assert rows["EndpointService", "DeployModel"] is True
     assert rows["ModelService", "ImportModelEvaluation"] is False

@@ -267,7 +267,8 @@ def test_a_service_that_stays_away_is_an_error_at_the_deadline(
     inject({"method": "EndpointService.*", "status": 503})
     with pytest.raises(vk.Unavailable):
         session.endpoints.list()
-    with pytest.raises(vk.Unavailable):
+    # On a busy machine the time may be over in the middle of an attempt.
+    with pytest.raises((vk.Unavailable, vk.DeadlineExceeded)):
         session.endpoints.create("e")
     inject()
     assert session.endpoints.list() == []

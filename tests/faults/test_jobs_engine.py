@@ -45,6 +45,16 @@ def kept_apart(request, monkeypatch):
     return request.param
 
 
+_others: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def others():
+    """What runs before a test is not the engine's, such as the emulator that other tests share."""
+    _others.clear()
+    _others.update(descendants(os.getpid()))
+
+
 @pytest.fixture
 def engine(tmp_path):
     with jobs_engine(tmp_path) as one:
@@ -53,7 +63,8 @@ def engine(tmp_path):
 
 def below(pid=None):
     # The command that lists them is below as well, and has ended by then.
-    return {one for one in descendants(os.getpid() if pid is None else pid) if is_alive(one)}
+    found = descendants(os.getpid() if pid is None else pid) - _others
+    return {one for one in found if is_alive(one)}
 
 
 def programs_below():

@@ -82,6 +82,15 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
     return Trials(folder, folder / "cache")
 
 
+_others: set[int] = set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def others() -> None:
+    """What runs before these tests is not theirs, such as the emulator that other tests share."""
+    _others.update(descendants(os.getpid()))
+
+
 @pytest.fixture(scope="module", params=["namespaces", "nothing"])
 def engine(
     request: pytest.FixtureRequest, trials: Trials, tmp_path_factory: pytest.TempPathFactory
@@ -97,7 +106,7 @@ def engine(
 
 def below() -> set[int]:
     # The command that lists them is below as well, and has ended by then.
-    return {one for one in descendants(os.getpid()) if is_alive(one)}
+    return {one for one in descendants(os.getpid()) - _others if is_alive(one)}
 
 
 def told(lines: list[LogLine]) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from vertexkit.emulator.jobs.replica_process import ReplicaExit, ReplicaProcess
 from vertexkit.emulator.jobs.types import EndKind, JobEnd
 
 _PARAMETER_SERVERS = 2
+_EVALUATOR = 3
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class Patience:
     grace: float = 10.0
     """Between SIGTERM and SIGKILL."""
     closing: float = 5.0
-    """For workers and evaluators to end by themselves, once the chief has succeeded."""
+    """For workers to end by themselves, once the chief has succeeded."""
+    evaluating: float = 30.0
+    """For an evaluator to, which has the last checkpoint still to test."""
     settling: float = 0.3
     """For the news of another replica's end that came first, once one has failed."""
     stopping: float = 1.0
@@ -68,6 +71,13 @@ class ReplicaGroup:
         return any(
             not process.is_over and replica.pool_index != _PARAMETER_SERVERS
             for replica, process in self._members
+        )
+
+    @property
+    def is_evaluating(self) -> bool:
+        """Whether an evaluator is left."""
+        return any(
+            not process.is_over and replica.pool_index == _EVALUATOR for replica, process in self._members
         )
 
     def keepers(self) -> list[int]:

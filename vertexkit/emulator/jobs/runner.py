@@ -343,8 +343,11 @@ class JobRun:
         """End every replica that is left, patiently."""
         patience = self._means.patience
         if end.kind is EndKind.SUCCEEDED:
-            deadline = time.monotonic() + patience.closing
-            while group.is_training and not self._cancelled.is_set() and time.monotonic() < deadline:
+            succeeded = time.monotonic()
+            while group.is_training and not self._cancelled.is_set():
+                deadline = succeeded + (patience.evaluating if group.is_evaluating else patience.closing)
+                if time.monotonic() >= deadline:
+                    break
                 group.poll(deadline)
         group.end(patience.stopping if self._stopped else patience.grace, lambda: self._stopped)
 
