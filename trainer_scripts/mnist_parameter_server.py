@@ -32,6 +32,7 @@ from trainer_scripts.environment import Environment, read_environment
 
 START_SECONDS = 600  # that the others wait for the coordinator to come up
 GONE_SECONDS = 3  # without an answer: the coordinator has ended
+LOOK_SECONDS = 12  # for a checkpoint: TensorFlow takes an object on Cloud Storage to be as long as 5 s before
 
 
 def main() -> None:
@@ -105,7 +106,7 @@ def evaluate(options: argparse.Namespace, environment: Environment) -> None:
     wait_for_coordinator(environment)
     arriving = tf.train.checkpoints_iterator(
         environment.checkpoint_dir,
-        timeout=GONE_SECONDS,
+        timeout=LOOK_SECONDS,
         timeout_fn=lambda: not coordinator_is_up(environment),
     )
     for latest in arriving:
