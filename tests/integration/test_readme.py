@@ -71,7 +71,7 @@ def test_the_training_program_trains_and_its_model_answers(folder: Path) -> None
 
 def test_the_search_finds_a_model(folder: Path) -> None:
     shown = run_snippet(SNIPPETS[4], folder)
-    assert len([line for line in shown if re.match(r"[1-4] .* (sgd|adam) ", line)]) == 4, shown
+    assert len([line for line in shown if re.match(r"[1-4] .* (sgd|adam) +0\.\d+", line)]) == 4, shown
     assert re.search(r"trial [1-4]: SUCCEEDED, .*accuracy=0\.\d+ <Model 'digits'", shown[-1]), shown
 
 

@@ -202,8 +202,11 @@ class JobRun:
         for replica in self._replicas:
             if self._cancelled.is_set():
                 break
+            # What an earlier attempt reported is not this one's.
+            metrics = new_metric_file(self._logs, replica.name) if self._spec.trial_id else None
+            # A template of trials is prepared in the same way, in a folder of its own.
             prepare = functools.partial(
-                self._settings, replica=replica, packages=packages, gpus=gpus, ports=ports
+                self._settings, replica=replica, packages=packages, gpus=gpus, ports=ports, metrics=metrics
             )
             try:
                 prepared.append((replica, prepare(self._folder / replica.name), prepare))
@@ -251,10 +254,12 @@ class JobRun:
     def _settings(
         self,
         folder: Path,
+        *,
         replica: plan.Replica,
         packages: Mapping[str, Path],
         gpus: Sequence[Sequence[str]],
         ports: Sequence[int],
+        metrics: Path | None,
     ) -> keeper.Settings:
         """Make the folders of a replica, below a new one, and all that its keeper needs to know."""
         means, program = self._means, replica.pool.program
@@ -264,10 +269,6 @@ class JobRun:
             path.mkdir(parents=True)
         _link_downloads(folders.home / ".keras")
         uris = program.package_uris if isinstance(program, PackageProgram) else ()
-        metrics = None
-        if self._spec.trial_id:
-            # What an earlier attempt reported is not this one's.
-            metrics = new_metric_file(self._logs, replica.name)
         given = plan.Given(
             plan.contract_env(self._spec, replica, ports, metric_file=metrics),
             means.google_env(self._spec.project),
