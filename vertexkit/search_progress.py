@@ -114,7 +114,8 @@ def _table(search: Search, enabled: bool | None) -> Iterator[Display]:
             trials = search.trials_as_read
             ended = sum(trial.state.ended for trial in trials)
             of = f" of {search.trial_count}" if search.trial_count else ""
-            row.describe(f"{search.description}: {state.lower()}, {ended}{of} trials, {_best(trials)}")
+            noun = "trial" if (search.trial_count or ended) == 1 else "trials"
+            row.describe(f"{search.description}: {state.lower()}, {ended}{of} {noun}, {_best(trials)}")
 
         try:
             yield show

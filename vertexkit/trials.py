@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from vertexkit.errors import ConfigurationError, InvalidArgument, NotFound
+from vertexkit.pareto import unbeaten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,7 +211,7 @@ class Trials(Sequence[Trial]):
         return None if best is None else best[1]
 
     def optimal(self) -> Trials:
-        """Those that no other one beats: the best for one metric, the Pareto set for several.
+        """Those that no other one beats: for one metric the best, of equals the first; else the Pareto set.
 
         Of a trial that is in it no metric could be better without another one being worse.
         """
@@ -218,19 +219,12 @@ class Trials(Sequence[Trial]):
             best = self.best()
             return Trials([] if best is None else [best], self.objectives, log=tuple(self._log))
         rated = [
-            (trial, [value if goal.maximize else -value for goal, value in values])
+            (trial, tuple(value if goal.maximize else -value for goal, value in values))
             for trial in self._trials
             if trial.state is TrialState.SUCCEEDED
             and len(values := self._values(trial)) == len(self.objectives)
         ]
-        kept = [
-            trial
-            for trial, values in rated
-            if not any(
-                other != values and all(a >= b for a, b in zip(other, values, strict=True))
-                for _, other in rated
-            )
-        ]
+        kept = [rated[index][0] for index in unbeaten([values for _, values in rated])]
         return Trials(kept, self.objectives, log=tuple(self._log))
 
     def to_frame(self) -> pd.DataFrame:
@@ -326,7 +320,7 @@ class Trials(Sequence[Trial]):
 
     def __repr__(self) -> str:
         ended = sum(trial.state is TrialState.SUCCEEDED for trial in self._trials)
-        return f"<{len(self)} trials, {ended} succeeded>"
+        return f"<{len(self)} {'trial' if len(self) == 1 else 'trials'}, {ended} succeeded>"
 
     def _repr_html_(self) -> str:
         parameters, metrics = self.parameter_names, self.metric_names

@@ -50,6 +50,11 @@ def test_the_best_is_the_first_of_those_that_have_succeeded_with_the_best_metric
         trials.best("acuracy")
 
 
+def test_one_trial_is_not_several() -> None:
+    assert repr(Trials([trial(1, accuracy=0.5)], [ACCURACY])) == "<1 trial, 1 succeeded>"
+    assert repr(Trials([], [ACCURACY])) == "<0 trials, 0 succeeded>"
+
+
 def test_of_several_metrics_the_best_are_those_that_no_other_one_beats() -> None:
     trials = Trials(
         [

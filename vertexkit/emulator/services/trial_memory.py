@@ -114,8 +114,9 @@ class TrialMemory:
             if mine is None or not mine.running:
                 return ""
             if not mine.is_known and len(mine.running) >= self._unknown_at_once:
+                runs = "1 trial runs" if len(mine.running) == 1 else f"{len(mine.running)} trials run"
                 return (
-                    f"{len(mine.running)} trials run, and no more until it is known how much memory one "
+                    f"{runs}, and no more until it is known how much memory one "
                     "takes: when the first has succeeded, or has run for "
                     f"{_SETTLED_SECONDS:.0f} s."
                 )

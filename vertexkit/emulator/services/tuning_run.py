@@ -179,7 +179,8 @@ class TuningRun:
             records.append(_record(trial, values, stopped=stopped))
         self._engine = StudyEngine(self._config, records, seed=int(self._id) % 2**32)
         if records:
-            self._say(f"The local Vertex AI was stopped: the search goes on after {len(records)} trials.")
+            done = "1 trial" if len(records) == 1 else f"{len(records)} trials"
+            self._say(f"The local Vertex AI was stopped: the search goes on after {done}.")
 
     def _take_up(self, trial: Raw, values: Mapping[str, ParameterValue]) -> None:
         """Go on with a trial that was running when the local Vertex AI was stopped."""

@@ -151,7 +151,7 @@ class StudyEngine:
         return objectives.final_measurement(self._config, trial.measurements)
 
     def optimal(self, trials: Sequence[TrialRecord]) -> list[int]:
-        """Ids of the best of some trials: of several objectives the Pareto set, of one the first best."""
+        """Ids of the best of some trials, those that tie included: of several objectives the Pareto set."""
         return objectives.optimal(self._config, trials)
 
     def _others(self, trial: TrialRecord) -> list[TrialRecord]:

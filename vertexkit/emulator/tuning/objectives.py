@@ -13,6 +13,7 @@ from vertexkit.emulator.tuning.types import (
     TrialRecord,
     TrialState,
 )
+from vertexkit.pareto import unbeaten
 
 
 def scores(metrics: Sequence[Metric], measurement: Measurement | None) -> tuple[float, ...] | None:
@@ -49,35 +50,17 @@ def final_measurement(config: StudyConfig, measurements: Sequence[Measurement]) 
         return None
     if config.measurement_selection is Selection.BEST:
         valued = [(score, one) for one in whole if (score := scores(config.metrics, one)) is not None]
-        front = pareto([score for score, _ in valued])
+        front = unbeaten([score for score, _ in valued])
         if front:
             return valued[front[0]][1]
     return whole[-1]
 
 
 def optimal(config: StudyConfig, trials: Sequence[TrialRecord]) -> list[int]:
-    """Ids of the best trials: of several objectives the Pareto set, of one the first best."""
+    """Ids of the best trials, those that tie included: of several objectives the Pareto set."""
     valued = []
     for trial in sorted(trials, key=lambda trial: trial.id):
         score = scores(config.metrics, trial.final) if trial.state is TrialState.SUCCEEDED else None
         if score is not None:
             valued.append((score, trial.id))
-    front = pareto([score for score, _ in valued])
-    if len(config.metrics) == 1:
-        front = front[:1]
-    return [valued[index][1] for index in front]
-
-
-def pareto(found: Sequence[tuple[float, ...]]) -> list[int]:
-    """Indices of those that no other beats: is as good in every respect, and better in one."""
-    if found and len(found[0]) == 1:
-        best = max(found)
-        return [index for index, score in enumerate(found) if score == best]
-    return [
-        index
-        for index, score in enumerate(found)
-        if not any(
-            other != score and all(theirs >= ours for theirs, ours in zip(other, score, strict=True))
-            for other in found
-        )
-    ]
+    return [valued[index][1] for index in unbeaten([score for score, _ in valued])]
