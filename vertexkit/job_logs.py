@@ -224,12 +224,22 @@ class LogFollower:
         self._trouble, self._unreadable, self._wait = None, False, 0.0
         return lines
 
-    def finish(self) -> Iterator[LogLine]:
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last poll did not give all that there was: it failed, or there is more."""
+        return self._trouble is not None or bool(self._token)
+
+    def finish(self, settled: float | None = None) -> Iterator[LogLine]:
         """The rest, once the job has ended: waits until what arrives late has come too.
 
         A log that could not be read all this time is given up, and that is said.
+
+        Args:
+            settled: When that is, by ``time.monotonic()``; by default as long from now as the log service may
+                take.
         """
-        settled = time.monotonic() + self._context.target.log_settle_seconds
+        if settled is None:
+            settled = time.monotonic() + self._context.target.log_settle_seconds
         while True:
             is_settled = time.monotonic() >= settled
             yield from self.poll()

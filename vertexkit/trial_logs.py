@@ -70,7 +70,7 @@ class TrialsFollower:
         lines = [_named(name, line) for line in follower.poll()]
         # What a trial prints last arrives late.
         settled = now - self._ended.get(name, now) > self._context.target.log_settle_seconds
-        if settled and not lines:
+        if settled and not lines and not follower.is_behind:
             self._done.add(name)
         else:
             self._turn[name] = follower
@@ -79,17 +79,12 @@ class TrialsFollower:
     def finish(self) -> Iterator[LogLine]:
         """The rest of all, once the search has ended."""
         yield from self.poll()
-        for place, (name, follower) in enumerate(self._turn.items()):
-            # What arrives late is waited for once, and not for each trial.
-            for line in follower.finish() if place == 0 else _rest(follower):
+        # What arrives late is waited for once, and not for each trial.
+        settled = time.monotonic() + self._context.target.log_settle_seconds
+        for name, follower in self._turn.items():
+            for line in follower.finish(settled):
                 yield _named(name, line)
         self._turn.clear()
-
-
-def _rest(follower: LogFollower) -> Iterator[LogLine]:
-    """What has arrived, of which each poll gives some thousand lines."""
-    while lines := follower.poll():
-        yield from lines
 
 
 def _named(trial: str, line: LogLine) -> LogLine:

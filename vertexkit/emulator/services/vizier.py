@@ -159,8 +159,7 @@ class VizierService:
         return ListTrialsResponse(trials=trials, next_page_token=token)
 
     def ListOptimalTrials(self, request: Raw) -> Raw:
-        """List the best trials of a study, those that tie included; of several objectives, all that no other
-        beats."""
+        """List the trials of a study that no other beats, those that tie included."""
         study = study_name(request.parent)
         config = study_config(self._store.get(STUDIES, study).study_spec, "study.study_spec")
         trials = {int(trial.id): trial for trial in self._trials.all(study)}
