@@ -48,8 +48,13 @@ class KerasTunerJob(CustomTrainingJob):
 
     @property
     def trials(self) -> Trials:
-        """The trials so far, as of now: a sequence with ``best()`` and ``to_frame()``."""
-        self._seen = self._folder.trials(self._model_of)
+        """The trials so far, as of now: a sequence with ``best()`` and ``to_frame()``.
+
+        Those that ran when the job ended are INFEASIBLE, though nobody was left to write that down.
+        """
+        state = self.state  # before the trials, which may end meanwhile
+        over = f"it was interrupted: the job is {state.lower()}" if state.ended else None
+        self._seen = self._folder.trials(self._model_of, interrupted=over)
         self._seen_at = time.monotonic()
         return self._seen
 

@@ -57,11 +57,13 @@ class SearchFolder:
         # What was read of an object, by its name and generation.
         self._read_before: dict[tuple[str, int], dict[str, Any] | None] = {}
 
-    def trials(self, model_of: Any = None) -> Trials:
+    def trials(self, model_of: Any = None, *, interrupted: str | None = None) -> Trials:
         """The trials as they are now, in the order in which they were begun.
 
         Args:
             model_of: Makes a model of a trial; see `Trial.model`.
+            interrupted: Why none of them runs any more, whatever the folder says; None for a search that
+                goes on.
         """
         with self._lock:
             oracle, documents, log = self._look()
@@ -70,7 +72,7 @@ class SearchFolder:
         objective = _objective(documents)
         waiting = {str(name) for name in oracle.get("retry_queue", [])}
         return Trials(
-            [_trial(document, objective, waiting, model_of) for document in documents],
+            [_trial(document, objective, waiting, model_of, interrupted) for document in documents],
             [] if objective is None else [objective],
             log=log,
         )
@@ -134,11 +136,18 @@ def _document(bucket: Bucket, name: str) -> dict[str, Any] | None:
 
 
 def _trial(
-    document: Mapping[str, Any], objective: Objective | None, waiting: Iterable[str], model_of: Any
+    document: Mapping[str, Any],
+    objective: Objective | None,
+    waiting: Iterable[str],
+    model_of: Any,
+    interrupted: str | None,
 ) -> Trial:
     name = str(document["trial_id"])
     state = _STATES.get(str(document.get("status")), TrialState.UNKNOWN)
-    if name in waiting and not state.ended:
+    is_cut_short = interrupted is not None and not state.ended
+    if is_cut_short:
+        state = TrialState.INFEASIBLE
+    elif name in waiting and not state.ended:
         state = TrialState.REQUESTED
     measurements = _measurements(document)
     best = document.get("best_step")
@@ -147,7 +156,7 @@ def _trial(
     score = document.get("score")
     if objective is not None and score is not None:
         metrics[objective.metric] = float(score)
-    reason = str(document.get("message") or "").strip()
+    reason = str(interrupted if is_cut_short else document.get("message") or "").strip()
     if not reason and score is not None and math.isnan(score):
         reason = "its score is NaN, by which no trial can be compared"
     return Trial(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TuningJobState"]
 
 _LOG = "UNIT_LOG_SCALE"
+_CONDITIONS = ("parentCategoricalValues", "parentIntValues", "parentDiscreteValues")
 
 
 class TuningJobState(Job):
@@ -60,17 +61,10 @@ class TuningJobState(Job):
         return self._parsed[1]
 
     def _trials(self) -> Trials:
-        study = self._data.get("studySpec", {})
-        whole, log = set(), []
-        for spec in _every(study.get("parameters", [])):
-            if _is_whole(spec):
-                whole.add(spec["parameterId"])
-            if spec.get("scaleType") == _LOG:
-                log.append(spec["parameterId"])
-        # The same name may be of several parameters, below several values of their parent.
-        whole -= {spec["parameterId"] for spec in _every(study.get("parameters", [])) if not _is_whole(spec)}
+        specs = self._data.get("studySpec", {}).get("parameters", [])
+        log = [spec["parameterId"] for spec in _every(specs) if spec.get("scaleType") == _LOG]
         base, upload = self.base_output_dir, self._upload_trial
-        found = [_trial(data, whole, base, upload) for data in self._data.get("trials", [])]
+        found = [_trial(data, specs, base, upload) for data in self._data.get("trials", [])]
         return Trials(found, self.objectives, log=log)
 
     def _upload_trial(self, trial: Trial, name: str | None, **options: Any) -> Model:
@@ -106,11 +100,10 @@ class TuningJobState(Job):
         return described(f"Tuning job {self.display_name}", facts) + trials._repr_html_()
 
 
-def _trial(data: Mapping[str, Any], whole: set[str], base: str | None, upload: Callable[..., Model]) -> Trial:
-    parameters = {
-        one["parameterId"]: _value(one.get("value"), whole=one["parameterId"] in whole)
-        for one in data.get("parameters", [])
-    }
+def _trial(data: Mapping[str, Any], specs: Any, base: str | None, upload: Callable[..., Model]) -> Trial:
+    given = {one["parameterId"]: one.get("value") for one in data.get("parameters", [])}
+    whole = {spec["parameterId"] for spec in _active(specs, given) if _is_whole(spec)}
+    parameters = {name: _value(value, whole=name in whole) for name, value in given.items()}
     return Trial(
         id=str(data.get("id", "")),
         state=_state(data.get("state")),
@@ -158,6 +151,21 @@ def _every(specs: Any) -> Iterator[Mapping[str, Any]]:
     for spec in specs:
         yield spec
         yield from _every(one["parameterSpec"] for one in spec.get("conditionalParameterSpecs", []))
+
+
+def _active(specs: Any, given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The parameters that a trial has: of several of one name, the one below the parent's value."""
+    for spec in specs:
+        yield spec
+        below = spec.get("conditionalParameterSpecs", [])
+        value = given.get(spec["parameterId"])
+        yield from _active([one["parameterSpec"] for one in below if value in _condition(one)], given)
+
+
+def _condition(spec: Mapping[str, Any]) -> list[ParameterValue]:
+    """The parent's values with which there is a parameter; JSON has integers as strings."""
+    texts, *numbers = (spec.get(kind, {}).get("values", []) for kind in _CONDITIONS)
+    return [*texts, *(float(value) for values in numbers for value in values)]
 
 
 def _is_whole(spec: Mapping[str, Any]) -> bool:

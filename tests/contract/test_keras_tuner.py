@@ -167,6 +167,11 @@ def test_the_folder_of_a_search_is_read_while_it_is_written(session: vk.Session,
     assert found.objectives[0].maximize
     assert found._log == {"units"}
 
+    # The processes of a search that has failed write no more.
+    cut_short = folder.trials(interrupted="it was interrupted")
+    assert [one.state.value for one in cut_short] == ["INFEASIBLE", "SUCCEEDED", "INFEASIBLE"]
+    assert cut_short[2].infeasible_reason == "it was interrupted"
+
     write("trial_2/trial.json", trial("2", "COMPLETED", accuracy=0.95))
     write("oracle.json", {**oracle, "retry_queue": []})
     best = folder.trials().best()

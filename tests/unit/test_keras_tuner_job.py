@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import create_autospec
+
 import pytest
 from doubles import PARENT, Doubles
 
 from vertexkit.keras_tuner_job import KerasTunerJob
+from vertexkit.keras_tuner_trials import SearchFolder
+from vertexkit.trials import Trials
 
 CHECKPOINTS = "gs://bucket/job/checkpoints"
 
@@ -32,3 +36,23 @@ def test_a_search_is_read_where_its_program_is_told_to_keep_it(args: list[str], 
         },
     )
     assert [str(place) for place in job._folder._places] == places
+
+
+@pytest.mark.parametrize(
+    ("state", "interrupted"),
+    [
+        ("RUNNING", None),
+        ("CANCELLED", "it was interrupted: the job is cancelled"),
+        ("FAILED", "it was interrupted: the job is failed"),
+    ],
+)
+def test_no_trial_runs_once_the_job_is_over(state: str, interrupted: str | None) -> None:
+    doubles = Doubles()
+    name = f"{PARENT}/customJobs/1"
+    doubles.rest.answers[f"GET {name}"] = {"name": name, "state": f"JOB_STATE_{state}"}
+    job = KerasTunerJob(doubles.context, {"name": name, "state": "JOB_STATE_RUNNING"})
+    folder = create_autospec(SearchFolder, instance=True)
+    folder.trials.return_value = Trials([], [])
+    vars(job)["_folder"] = folder
+    assert len(job.trials) == 0
+    assert folder.trials.call_args.kwargs == {"interrupted": interrupted}

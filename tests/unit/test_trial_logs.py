@@ -31,8 +31,8 @@ def test_the_end_of_a_search_gives_all_that_its_trials_have_printed(monkeypatch:
         follower = create_autospec(LogFollower, instance=True, is_behind=False)
         follower.poll.side_effect = lambda: [line(text) for text in (polls.pop(0) if polls else [])]
         follower.finish.side_effect = lambda settled: [line(text) for poll in polls for text in poll]
-        found = create_autospec(JobLogs, instance=True)
-        found.follow.return_value = follower
+        found: JobLogs = create_autospec(JobLogs, instance=True)
+        monkeypatch.setattr(found, "follow", lambda: follower)
         return found
 
     monkeypatch.setattr(trial_logs, "JobLogs", logs)

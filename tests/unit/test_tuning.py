@@ -97,11 +97,16 @@ TRIALS = [
     {
         "id": "2",
         "state": "INFEASIBLE",
-        "parameters": [number("lr", 1), number("n", 4.0)],
+        "parameters": [number("lr", 1), number("o", "sgd"), number("n", 4.0)],
         "infeasibleReason": "It reported nothing.",
         "customJob": f"{PARENT}/customJobs/22",
     },
-    {"id": "3", "state": "ACTIVE", "parameters": [number("lr", 1), number("n", 5)], "startTime": CREATED},
+    {
+        "id": "3",
+        "state": "ACTIVE",
+        "parameters": [number("lr", 1), number("o", "sgd"), number("n", 5)],
+        "startTime": CREATED,
+    },
     {"id": "4", "state": "REQUESTED"},
 ]
 
@@ -122,7 +127,10 @@ def search(state: str = "RUNNING", **more: Any) -> dict[str, Any]:
                     "parameterId": "o",
                     "categoricalValueSpec": {"values": ["sgd"]},
                     "conditionalParameterSpecs": [
-                        {"parameterSpec": {"parameterId": "n", "integerValueSpec": {"minValue": "1"}}}
+                        {
+                            "parentCategoricalValues": {"values": ["sgd"]},
+                            "parameterSpec": {"parameterId": "n", "integerValueSpec": {"minValue": "1"}},
+                        }
                     ],
                 },
                 {"parameterId": "batch", "discreteValueSpec": {"values": [16.0, 32.0]}},
@@ -395,6 +403,35 @@ def test_the_packaged_trial_is_taken(tuning: Tuning) -> None:
 
 
 # -- the job ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parent", "condition", "value"),
+    [
+        ({"categoricalValueSpec": {"values": ["a", "b"]}}, "parentCategoricalValues", ["a", "b"]),
+        ({"integerValueSpec": {"minValue": "1", "maxValue": "2"}}, "parentIntValues", [1.0, 2.0]),
+        ({"discreteValueSpec": {"values": [0.5, 1.5]}}, "parentDiscreteValues", [0.5, 1.5]),
+    ],
+)
+def test_an_integer_of_one_branch_stays_one_though_its_namesake_in_another_is_none(
+    doubles: Doubles, parent: dict[str, Any], condition: str, value: list[Any]
+) -> None:
+    kinds = ("integerValueSpec", "doubleValueSpec")
+    written = [str(int(one)) for one in value] if condition == "parentIntValues" else value
+    below = [
+        {condition: {"values": [one]}, "parameterSpec": {"parameterId": "n", kind: {}}}
+        for one, kind in zip(written, kinds, strict=True)
+    ]
+    trials = [
+        {"id": str(index), "state": "ACTIVE", "parameters": [number("p", one), number("n", 3.0)]}
+        for index, one in enumerate(value)
+    ]
+    study = {
+        "metrics": [{"metricId": "accuracy"}],
+        "parameters": [{"parameterId": "p", **parent, "conditionalParameterSpecs": below}],
+    }
+    job = HyperparameterTuningJob(doubles.context, search(studySpec=study, trials=trials))
+    assert [type(trial.parameters["n"]) for trial in job.trials_as_read] == [int, float]
 
 
 def test_a_trial_has_the_types_that_were_searched(doubles: Doubles) -> None:

@@ -6,7 +6,7 @@ Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/StudySpec#Para
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -71,6 +71,16 @@ def every(parameters: Sequence[Parameter]) -> Iterator[Parameter]:
     for parameter in parameters:
         yield parameter
         yield from every([child.parameter for child in parameter.children])
+
+
+def active(parameters: Sequence[Parameter], values: Mapping[str, ParameterValue]) -> Iterator[Parameter]:
+    """The parameters that there are with some values: of several of one name, that of the parent's value."""
+    for parameter in parameters:
+        yield parameter
+        value = values.get(parameter.name)
+        yield from active(
+            [child.parameter for child in parameter.children if value in child.parent_values], values
+        )
 
 
 def _parameter(spec: Raw, where: str, problems: Problems) -> Parameter:

@@ -10,7 +10,7 @@ from typing import Final
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.messages import CustomJob, Raw
-from vertexkit.emulator.services.parameter_spec import every
+from vertexkit.emulator.services.parameter_spec import active, every
 from vertexkit.emulator.services.study_spec import study_config
 from vertexkit.emulator.tuning.types import Kind, ParameterValue, StudyConfig
 from vertexkit.emulator.validation import check_display_name, check_labels, invalid_fields
@@ -68,7 +68,7 @@ def trial_job(job: Raw, trial_id: str, config: StudyConfig, values: Mapping[str,
     trial = CustomJob(display_name=job.display_name[: _MOST_CHARACTERS - len(suffix)] + suffix)
     trial.job_spec.CopyFrom(job.trial_job_spec)
     trial.labels.update(job.labels)
-    arguments = [f"--{name}={argument_text(config, name, value)}" for name, value in values.items()]
+    arguments = [f"--{name}={text}" for name, text in argument_texts(config, values).items()]
     for pool in trial.job_spec.worker_pool_specs:
         task = pool.WhichOneof("task")
         if task is not None:
@@ -76,15 +76,18 @@ def trial_job(job: Raw, trial_id: str, config: StudyConfig, values: Mapping[str,
     return trial
 
 
-def argument_text(config: StudyConfig, name: str, value: ParameterValue) -> str:
-    """A parameter's value as a program gets it: ``64`` for a whole one of an INTEGER or a DISCRETE parameter.
+def argument_texts(config: StudyConfig, values: Mapping[str, ParameterValue]) -> dict[str, str]:
+    """The parameters as a program gets them: ``64`` for a whole number of an INTEGER or a DISCRETE parameter.
 
     Google's own examples take numbers such as a DISCRETE batch size by ``type=int``.
     """
-    doubles = {parameter.name for parameter in every(config.parameters) if parameter.kind is Kind.DOUBLE}
-    if isinstance(value, float) and value.is_integer() and name not in doubles:
-        return str(int(value))
-    return str(value)
+    kinds = {parameter.name: parameter.kind for parameter in active(config.parameters, values)}
+    return {
+        name: str(int(value))
+        if isinstance(value, float) and value.is_integer() and kinds.get(name) is not Kind.DOUBLE
+        else str(value)
+        for name, value in values.items()
+    }
 
 
 def _count_problems(asked: Raw) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.messages import JobState
-from vertexkit.emulator.services.tuning_spec import argument_text
+from vertexkit.emulator.services.tuning_spec import argument_texts
 from vertexkit.emulator.tuning.types import ParameterValue, StudyConfig
 
 _HOPELESS: Final = 10
@@ -82,9 +82,8 @@ class Tally:
         )
 
     def _written(self, failure: Failure) -> str:
-        return ", ".join(
-            f"{name}={argument_text(self.config, name, value)}" for name, value in failure.values.items()
-        )
+        texts = argument_texts(self.config, failure.values)
+        return ", ".join(f"{name}={text}" for name, text in texts.items())
 
 
 def _failed(message: str) -> Verdict:

@@ -20,6 +20,7 @@ from vertexkit.emulator.services.study_spec import (
     trial_parameters,
     values_of,
 )
+from vertexkit.emulator.services.tuning_spec import argument_texts
 from vertexkit.emulator.tuning.types import (
     Algorithm,
     Child,
@@ -543,6 +544,19 @@ def test_an_integer_in_one_branch_does_not_make_one_of_its_namesake_in_another()
         back = values_of(config, parameter_values(config, values))
         assert back == values
         assert type(back["m"]) is type(values["m"])
+
+
+def test_what_a_program_gets_depends_on_the_branch_that_a_parameter_is_in() -> None:
+    branches = [
+        {"parameter_spec": double("m"), "parent_categorical_values": {"values": ["sgd"]}},
+        {
+            "parameter_spec": {"parameter_id": "m", "discrete_value_spec": {"values": [1, 2]}},
+            "parent_categorical_values": {"values": ["adam"]},
+        },
+    ]
+    config = study_config(spec(categorical(conditional_parameter_specs=branches)), "study_spec")
+    assert argument_texts(config, {"optimizer": "sgd", "m": 1.0}) == {"optimizer": "sgd", "m": "1.0"}
+    assert argument_texts(config, {"optimizer": "adam", "m": 1.0}) == {"optimizer": "adam", "m": "1"}
 
 
 def test_a_value_without_a_kind_and_one_given_twice_are_refused() -> None:
