@@ -89,6 +89,7 @@ def assemble(place: Place) -> Parts:
     from vertexkit.emulator.jobs.engine import JobsEngine
     from vertexkit.emulator.jobs.environments import Environments
     from vertexkit.emulator.operations import Operations
+    from vertexkit.emulator.services.batch_jobs import BatchJobs
     from vertexkit.emulator.services.custom_jobs import CustomJobs
     from vertexkit.emulator.services.endpoint import EndpointService
     from vertexkit.emulator.services.job import JobService
@@ -126,12 +127,22 @@ def assemble(place: Place) -> Parts:
     )
     custom_jobs = CustomJobs(store, operations, objects, training)
     tuning_jobs = TuningJobs(store, operations, custom_jobs, training, TrialMemory(training.memory))
-    jobs = JobService(custom_jobs, tuning_jobs)
+    batch_jobs = BatchJobs(
+        store,
+        operations,
+        objects,
+        serving,
+        loop=place.loop,
+        logs=training,
+        folder=place.data_dir / "batch",
+    )
+    jobs = JobService(custom_jobs, tuning_jobs, batch_jobs)
     pipelines = PipelineService(store, operations, custom_jobs, TrainedModels(store, objects, models))
     # What follows a job has to be there before the first change of one.
     custom_jobs.restore()
     pipelines.restore()
     tuning_jobs.restore()
+    batch_jobs.restore()
     return Parts(
         services={
             f"{AIPLATFORM}.ModelService": models,
@@ -151,6 +162,7 @@ def assemble(place: Place) -> Parts:
         closers=(
             operations.close,
             tuning_jobs.close,
+            batch_jobs.close,
             training.close,
             endpoints.close,
             serving.close,

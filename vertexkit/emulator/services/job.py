@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vertexkit.emulator.jobs.logs import JobLogs
 from vertexkit.emulator.messages import Empty, Raw
+from vertexkit.emulator.services.batch_jobs import BatchJobs
 from vertexkit.emulator.services.custom_jobs import CustomJobs
 from vertexkit.emulator.services.tuning_jobs import TuningJobs
 
@@ -17,11 +18,13 @@ class JobService:
     Args:
         custom_jobs: The CustomJobs.
         tuning_jobs: The HyperparameterTuningJobs.
+        batch_jobs: The BatchPredictionJobs.
     """
 
-    def __init__(self, custom_jobs: CustomJobs, tuning_jobs: TuningJobs) -> None:
+    def __init__(self, custom_jobs: CustomJobs, tuning_jobs: TuningJobs, batch_jobs: BatchJobs) -> None:
         self._custom_jobs = custom_jobs
         self._tuning_jobs = tuning_jobs
+        self._batch_jobs = batch_jobs
 
     def CreateCustomJob(self, request: Raw) -> Raw:
         """Create a CustomJob, which begins at once."""
@@ -65,7 +68,29 @@ class JobService:
         """Delete a HyperparameterTuningJob that has ended, with its trials and their logs."""
         return self._tuning_jobs.delete(request.name)
 
+    def CreateBatchPredictionJob(self, request: Raw) -> Raw:
+        """Create a BatchPredictionJob, which begins at once."""
+        return self._batch_jobs.create(request.parent, request.batch_prediction_job)
+
+    def GetBatchPredictionJob(self, request: Raw) -> Raw:
+        """Get a BatchPredictionJob, as far as it is."""
+        return self._batch_jobs.get(request.name)
+
+    def ListBatchPredictionJobs(self, request: Raw) -> Raw:
+        """List the BatchPredictionJobs of a location."""
+        return self._batch_jobs.list(request)
+
+    def CancelBatchPredictionJob(self, request: Raw) -> Raw:
+        """Have a BatchPredictionJob end, and its model servers."""
+        self._batch_jobs.cancel(request.name)
+        return Empty()
+
+    def DeleteBatchPredictionJob(self, request: Raw) -> Raw:
+        """Delete a BatchPredictionJob that has ended, with its log; its output stays."""
+        return self._batch_jobs.delete(request.name)
+
     def job_logs(self, project_number: str, job_id: str) -> JobLogs | None:
         """The log of a project's job, for whoever shows logs; None if there is no such job."""
-        log = self._custom_jobs.log(project_number, job_id)
-        return self._tuning_jobs.log(project_number, job_id) if log is None else log
+        kinds = (self._custom_jobs, self._tuning_jobs, self._batch_jobs)
+        logs = (kind.log(project_number, job_id) for kind in kinds)
+        return next((log for log in logs if log is not None), None)

@@ -50,6 +50,15 @@ def from_values(instances: Iterable[Any], parameters: Any | None) -> bytes:
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def from_value(value: Any) -> bytes:
+    """The JSON of one ``Value`` message, as ``from_values`` writes parameters."""
+    try:
+        return orjson.dumps(_plain(value, _numbers), option=orjson.OPT_SERIALIZE_NUMPY)
+    except _NotFinite:
+        plain = _plain(value, _numbers_as_they_are)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def _document(instances: Iterable[Any], parameters: Any | None, numbers: Any) -> dict[str, Any]:
     document = {"instances": [_plain(instance, numbers) for instance in instances]}
     if parameters is not None:

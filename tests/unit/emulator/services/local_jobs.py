@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from google.cloud.aiplatform_v1 import types
 from local_services import IMAGE, PARENT, raw
@@ -13,6 +14,7 @@ from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.jobs.types import EndKind, JobEnd, JobSpec, Watcher
 from vertexkit.emulator.operations import Operations
+from vertexkit.emulator.services.batch_jobs import BatchJobs
 from vertexkit.emulator.services.custom_jobs import CustomJobs
 from vertexkit.emulator.services.job import JobService
 from vertexkit.emulator.services.model import ModelService
@@ -100,7 +102,10 @@ class LocalJobs:
             engine,
             TrialMemory(engine.memory, available=lambda: None),
         )
-        self.service = JobService(self.custom_jobs, self.tuning_jobs)
+        # They need model servers.
+        batch_jobs = mock.create_autospec(BatchJobs, instance=True)
+        batch_jobs.log.return_value = None
+        self.service = JobService(self.custom_jobs, self.tuning_jobs, batch_jobs)
         self.pipelines = PipelineService(
             self.store,
             self.operations,
