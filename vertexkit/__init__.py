@@ -19,6 +19,7 @@ from vertexkit._core.lazy import lazily
 from vertexkit.errors import (
     AlreadyExists,
     BadRequest,
+    BatchPredictionFailed,
     Cancelled,
     ChecksumMismatch,
     CleanupIncomplete,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyExists",
     "BadRequest",
+    "BatchPredictionFailed",
     "Bucket",
     "Cancelled",
     "Categorical",

@@ -24,6 +24,7 @@
     ├── PredictionFailed                  the model refused the instances, or answered nonsense
     ├── TrainingFailed                    names the replica that failed, how, and its last lines
     ├── TuningFailed                      names the trials that failed, and the last lines of the first
+    ├── BatchPredictionFailed             names instances that have no prediction, and why
     ├── TransferFailed                    names every file that did not arrive, and why
     │   └── ChecksumMismatch
     ├── CleanupIncomplete                 names every resource that could not be deleted
@@ -42,6 +43,7 @@ from typing import Any
 __all__ = [
     "AlreadyExists",
     "BadRequest",
+    "BatchPredictionFailed",
     "Cancelled",
     "ChecksumMismatch",
     "CleanupIncomplete",
@@ -313,6 +315,28 @@ class TuningFailed(VertexkitError):
         if self.last_lines:
             of = f" of trial {next(iter(self.failures))}" if self.failures else ""
             lines += [f"Last lines{of}:", *(f"  | {line}" for line in self.last_lines)]
+        super().__init__("\n".join(lines), resource=job, remedy=remedy)
+
+
+class BatchPredictionFailed(VertexkitError):
+    """A batch prediction job failed, or its results are not what was asked for. Its files are still there.
+
+    Attributes:
+        job: Resource name of the job.
+        failures: Instances without a prediction, by their position in the input, and why; the first few.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job: str | None = None,
+        failures: Mapping[int, str] | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.job = job
+        self.failures = dict(failures or {})
+        lines = [message, *(f"  - instance {index}: {why}" for index, why in self.failures.items())]
         super().__init__("\n".join(lines), resource=job, remedy=remedy)
 
 

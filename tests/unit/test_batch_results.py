@@ -1,0 +1,343 @@
+"""Results in the order of the input, whole, however the service wrote them."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vertexkit.batch_input import InstanceConfig
+from vertexkit.batch_matching import DigestIndex, digest, key_digest, value_digest
+from vertexkit.batch_records import Record, read_records
+from vertexkit.batch_results import BatchResults, located_by_instance, located_by_position
+from vertexkit.batch_spool import Spool, prediction_of
+from vertexkit.errors import BatchPredictionFailed
+
+PLAIN = InstanceConfig()
+JOB = "projects/p/locations/l/batchPredictionJobs/1"
+
+numbers = st.one_of(
+    st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False), st.just(-0.0)
+)
+leaves = st.one_of(st.none(), st.booleans(), numbers, st.text(max_size=5), st.just("prediction"))
+values = st.recursive(
+    leaves,
+    lambda below: st.one_of(
+        st.lists(below, max_size=4),
+        st.dictionaries(st.sampled_from(["a", "b", "prediction", "error", "é"]), below, max_size=3),
+        st.lists(numbers, max_size=6),
+    ),
+    max_leaves=8,
+)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON value, which Python's ``True == 1`` is not."""
+    if isinstance(one, bool) or isinstance(other, bool) or one is None or other is None:
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
+    return (type(one) in (int, float) and type(other) in (int, float) and one == other) or (
+        isinstance(one, str) and one == other
+    )
+
+
+def respelled(value: Any, chance: random.Random) -> Any:
+    """The same value, as another program may write it."""
+    if isinstance(value, list):
+        return [respelled(item, chance) for item in value]
+    if isinstance(value, dict):
+        items = [*value.items()]
+        chance.shuffle(items)
+        return {name: respelled(item, chance) for name, item in items}
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        return float(value)
+    return value
+
+
+def spooled(files: list[tuple[list[bytes], bool]], *, positions: bool = False) -> Spool:
+    spool = Spool(positions=positions)
+    for lines, errors in files:
+        spool.add([line + b"\n" for line in lines], errors=errors)
+    return spool
+
+
+def records_of(path: Path, config: InstanceConfig = PLAIN, kind: str = "jsonl") -> Iterator[Record]:
+    return read_records(kind, config, [("gs://b/input", path)])
+
+
+def ordered(spool: Spool, path: Path, config: InstanceConfig = PLAIN, kind: str = "jsonl") -> BatchResults:
+    keyed = config.key_field is not None
+    entries = located_by_instance(spool, records_of(path, config, kind), keyed=keyed, job=JOB)
+    return BatchResults(
+        spool, entries, lambda: records_of(path, config, kind), otherwise="nothing was written"
+    )
+
+
+@given(one=values, other=values, seed=st.integers(0, 9))
+def test_what_stands_for_a_value_is_the_same_for_equal_values_only(one: Any, other: Any, seed: int) -> None:
+    assert value_digest(one) == value_digest(respelled(one, random.Random(seed)))
+    assert (value_digest(one) == value_digest(other)) == equal(one, other)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), instances=st.lists(values, max_size=30), seed=st.integers(0, 2**20))
+def test_any_instances_come_back_in_order_and_whole(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, instances: list[Any], seed: int
+) -> None:
+    chance = random.Random(seed)
+    # Duplicates, near one another and far.
+    instances += chance.choices(instances, k=len(instances) // 2) if instances else []
+    written = [
+        json.dumps(instance, separators=chance.choice([(",", ":"), (", ", ": ")])) for instance in instances
+    ]
+    path = tmp_path_factory.mktemp("input") / "in.jsonl"
+    path.write_text("\n".join(written) + chance.choice(["", "\n", "\n\n"]))
+    alike = data.draw(st.booleans())
+    lines: list[tuple[bytes, bool]] = []
+    for index, instance in enumerate(instances):
+        text = written[index] if alike else json.dumps(respelled(instance, chance))
+        name = f'{{"instance":{text},'
+        if chance.random() < 0.2:
+            lines.append((f'{name}"error": {{"code": 3, "message": "no {index}"}}}}'.encode(), True))
+        else:
+            lines.append((f'{name}"prediction":{json.dumps({"prediction": index})}}}'.encode(), False))
+    chance.shuffle(lines)
+    files: list[tuple[list[bytes], bool]] = []
+    for shard in range(3):
+        files.append(([line for line, error in lines[shard::3] if not error], False))
+        files.append(([line for line, error in lines[shard::3] if error], True))
+    chance.shuffle(files)
+    with_results = spooled(files)
+    results = ordered(with_results, path)
+    rows = list(results.rows())
+    assert [row.index for row in rows] == list(range(len(instances)))
+    said = []
+    for row, instance in zip(rows, instances, strict=True):
+        assert equal(row.instance, instance)
+        answered = int(row.error.split()[1]) if row.error is not None else row.prediction["prediction"]
+        assert (row.error is None) == (row.prediction is not None)
+        # Its own answer, or that of an equal one.
+        assert equal(instances[answered], instance)
+        said.append(answered)
+    assert sorted(said) == list(range(len(instances)))
+    assert [failure.index for failure in results.failures()] == [
+        row.index for row in rows if row.error is not None
+    ]
+    assert [one["prediction"] for chunk in results.predictions() for one in chunk] == [
+        row.prediction["prediction"] for row in rows if row.error is None
+    ]
+    with_results.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(count=st.integers(0, 40), seed=st.integers(0, 2**20), lost=st.booleans())
+def test_positions_as_keys_restore_any_order(count: int, seed: int, lost: bool) -> None:
+    chance = random.Random(seed)
+    good, bad = [], []
+    fate = [chance.choice("gggb" + ("-" if lost else "")) for _ in range(count)]
+    for index, what in enumerate(fate):
+        spelled = chance.choice([f'"{index}"', str(index)])
+        space = chance.choice(["", " "])
+        if what == "g":
+            good.append(f'{{"key":{space}{spelled},{space}"prediction":{space}[{index}, 0.5]}}'.encode())
+        elif what == "b":
+            bad.append(f'{{"key": {spelled}, "error": {{"code": 13, "message": "no {index}"}}}}'.encode())
+    chance.shuffle(good)
+    spool = spooled([(good[1::2], False), (bad, True), (good[::2], False)], positions=True)
+    entries = located_by_position(spool, count, job=JOB)
+    results = BatchResults(spool, entries, lambda: iter(()), otherwise="nothing was written")
+    for index, row in enumerate(results.rows()):
+        assert row.prediction == ([index, 0.5] if fate[index] == "g" else None)
+        assert row.error == {"g": None, "b": f"no {index}", "-": "nothing was written"}[fate[index]]
+    assert len(results) == count
+    assert results.failed.tolist() == [index for index, what in enumerate(fate) if what != "g"]
+
+
+def test_keys_of_the_users_own_restore_the_order(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id": "b", "x": 1}\n{"id": 7, "x": 2}\nnot json\n{"id": "a", "x": 3}\n')
+    lines = [
+        b'{"key": "a", "prediction": 3}',
+        b'{"prediction": 2, "key": 7.0}',
+        b'{"key": "b", "prediction": 1}',
+    ]
+    errors = [b'{"instance": "not json", "error": {"code": 3, "message": "is no JSON"}}']
+    rows = list(
+        ordered(spooled([(lines, False), (errors, True)]), path, InstanceConfig(key_field="id")).rows()
+    )
+    assert [(row.instance, row.prediction, row.error) for row in rows] == [
+        ({"x": 1}, 1, None),
+        ({"x": 2}, 2, None),
+        ("not json", None, "is no JSON"),
+        ({"x": 3}, 3, None),
+    ]
+
+
+def test_keys_that_are_no_keys_are_refused_and_not_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id": "a", "x": 1}\n{"id": "a", "x": 2}\n')
+    config = InstanceConfig(key_field="id")
+    different = spooled([([b'{"key": "a", "prediction": 1}', b'{"key": "a", "prediction": 2}'], False)])
+    with pytest.raises(BatchPredictionFailed, match=r"2 instances have the key 'a'.*\n.*in_order=False"):
+        ordered(different, path, config)
+    same = spooled([([b'{"key": "a", "prediction": 1}'] * 2, False)])
+    assert [row.prediction for row in ordered(same, path, config).rows()] == [1, 1]
+
+
+def test_a_result_of_something_that_was_not_sent_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text("[1]\n[2]\n")
+    lines = [b'{"instance": [1], "prediction": 1}', b'{"instance": [3], "prediction": 3}']
+    with pytest.raises(
+        BatchPredictionFailed, match=r"1 of 2 results fit none of the instances.*\[3\]"
+    ) as caught:
+        ordered(spooled([(lines, False)]), path)
+    assert caught.value.job == JOB
+    assert "key_field=" in str(caught.value)
+
+
+def test_integers_that_a_float_cannot_tell_apart_are_not_mixed_up(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(f"[{2**53}]\n[{2**53 + 1}]\n")
+    exact = [f'{{"instance": [ {n} ], "prediction": {n}}}'.encode() for n in (2**53 + 1, 2**53)]
+    assert [row.prediction for row in ordered(spooled([(exact, False)]), path).rows()] == [2**53, 2**53 + 1]
+    rounded = [b'{"instance": [9007199254740992.0], "prediction": 1}'] * 2
+    with pytest.raises(BatchPredictionFailed, match="1 of 2 results fit none"):
+        ordered(spooled([(rounded, False)]), path)
+
+
+def test_what_the_cloud_says_of_failures_is_the_reason_of_what_has_no_result(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text("[1]\n[2]\n[3]\n")
+    lines = [b'{"instance": [2.0], "prediction": 1}']
+    errors = [b"('Post request fails. Cannot get predictions. Error: Timed out.', 2)"]
+    results = ordered(spooled([(errors, True), (lines, False)]), path)
+    said = "Post request fails. Cannot get predictions. Error: Timed out."
+    assert [(one.index, one.instance, one.reason) for one in results.failures()] == [
+        (0, [1], said),
+        (2, [3], said),
+    ]
+    assert results.reasons(1) == {0: said}
+    several = ordered(spooled([([*errors, b"other"], True), (lines, False)]), path)
+    assert "does not say which of these: Post" in next(several.failures()).reason
+    assert "other" in next(several.failures()).reason
+
+
+def test_included_fields_are_found_again_when_results_hold_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"x": 1, "y": 2, "who": "a"}\n{"x": 3, "y": 4, "who": "b"}\n')
+    config = InstanceConfig(included_fields=("y", "x"))
+    for spelled in ('{"x": %d, "y": %d}', "[%d.0, %d.0]"):
+        pairs = [(3, 4), (1, 2)]
+        if spelled.startswith("["):
+            pairs = [(y, x) for x, y in pairs]
+        lines = [f'{{"instance": {spelled % pair}, "prediction": {sum(pair)}}}'.encode() for pair in pairs]
+        rows = list(ordered(spooled([(lines, False)]), path, config).rows())
+        assert [row.prediction for row in rows] == [3, 7]
+        assert rows[0].instance == {"x": 1, "y": 2, "who": "a"}
+
+
+def test_two_predictions_for_one_position_must_agree() -> None:
+    line, other = b'{"key": "0", "prediction": 1}', b'{"key": "0", "prediction": 2}'
+    error = b'{"key": "0", "error": {"code": 14, "message": "a replica died"}}'
+    agree = spooled([([line, line], False), ([error], True)], positions=True)
+    assert located_by_position(agree, 1, job=JOB).tolist() != [-1]
+    assert not agree.is_error[located_by_position(agree, 1, job=JOB)[0]]
+    with pytest.raises(BatchPredictionFailed, match="two predictions for instance 0"):
+        located_by_position(spooled([([line, other], False)], positions=True), 1, job=JOB)
+    with pytest.raises(BatchPredictionFailed, match="there were 0 instances"):
+        located_by_position(spooled([([line], False)], positions=True), 0, job=JOB)
+
+
+def test_rows_of_csv_are_columns_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b'\xef\xbb\xbfname,"size",note\r\n"5",5,"a ""b"", c"\r\n\r\nx,1e3,"two\nlines"\r\n')
+    first, second = records_of(path, kind="csv")
+    assert json.loads(first.text) == ["5", 5.0, 'a "b", c']
+    assert second.read() == {"name": "x", "size": 1000.0, "note": "two\nlines"}
+    (keyed, _) = records_of(path, InstanceConfig(key_field="size"), "csv")
+    assert (keyed.key, keyed.read()) == (5.0, {"name": "5", "note": 'a "b", c'})
+    lines = [
+        b'{"instance": ["x", 1000, "two\\nlines"], "prediction": 2}',
+        b'{"instance": ["5", 5.0, "a \\"b\\", c"], "prediction": 1}',
+    ]
+    assert [row.prediction for row in ordered(spooled([(lines, False)]), path, kind="csv").rows()] == [1, 2]
+
+
+def test_records_of_a_broken_file_end_with_one_for_the_rest(tmp_path: Path) -> None:
+    whole = b"".join(struct.pack("<QI", len(one), 0) + one + b"\0\0\0\0" for one in (b"first", b"second"))
+    path = tmp_path / "in.tfrecord"
+    path.write_bytes(whole[:-3])
+    rest = [record.read() for record in records_of(path, kind="tf-record")]
+    assert rest == [b"first", "gs://b/input"]
+    path.write_bytes(whole)
+    lines = [
+        b'{"instance": {"b64": "c2Vjb25k"}, "prediction": 2}',
+        b'{"instance":{"b64":"Zmlyc3Q="},"prediction": 1}',
+    ]
+    rows = list(ordered(spooled([(lines, False)]), path, kind="tf-record").rows())
+    assert [(row.instance, row.prediction) for row in rows] == [(b"first", 1), (b"second", 2)]
+
+
+def test_files_of_a_list_are_found_by_their_uris(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("gs://b/1.png\n\ngs://b/2.png\ngs://b/1.png\n")
+    lines = [b'{"instance": "gs://b/1.png", "prediction": [1]}'] * 2
+    errors = [b'{"instance": "gs://b/2.png", "error": {"code": 5, "message": "there is no such object"}}']
+    results = ordered(spooled([(lines, False), (errors, True)]), path, kind="file-list")
+    assert [(row.instance, row.error is None) for row in results.rows()] == [
+        ("gs://b/1.png", True),
+        ("gs://b/2.png", False),
+        ("gs://b/1.png", True),
+    ]
+    assert str(next(results.failures())) == "instance 1: there is no such object"
+
+
+def test_own_keys_are_not_part_of_an_instance(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"vertexkit_key":"0","x":[1]}\n{"vertexkit_key":"1","malformed_line":"[1,"}\n')
+    rows = [record.read() for record in records_of(path, InstanceConfig(key_field="vertexkit_key"))]
+    assert rows == [{"x": [1]}, "[1,"]
+
+
+@given(prediction=values, instance=values)
+def test_a_prediction_is_read_whatever_is_in_line_with_it(prediction: Any, instance: Any) -> None:
+    for line in (
+        {"instance": instance, "prediction": prediction},
+        {"prediction": prediction, "instance": instance},
+        {"key": "1", "prediction": prediction, "explanation": {"prediction": instance}},
+    ):
+        assert equal(prediction_of(json.dumps(line).encode()), prediction)
+    assert prediction_of(b'{"key":"1","prediction":[NaN,Infinity]}')[1] == float("inf")
+
+
+@given(
+    digests=st.lists(st.sampled_from([bytes([n]) * 8 + bytes([m]) * 8 for n in range(2) for m in range(3)]))
+)
+def test_equals_are_taken_in_turn_though_half_of_what_stands_for_them_collides(digests: list[bytes]) -> None:
+    taken = bytearray(len(digests))
+    index = DigestIndex(b"".join(digests), taken)
+    places: dict[bytes, list[int]] = {}
+    for place, one in enumerate(digests):
+        places.setdefault(one, []).append(place)
+    assert sorted(index.repeated()) == sorted(group for group in places.values() if len(group) > 1)
+    assert index.take(digests) == list(range(len(digests)))
+    assert index.take(digests) == [-1] * len(digests)
+    assert all(taken)
+
+
+def test_a_key_is_the_same_as_text_and_as_a_number() -> None:
+    assert key_digest("17") == key_digest(17) == key_digest(17.0)
+    assert key_digest(str(2**60 + 1)) == key_digest(2**60 + 1) != key_digest(2**60)
+    assert key_digest("a") != key_digest("b")
+    assert len(digest(b"")) == 16

@@ -1,0 +1,285 @@
+"""What a batch prediction job has answered, in the order of its input.
+
+The results lie on the disk (`Spool`); which of them belongs to which instance is found out once, and told
+apart from what it is about: 8 bytes an instance.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+
+from vertexkit.batch_matching import DigestIndex, digest, key_digest, loads, value_digest
+from vertexkit.batch_records import Record
+from vertexkit.batch_spool import Spool, failure_of, prediction_of
+from vertexkit.errors import BatchPredictionFailed
+
+__all__ = ["BatchFailure", "BatchResults", "BatchRow", "located_by_instance", "located_by_position"]
+
+_CHUNK: Final = 4096
+_REASONS: Final = 3
+_LEFT: Final = -1
+"""Where nothing was written of an instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One instance of a batch prediction job, and what became of it."""
+
+    index: int
+    """Its position in the input, from 0; -1 in rows that are not in order."""
+    instance: Any
+    """The instance as JSON has it, without a key; of tf-record its bytes, of csv its cells by column, of
+    file-list its ``gs://`` URI."""
+    prediction: Any
+    """What the model answered, as JSON has it: a value, or values by output. None if it failed."""
+    error: str | None
+    """Why there is no prediction; None if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFailure:
+    """An instance without a prediction."""
+
+    index: int
+    """Its position in the input, from 0."""
+    instance: Any
+    """See `BatchRow`."""
+    reason: str
+    """Why, in the service's words."""
+
+    def __str__(self) -> str:
+        """``instance 17: ...``."""
+        return f"instance {self.index}: {self.reason}"
+
+
+class BatchResults:
+    """The results of one job that is over.
+
+    Args:
+        spool: Its lines.
+        entries: By position in the input, the entry of the spool; -1 for none.
+        records: Reads the input again.
+        otherwise: What to say of an instance of which nothing was written.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        entries: np.ndarray[Any, np.dtype[np.int64]],
+        records: Callable[[], Iterator[Record]],
+        *,
+        otherwise: str,
+    ) -> None:
+        self._spool = spool
+        self._entries = entries
+        self._records = records
+        self._otherwise = otherwise
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @cached_property
+    def failed(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The positions of the instances that have no prediction."""
+        is_error = np.frombuffer(self._spool.is_error, dtype=np.bool_)
+        lost = self._entries == _LEFT
+        if len(is_error):
+            lost |= is_error[self._entries]  # those of -1 are lost anyway
+        return np.flatnonzero(lost)
+
+    def rows(self) -> Iterator[BatchRow]:
+        """Every instance with its prediction, in order; little of it is in memory at a time."""
+        records = self._records()
+        for index in range(len(self)):
+            record = next(records, None)
+            instance = None if record is None else record.read()
+            prediction, error = self._answer(index)
+            yield BatchRow(index, instance, prediction, error)
+
+    def failures(self) -> Iterator[BatchFailure]:
+        """The instances that have no prediction, in order."""
+        failed = self.failed.tolist()
+        if not failed:
+            return
+        records, at = self._records(), 0
+        for index in failed:
+            record = next(islice(records, index - at, None), None)
+            at = index + 1
+            instance = None if record is None else record.read()
+            yield BatchFailure(index, instance, self._answer(index)[1] or self._otherwise)
+
+    def reasons(self, most: int) -> dict[int, str]:
+        """Why the first few failed, by position, without reading the input."""
+        return {index: self._answer(index)[1] or "" for index in self.failed[:most].tolist()}
+
+    def predictions(self) -> Iterator[list[Any]]:
+        """The predictions that there are, in order, some thousands at a time."""
+        there = np.ones(len(self), dtype=np.bool_)
+        there[self.failed] = False
+        entries = self._entries[there]
+        line = self._spool.line
+        for start in range(0, len(entries), _CHUNK):
+            yield [prediction_of(line(entry)) for entry in entries[start : start + _CHUNK].tolist()]
+
+    def _answer(self, index: int) -> tuple[Any, str | None]:
+        """The prediction, or why there is none."""
+        entry = int(self._entries[index])
+        if entry == _LEFT:
+            return None, self._unexplained
+        line = self._spool.line(entry)
+        return (None, failure_of(line)) if self._spool.is_error[entry] else (prediction_of(line), None)
+
+    @cached_property
+    def _unexplained(self) -> str:
+        reasons = [*self._spool.reasons]
+        if len(reasons) == 1:
+            return reasons[0]
+        if reasons:
+            more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+            return f"the service does not say which of these: {'; '.join(reasons[:_REASONS])}{more}"
+        return self._otherwise
+
+
+def unordered(spool: Spool) -> Iterator[BatchRow]:
+    """The lines as they lie in the files; the instance is the key where there is one."""
+    for entry in range(len(spool)):
+        value = loads(spool.line(entry))
+        instance = value["key"] if "key" in value else value.get("instance")
+        error = failure_of(spool.line(entry)) if spool.is_error[entry] else None
+        yield BatchRow(-1, instance, value.get("prediction"), error)
+
+
+def located_by_position(spool: Spool, count: int | None, *, job: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """By position, the entry of each instance whose key is its position.
+
+    Args:
+        spool: The lines.
+        count: How many instances there were; None for as many as are told of.
+        job: Resource name of the job, for errors.
+
+    Raises:
+        BatchPredictionFailed: One has several predictions.
+    """
+    positions = np.frombuffer(spool.positions, dtype=np.int64) if len(spool) else np.zeros(0, np.int64)
+    told = int(positions.max()) + 1 if len(positions) else 0
+    if count is not None and told > count:
+        raise BatchPredictionFailed(
+            f"there is a result for instance {told - 1}, and there were {count} instances", job=job
+        )
+    entries = np.full(told if count is None else count, _LEFT, dtype=np.int64)
+    numbers = np.arange(len(positions))
+    is_error = np.frombuffer(spool.is_error, dtype=np.bool_) if len(spool) else np.zeros(0, np.bool_)
+    # A prediction counts more than an error of an attempt before it.
+    entries[positions[is_error]] = numbers[is_error]
+    entries[positions[~is_error]] = numbers[~is_error]
+    good = positions[~is_error]
+    if len(good) > np.count_nonzero(np.bincount(good, minlength=1)):
+        _refuse_two_answers(spool, entries, numbers[~is_error].tolist(), job)
+    return entries
+
+
+def located_by_instance(
+    spool: Spool, records: Iterator[Record], *, keyed: bool, job: str
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """By position, the entry of each instance, which is found by its key or by itself.
+
+    Args:
+        spool: The lines.
+        records: The instances, in order.
+        keyed: Whether instances are found by their keys.
+        job: Resource name of the job, for errors.
+
+    Raises:
+        BatchPredictionFailed: What belongs to what cannot be told for certain.
+    """
+    taken = bytearray(len(spool))
+    index = DigestIndex(spool.digests, taken)
+    by_value: DigestIndex | None = None
+    if keyed:
+        _refuse_shared_keys(spool, index, job)
+    entries = array("q")
+    left = len(spool)
+    while chunk := list(islice(records, _CHUNK)):
+        found = index.take([_written(record) for record in chunk])
+        left -= sum(entry != _LEFT for entry in found)
+        missed = [place for place, entry in enumerate(found) if entry == _LEFT]
+        if missed and left:
+            by_value = by_value or DigestIndex(spool.value_digests(), taken)
+            for place in missed:
+                found[place] = _by_value(by_value, chunk[place])
+                left -= found[place] != _LEFT
+        entries.extend(found)
+    if left:
+        _refuse_left_over(spool, taken, keyed=keyed, job=job)
+    spool.forget_digests()
+    return np.frombuffer(entries, dtype=np.int64) if entries else np.zeros(0, np.int64)
+
+
+def _written(record: Record) -> bytes:
+    return digest(record.text) if record.key is None else key_digest(record.key)
+
+
+def _by_value(index: DigestIndex, record: Record) -> int:
+    if record.key is not None:
+        return _LEFT  # a key has been looked for by its value already
+    for value in record.values():
+        (entry,) = index.take([value_digest(value)])
+        if entry != _LEFT:
+            return entry
+    return _LEFT
+
+
+def _refuse_two_answers(
+    spool: Spool, entries: np.ndarray[Any, np.dtype[np.int64]], numbers: list[int], job: str
+) -> None:
+    for entry in numbers:
+        position = spool.positions[entry]
+        other = int(entries[position])
+        if other != entry and spool.line(other) != spool.line(entry):
+            raise BatchPredictionFailed(
+                f"there are two predictions for instance {position}, and they differ", job=job
+            )
+
+
+def _refuse_shared_keys(spool: Spool, index: DigestIndex, job: str) -> None:
+    for group in index.repeated():
+        first, *others = (spool.line(entry) for entry in group)
+        if any(other != first for other in others):
+            key = loads(first).get("key")
+            raise BatchPredictionFailed(
+                f"{len(group)} instances have the key {key!r}, and what became of them differs, so that no "
+                "order can be told",
+                job=job,
+                remedy="give every instance a key of its own, or read rows(in_order=False)",
+            )
+
+
+def _refuse_left_over(spool: Spool, taken: bytearray, *, keyed: bool, job: str) -> None:
+    """Refuse results that belong to no instance; errors that do become reasons."""
+    over = 0
+    example = b""
+    for entry, is_taken in enumerate(taken):
+        if is_taken:
+            continue
+        if spool.is_error[entry]:
+            spool.reasons.setdefault(failure_of(spool.line(entry)))
+            continue
+        over += 1
+        example = example or spool.line(entry)
+    if over:
+        what = "keys" if keyed else "instances"
+        text = example[:200].decode("utf-8", "replace")
+        raise BatchPredictionFailed(
+            f"{over} of {len(spool)} results fit none of the {what} in the input, so that no order can be "
+            f"told; the first of them is {text}",
+            job=job,
+            remedy="see whether the input has changed since; give instances a key (key_field=) in another "
+            "job, or read rows(in_order=False)",
+        )
