@@ -1,0 +1,57 @@
+"""A bucket of the local Cloud Storage, by plain HTTP, for tests of batch prediction."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import requests
+
+
+class Bucket:
+    """A new bucket of a project.
+
+    Args:
+        address: Where the local Cloud Storage is.
+        project: Whose it is to be.
+    """
+
+    def __init__(self, address: str, project: str) -> None:
+        self.bucket = f"batch-{project}"
+        self._address = address
+        answer = requests.post(f"{address}/storage/v1/b?project={project}", json={"name": self.bucket})
+        assert answer.ok, answer.text
+
+    def put(self, name: str, data: bytes) -> str:
+        """Write an object; its URI."""
+        requests.post(
+            f"{self._address}/upload/storage/v1/b/{self.bucket}/o",
+            params={"uploadType": "media", "name": name},
+            data=data,
+        ).raise_for_status()
+        return f"gs://{self.bucket}/{name}"
+
+    def put_folder(self, name: str, folder: Path) -> str:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                self.put(f"{name}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+        return f"gs://{self.bucket}/{name}"
+
+    def names(self, prefix: str = "") -> list[str]:
+        answer = requests.get(f"{self._address}/storage/v1/b/{self.bucket}/o", params={"prefix": prefix})
+        return [item["name"] for item in answer.json().get("items", [])]
+
+    def text(self, name: str) -> str:
+        quoted = requests.utils.quote(name, safe="")
+        answer = requests.get(f"{self._address}/storage/v1/b/{self.bucket}/o/{quoted}?alt=media")
+        assert answer.ok, answer.text
+        return answer.text
+
+    def files(self, directory: str, kind: str) -> list[str]:
+        """The contents of a job's files of a kind, in order."""
+        inside = directory.removeprefix(f"gs://{self.bucket}/")
+        return [self.text(name) for name in self.names(f"{inside}/prediction.{kind}-")]
+
+    def lines(self, directory: str, kind: str = "results") -> list[Any]:
+        return [json.loads(line) for text in self.files(directory, kind) for line in text.splitlines()]
