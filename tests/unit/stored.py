@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vertexkit import errors, training_packages, training_plan, training_submission
+from vertexkit import errors, job_creation, training_packages, training_plan, training_submission
 
 
 class Storage:
@@ -53,6 +53,6 @@ def storage_in_memory(monkeypatch: pytest.MonkeyPatch) -> Storage:
     storage = Storage()
     for module in (training_plan, training_packages, training_submission):
         monkeypatch.setattr(module, "Buckets", lambda _: storage)
-    for module in (training_packages, training_submission):
+    for module in (training_packages, job_creation):
         monkeypatch.setattr(module, "Bucket", lambda _, name: storage.get(name))
     return storage
