@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from vertexkit.emulator.batch.types import BatchEnd, BatchSpec, Predict, Progress, Sources
+from vertexkit.emulator.batch.asking import Asker, Patience, Stopped, Trust
+from vertexkit.emulator.batch.in_turn import InTurn
+from vertexkit.emulator.batch.inputs import Inputs, Position, Taken
+from vertexkit.emulator.batch.instances import BadInstance, Instance, InstanceMaker
+from vertexkit.emulator.batch.ledger import Ledger
+from vertexkit.emulator.batch.outputs import Outcome
+from vertexkit.emulator.batch.types import (
+    BatchEnd,
+    BatchFailed,
+    BatchSpec,
+    InputMissing,
+    Predict,
+    Progress,
+    Sources,
+)
+
+_BODY_BYTES: Final = 16 * 2**20
+"""Instances that are together longer than this are asked for in several requests."""
+_AHEAD: Final = 3
+"""So many times as many lots as are in flight may be held: done, and behind one that takes long."""
+_COUNTED_AT_ONCE: Final = 4096
 
 
 class BatchRun:
@@ -20,21 +44,36 @@ class BatchRun:
         sources: Opens the inputs.
         predict: Asks the model.
         folder: The run's own; made where it is not there.
+        patience: How long to try for an answer.
 
     Raises:
         ValueError: ``spec`` asks for what is not done: a key or fields of records that have no fields.
     """
 
-    def __init__(self, spec: BatchSpec, sources: Sources, predict: Predict, folder: Path) -> None:
+    def __init__(
+        self,
+        spec: BatchSpec,
+        sources: Sources,
+        predict: Predict,
+        folder: Path,
+        *,
+        patience: Patience | None = None,
+    ) -> None:
+        InstanceMaker(spec, sources)  # Refuses what is not done.
         self._spec = spec
         self._sources = sources
         self._predict = predict
-        self._folder = folder
+        self._patience = patience or Patience()
+        self._sizes = [_size(sources, uri) for uri in spec.uris]
+        self._ledger = Ledger(spec, _identity(spec, self._sizes), folder)
+        self._total: int | None = None
+        self._told = self._progress()
 
     @property
     def progress(self) -> Progress:
         """How far it is. From any thread, at any time, also before ``run``."""
-        return Progress()
+        told = self._told
+        return told if told.total is not None else replace(told, total=self._total)
 
     def run(self, cancelled: threading.Event) -> BatchEnd:
         """Do it, or the rest of it. Blocks.
@@ -43,6 +82,114 @@ class BatchRun:
             cancelled: Set from outside to have it end soon: when the requests in flight are answered.
 
         Raises:
-            BatchFailed: No replica answers any more, or the files cannot be written.
+            BatchFailed: No replica answers any more, or files cannot be read or written.
         """
-        raise NotImplementedError
+        ledger = self._ledger
+        try:
+            if not ledger.complete:
+                ledger.open()
+                if self._answer_all(cancelled):
+                    ledger.finish()
+                    self._told = self._progress()
+        except OSError as error:
+            raise BatchFailed(f"The files of the batch prediction: {error}") from error
+        finally:
+            ledger.close()
+        return BatchEnd(ledger.complete, self.progress, tuple(ledger.results), tuple(ledger.errors))
+
+    def _answer_all(self, cancelled: threading.Event) -> bool:
+        inputs = self._inputs(self._ledger.position)
+        trust, mine = Trust(self._patience), threading.local()
+
+        def take() -> Taken | None:
+            return inputs.take(self._spec.batch_size)
+
+        def work(taken: Taken) -> list[Outcome]:
+            if not hasattr(mine, "means"):
+                asker = Asker(self._predict, self._spec.parameters, self._patience, trust, lots.stopped)
+                mine.means = InstanceMaker(self._spec, self._sources), asker
+            return _answered(taken, *mine.means)
+
+        def keep(taken: Taken, outcomes: list[Outcome]) -> None:
+            self._ledger.commit(taken, outcomes)
+            self._told = self._progress()
+
+        lots = InTurn(take, work, keep, self._spec.in_flight * _AHEAD)
+        counting = threading.Thread(target=self._count, args=(lots.stopped,), name="batch-count", daemon=True)
+        counting.start()
+        try:
+            return lots.run(self._spec.in_flight, cancelled)
+        except Stopped:
+            return False
+        finally:
+            counting.join()
+            inputs.close()
+
+    def _count(self, stopped: Callable[[], bool]) -> None:
+        """Find out how many instances there are, while the first are answered."""
+        inputs = self._inputs(Position())
+        counted = 0
+        try:
+            for counted, _ in enumerate(inputs.skim(), start=1):
+                if counted % _COUNTED_AT_ONCE == 0 and stopped():
+                    return
+            self._total = counted
+        except OSError:
+            # Whoever reads the same to answer it says so.
+            pass
+        finally:
+            inputs.close()
+
+    def _inputs(self, start: Position) -> Inputs:
+        return Inputs(self._spec, self._sources, self._sizes, start)
+
+    def _progress(self) -> Progress:
+        ledger = self._ledger
+        total = ledger.succeeded + ledger.failed if ledger.complete else self._total
+        return Progress(ledger.succeeded, ledger.failed, total, ledger.failures)
+
+
+def _answered(taken: Taken, maker: InstanceMaker, asker: Asker) -> list[Outcome]:
+    """What comes of records, in their order."""
+    outcomes: list[Outcome] = []
+    asked: list[tuple[int, Instance]] = []
+    size = 0
+
+    def ask() -> None:
+        answers = asker.ask([instance.sent for _, instance in asked])
+        for (index, instance), answer in zip(asked, answers, strict=True):
+            # What was sent is not needed any more, and may be long.
+            kept = instance if instance.sent is instance.shown else instance._replace(sent=b"")
+            outcomes[index] = outcomes[index]._replace(instance=kept, answer=answer)
+        asked.clear()
+
+    for record, file in taken.records:
+        if record.fault is not None:
+            outcomes.append(Outcome(record, file, None, record.fault))
+            continue
+        try:
+            instance = maker.make(record, file)
+        except BadInstance as error:
+            outcomes.append(Outcome(record, file, None, error.fault))
+            continue
+        asked.append((len(outcomes), instance))
+        outcomes.append(Outcome(record, file, None, b""))
+        size += len(instance.sent)
+        if size >= _BODY_BYTES:
+            ask()
+            size = 0
+    ask()
+    return outcomes
+
+
+def _size(sources: Sources, uri: str) -> int:
+    try:
+        return sources.size(uri)
+    except InputMissing:
+        return 0
+
+
+def _identity(spec: BatchSpec, sizes: list[int]) -> str:
+    """A name for all that the files of results depend on."""
+    lasting = replace(spec, batch_size=0, in_flight=0)
+    return hashlib.sha256(repr((lasting, sizes)).encode()).hexdigest()

@@ -97,7 +97,7 @@ class Answer:
 
 
 Predict = Callable[[bytes], Answer]
-"""Has a replica answer a request's body; blocks, and is called from ``in_flight`` threads. Raises NoAnswer."""
+"""Has a replica answer a request's body. Blocks; called from ``in_flight`` threads; raises NoAnswer."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,160 @@
+"""Results and errors as they are written to files.
+
+Source: https://cloud.google.com/vertex-ai/docs/predictions/get-batch-predictions#retrieve_batch_prediction_results
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+from google.rpc import code_pb2
+
+from vertexkit.emulator.batch import json_text
+from vertexkit.emulator.batch.inputs import InputFile
+from vertexkit.emulator.batch.instances import INSTANCE, KEY, Instance, raw_instance
+from vertexkit.emulator.batch.records import Fault, Record
+from vertexkit.emulator.batch.types import Failure, InputFormat, OutputFormat
+
+_PREDICTION = "prediction"
+_SHOWN_CHARACTERS = 200
+
+
+class Outcome(NamedTuple):
+    """What came of a record."""
+
+    record: Record
+    file: InputFile
+    instance: Instance | None
+    """None where none could be made of it."""
+    answer: bytes | Fault
+    """The prediction's JSON, or why there is none."""
+
+
+class Results(Protocol):
+    """Writes predictions in an output's format, in the order of the input."""
+
+    @property
+    def header(self) -> bytes:
+        """What every file that is not empty begins with; known when a row has been written."""
+        ...
+
+    @property
+    def settled(self) -> Any:
+        """As JSON, what earlier rows have settled for all later ones."""
+        ...
+
+    def row(self, outcome: Outcome, instance: Instance, prediction: bytes) -> bytes | Fault:
+        """A prediction's line, or why it cannot be written."""
+        ...
+
+
+def results_writer(output_format: OutputFormat, settled: Any) -> Results:
+    """What writes results.
+
+    Args:
+        output_format: How.
+        settled: Of an earlier run, where there was one.
+    """
+    return CsvResults(settled) if output_format is OutputFormat.CSV else JsonResults()
+
+
+class JsonResults:
+    """``{"instance": ..., "prediction": ...}``, or ``key`` in place of ``instance``."""
+
+    header = b""
+    settled = None
+
+    def row(self, outcome: Outcome, instance: Instance, prediction: bytes) -> bytes:
+        """A prediction's line."""
+        return b'{"%b":%b,"prediction":%b}\n' % (instance.member, instance.shown, prediction)
+
+
+class CsvResults:
+    """The columns of the instance, or its key, then those of the prediction.
+
+    Instances of CSV files have the columns that they came with, all others one, which holds JSON. Predictions
+    with fields have a column for each, all others one. What lies below a cell is written as JSON.
+
+    Args:
+        settled: Of an earlier run, where there was one.
+    """
+
+    def __init__(self, settled: Any = None) -> None:
+        self._settled = settled
+
+    @property
+    def settled(self) -> Any:
+        """The columns of the instance as they are written, their names, and the prediction's fields."""
+        return self._settled
+
+    @property
+    def header(self) -> bytes:
+        """The header row."""
+        written, names, fields = self._settled
+        predicted = [_PREDICTION] if fields is None else fields
+        # A name that is there already would have a reader take one column for the other.
+        named = (f"{_PREDICTION}_{name}" if name in names else name for name in predicted)
+        return b"%b,%b\n" % (written.encode(), b",".join(map(_quoted, named)))
+
+    def row(self, outcome: Outcome, instance: Instance, prediction: bytes) -> bytes | Fault:
+        """A prediction's row; a Fault where it has other columns than the first one."""
+        header = outcome.file.header
+        if header is not None and instance.member == INSTANCE:
+            written, names, cells = header.line.decode(), list(header.names), outcome.record.payload
+        else:
+            column = instance.member.decode()
+            written, names, cells = f'"{column}"', [column], _cell(instance.shown)
+        fields, values = None, [prediction]
+        if prediction.startswith(b"{"):
+            document = json_text.loads(prediction)
+            fields, values = list(document), [json_text.dumps(value) for value in document.values()]
+        if self._settled is None:
+            self._settled = [written, names, fields]
+        _, settled_names, settled_fields = self._settled
+        if names != settled_names:
+            return _invalid("its file has another header row than the first, and results in CSV have one")
+        if fields != settled_fields:
+            return _invalid(
+                "its prediction has other fields than the first, and results in CSV cannot show it"
+            )
+        return b"%b,%b\n" % (cells, b",".join(map(_cell, values)))
+
+
+def error_line(outcome: Outcome, fault: Fault, input_format: InputFormat) -> tuple[bytes, Failure]:
+    """What stands in the errors, and what is told, of a record that has no prediction."""
+    instance = outcome.instance
+    shown = raw_instance(outcome.record, outcome.file) if instance is None else instance.shown
+    message = f"{_place(outcome, input_format)}: {fault.message}" if outcome.record.number else fault.message
+    failure = Failure(shown[:_SHOWN_CHARACTERS].decode(errors="replace"), fault.code, message)
+    error = orjson.dumps({"code": fault.code, "message": message})
+    member = KEY if instance is not None and instance.member == KEY else INSTANCE
+    return b'{"%b":%b,"error":%b}\n' % (member, shown, error), failure
+
+
+def joined(rows: Sequence[bytes], header: bytes, *, begins: bool) -> bytes:
+    """What is appended to a file for these rows; the header goes before the first."""
+    return b"".join(rows) if not rows or not begins else header + b"".join(rows)
+
+
+def _place(outcome: Outcome, input_format: InputFormat) -> str:
+    binary = input_format in (InputFormat.TF_RECORD, InputFormat.TF_RECORD_GZIP)
+    return f"{outcome.file.uri}, {'record' if binary else 'line'} {outcome.record.number}"
+
+
+def _cell(value: bytes) -> bytes:
+    """A JSON value as a cell: strings, lists and objects in quotation marks, numbers bare, null as nothing."""
+    if value.startswith(b'"'):
+        return _quoted(json_text.loads(value))
+    if value.startswith((b"[", b"{")):
+        return b'"%b"' % value.replace(b'"', b'""')
+    return b"" if value == b"null" else value
+
+
+def _quoted(text: str) -> bytes:
+    return b'"%b"' % text.replace('"', '""').encode(errors="replace")
+
+
+def _invalid(message: str) -> Fault:
+    return Fault(code_pb2.INVALID_ARGUMENT, message)

@@ -1,0 +1,119 @@
+"""Files taken apart into records: lines, and the framing of TFRecord files.
+
+A broken record is a record with a fault; where nothing behind it can be told apart any more, it is the
+last of its file. Memory is that of the longest record, which is bounded.
+
+Source: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import google_crc32c
+from google.rpc import code_pb2
+
+MOST_RECORD_BYTES = 64 * 2**20
+"""A longer line or record is refused: it would have to be held several times over."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BLANKS = b" \t\r\n"
+_LENGTH_AND_CRC = struct.Struct("<QI")
+_CRC = struct.Struct("<I")
+_LENGTH_BYTES = 8
+_SHOWN_BYTES = 200
+
+
+class Fault(NamedTuple):
+    """Why something has no prediction."""
+
+    code: int
+    """Of ``google.rpc.Code``."""
+    message: str
+    of_file: bool = False
+    """Whether it is all that follows in the file that cannot be read, too."""
+
+
+class Record(NamedTuple):
+    """A line without its end, or the content of a TFRecord."""
+
+    payload: bytes
+    number: int
+    """In its file, from 1."""
+    end: int
+    """The byte of the (unpacked) file where the next one begins."""
+    fault: Fault | None = None
+
+
+def read_lines(file: BinaryIO, offset: int, number: int) -> Iterator[Record]:
+    """The lines of a file that are not blank, whatever ends them, without the blanks around them.
+
+    Args:
+        file: Open for reading, and there already.
+        offset: The byte where it is.
+        number: How many lines are before.
+    """
+    while line := file.readline(MOST_RECORD_BYTES + 1):
+        number += 1
+        begins, offset = offset, offset + len(line)
+        fault = None
+        if len(line) > MOST_RECORD_BYTES:
+            line, rest = line[:_SHOWN_BYTES], line
+            while not rest.endswith(b"\n") and (rest := file.readline(MOST_RECORD_BYTES)):
+                offset += len(rest)
+            fault = _invalid(f"the line is longer than {MOST_RECORD_BYTES >> 20} MiB")
+        elif not begins:
+            line = line.removeprefix(BYTE_ORDER_MARK)
+        line = line.strip(BLANKS)
+        if line:
+            yield Record(line, number, offset, fault)
+
+
+def read_tf_records(file: BinaryIO, offset: int, number: int) -> Iterator[Record]:
+    """The records of an (unpacked) TFRecord file.
+
+    Args:
+        file: Open for reading, and there already.
+        offset: The byte where it is.
+        number: How many records are before.
+    """
+    while head := file.read(_LENGTH_AND_CRC.size):
+        number += 1
+        if len(head) < _LENGTH_AND_CRC.size:
+            yield _broken_off(number, offset + len(head))
+            return
+        length, head_crc = _LENGTH_AND_CRC.unpack(head)
+        if head_crc != _masked_crc(head[:_LENGTH_BYTES]):
+            message = "its length has a wrong checksum: this is no TFRecord file, or damaged from here on"
+            yield Record(b"", number, offset, _lost(message, of_file=True))
+            return
+        if length > MOST_RECORD_BYTES:
+            message = f"it has {length} bytes, and at most {MOST_RECORD_BYTES >> 20} MiB are read"
+            yield Record(b"", number, offset, _lost(message, of_file=True))
+            return
+        payload, crc = file.read(length), file.read(_CRC.size)
+        offset += len(head) + len(payload) + len(crc)
+        if len(crc) < _CRC.size:
+            yield _broken_off(number, offset)
+            return
+        right = _CRC.unpack(crc)[0] == _masked_crc(payload)
+        yield Record(payload, number, offset, None if right else _lost("its content has a wrong checksum"))
+
+
+def _masked_crc(content: bytes) -> int:
+    """As TFRecord files mask it, lest a checksum of data with checksums in them be special."""
+    crc: int = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _broken_off(number: int, offset: int) -> Record:
+    return Record(b"", number, offset, _lost("the file ends in the middle of it", of_file=True))
+
+
+def _lost(message: str, *, of_file: bool = False) -> Fault:
+    return Fault(code_pb2.DATA_LOSS, message, of_file)
+
+
+def _invalid(message: str) -> Fault:
+    return Fault(code_pb2.INVALID_ARGUMENT, message)
