@@ -144,7 +144,7 @@ def _place(outcome: Outcome, input_format: InputFormat) -> str:
 
 
 def _cell(value: bytes) -> bytes:
-    """A JSON value as a cell: strings, lists and objects in quotation marks, numbers bare, null as nothing."""
+    """A JSON value as a cell: strings, lists and objects in quotation marks, numbers bare, null empty."""
     if value.startswith(b'"'):
         return _quoted(json_text.loads(value))
     if value.startswith((b"[", b"{")):
