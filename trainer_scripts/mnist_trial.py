@@ -74,7 +74,7 @@ def main() -> None:
                 ),
                 # A learning rate that is far too high ends at once.
                 tf.keras.callbacks.TerminateOnNaN(),
-                tf.keras.callbacks.TensorBoard(outputs.tensorboard_log_dir, write_graph=False),
+                EpochsOnly(outputs.tensorboard_log_dir, write_graph=False),
             ],
             shuffle=False,  # the dataset does
             verbose=2,
@@ -83,8 +83,7 @@ def main() -> None:
         accuracy = max(history.history["val_accuracy"])
         report(len(history.epoch), accuracy)
         print(f"Validation accuracy: {accuracy:.4f} after {len(history.epoch)} epochs", flush=True)
-        # What tf.saved_model.save() writes of a model of Keras 3 no model server can load.
-        model.export(outputs.model_dir, verbose=False)
+        export(model, outputs.model_dir)
         print(f"Model saved to {outputs.model_dir}", flush=True)
 
 
@@ -103,8 +102,9 @@ def arguments() -> argparse.ArgumentParser:
 
 def build(options: argparse.Namespace) -> Any:
     """A compiled model that takes images as they are, uint8[n, 28, 28]. Call it in the strategy's scope."""
-    hidden = [tf.keras.layers.Dense(options.n_neurons, activation="relu") for _ in range(options.n_hidden)]
+    # Layers draw their own seeds as they are made.
     tf.keras.utils.set_random_seed(options.seed)
+    hidden = [tf.keras.layers.Dense(options.n_neurons, activation="relu") for _ in range(options.n_hidden)]
     model = tf.keras.Sequential(
         [
             tf.keras.layers.InputLayer((28, 28), dtype="uint8", name="images"),
@@ -116,8 +116,34 @@ def build(options: argparse.Namespace) -> Any:
     )
     optimizers = {"sgd": tf.keras.optimizers.SGD, "adam": tf.keras.optimizers.Adam}
     optimizer = optimizers[options.optimizer](options.learning_rate)
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    accuracy = tf.keras.metrics.SparseCategoricalAccuracy("accuracy")
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=[accuracy])
+    # Where all variables are there before the first step, that is traced once rather than twice.
+    optimizer.build(model.trainable_variables)
     return model
+
+
+def export(model: Any, folder: str) -> None:
+    """Write the model as a SavedModel for model servers.
+
+    It is what ``model.export()`` writes, which traces every layer once more to look for tables in them.
+    """
+    archive = tf.keras.export.ExportArchive()
+    images = tf.keras.InputSpec(shape=(None, 28, 28), dtype="uint8", name="images")
+    archive.add_endpoint("serve", model.__call__, [images])
+    for name in ("variables", "trainable_variables", "non_trainable_variables"):
+        archive.add_variable_collection(name, getattr(model, name))
+    archive.write_out(folder, verbose=False)
+
+
+class EpochsOnly(tf.keras.callbacks.TensorBoard):  # type: ignore[misc]
+    """The curves by epoch; Keras's own computes those by batch as well, and throws them away."""
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Nothing."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Nothing."""
 
 
 if __name__ == "__main__":
