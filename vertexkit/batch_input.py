@@ -67,7 +67,7 @@ class BatchInput:
     config: InstanceConfig = InstanceConfig()
     """As the user wants it; with `KEY_FIELD` as its key field where vertexkit wrote keys."""
     count: int | None = None
-    """How many instances there are, where that is known: in what vertexkit wrote, malformed lines included."""
+    """How many instances there are, where that is known; lines that were not sent are counted too."""
     sent: tuple[str, ...] = ()
     """``gs://`` URIs of the folders that were made for it."""
     _undo: Callable[[], None] | None = field(default=None, repr=False, compare=False)
@@ -76,6 +76,10 @@ class BatchInput:
     def is_keyed(self) -> bool:
         """Whether vertexkit has written each instance's position beside it."""
         return self.config.key_field is not None and is_own_key(self.config.key_field)
+
+    def sent_to(self, folder: str, undo: Callable[[], None]) -> BatchInput:
+        """The same, knowing how to delete what was sent."""
+        return replace(self, sent=(folder,), _undo=undo)
 
     def undo(self) -> None:
         """Delete what was sent; gone already is no error. Nothing of the user's is touched."""

@@ -85,9 +85,9 @@ def as_batch(instances: Any, signature: Signature | None) -> Batch:
 
 def _by_input(instances: Any, signature: Signature | None) -> dict[str, tuple[str, Any]]:
     """Input name (``""`` if not named) to the argument's name for messages, and the values."""
-    if _is_pandas(instances, "DataFrame"):
+    if is_pandas(instances, "DataFrame"):
         return _frame_by_input(instances, signature)
-    if _is_pandas(instances, "Series"):
+    if is_pandas(instances, "Series"):
         instances = instances.to_numpy()
     if isinstance(instances, Mapping):
         _check_names(list(instances), signature)
@@ -303,7 +303,7 @@ def _texts(argument: str, leaves: Array, spec: TensorSpec) -> list[Any]:
             flat[index] = str(leaf)
         elif isinstance(leaf, (bytes, bytearray)):
             flat[index] = b64(leaf)
-        elif _is_b64(leaf):
+        elif is_b64(leaf):
             flat[index] = leaf
         else:
             where = tuple(int(i) for i in np.unravel_index(index, leaves.shape))
@@ -318,15 +318,16 @@ def b64(data: bytes | bytearray) -> dict[str, str]:
     return {"b64": base64.b64encode(data).decode("ascii")}
 
 
-def _is_b64(value: Any) -> bool:
+def is_b64(value: Any) -> bool:
+    """Whether ``value`` is bytes as TensorFlow Serving's JSON carries them."""
     return isinstance(value, Mapping) and set(value) == {"b64"} and isinstance(value["b64"], str)
 
 
 def _is_named_row(rows: Sequence[Any]) -> bool:
-    return bool(rows) and isinstance(rows[0], Mapping) and not _is_b64(rows[0])
+    return bool(rows) and isinstance(rows[0], Mapping) and not is_b64(rows[0])
 
 
-def _is_pandas(value: Any, name: str) -> bool:
+def is_pandas(value: Any, name: str) -> bool:
     """Whether ``value`` is pandas' class ``name``, found out without importing pandas."""
     return any(
         base.__name__ == name and base.__module__.partition(".")[0] == "pandas"

@@ -32,15 +32,26 @@ class FolderUpload:
         prefix: What the objects' names start with; empty, or ending in ``/``.
         pattern: Which files, over paths inside the folder.
         engine: What moves the small files.
+        tree: The files, where they are known already; then the pattern is not looked at.
     """
 
-    def __init__(self, place: Place, folder: Path, prefix: str, pattern: str, engine: Engine) -> None:
+    def __init__(
+        self,
+        place: Place,
+        folder: Path,
+        prefix: str,
+        pattern: str,
+        engine: Engine,
+        *,
+        tree: LocalTree | None = None,
+    ) -> None:
         self._place = place
         self._api = ObjectsApi(place.context, place.bucket)
         self._route = Route(self._api, engine, UploadSessions(place.context.target.storage_url))
         self._folder = folder
         self._prefix = prefix
         self._pattern = pattern
+        self._known = tree
         self._patience = Patience()
 
     def run(self, threads: int) -> UploadReport:
@@ -86,6 +97,8 @@ class FolderUpload:
         return report
 
     def _tree(self) -> LocalTree:
+        if self._known is not None:
+            return self._known
         try:
             tree = read_tree(self._folder, self._pattern, self._prefix)
         except FileNotFoundError:

@@ -1,0 +1,94 @@
+"""What vertexkit writes beside the instances of a batch prediction job, for whoever reads its results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from vertexkit._core.names import GcsUri, parse_gcs_uri
+from vertexkit._transfer.jobs import attempted
+from vertexkit._transfer.objects_api import ObjectsApi
+from vertexkit._transfer.patience import Patience
+from vertexkit.batch_files import Refused
+from vertexkit.errors import NotFound
+
+if TYPE_CHECKING:
+    from vertexkit._core.context import Context
+
+__all__ = ["ABOUT", "INSTANCES", "REFUSED", "About", "about", "content_of", "refused", "refused_line"]
+
+INSTANCES: Final = "instances"
+"""What the names of the objects that hold instances start with."""
+REFUSED: Final = "_refused"
+"""What the names of the objects start with that hold what was not sent, since it is no instance. No data."""
+ABOUT: Final = "_about.json"
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of the instances that vertexkit wrote."""
+
+    count: int | None
+    """How many there are in the input, with those that were not sent."""
+    refused: int
+    """How many of them were not sent."""
+
+
+def content_of(told: About) -> bytes:
+    """As it is written."""
+    return json.dumps({"count": told.count, "refused": told.refused}).encode()
+
+
+def about(context: Context, uris: Sequence[str]) -> About | None:
+    """What vertexkit wrote of a job's input.
+
+    Args:
+        context: The session's parts.
+        uris: The URIs of the job's input.
+
+    Returns:
+        It; None for an input that vertexkit did not write, or that is gone.
+    """
+    folder = _folder(uris)
+    if folder is None:
+        return None
+    api = ObjectsApi(context, folder.bucket)
+    try:
+        read = json.loads(attempted(lambda: api.read((folder / ABOUT).name), Patience()))
+        count = read["count"]
+        return About(None if count is None else int(count), int(read["refused"]))
+    except (NotFound, ValueError, LookupError, TypeError):
+        return None
+
+
+def refused(context: Context, uris: Sequence[str]) -> Iterator[Refused]:
+    """What was not sent of a job's input, since it is no instance, by its position."""
+    folder = _folder(uris)
+    if folder is None:
+        return
+    api = ObjectsApi(context, folder.bucket)
+    for found in api.list((folder / f"{REFUSED}-").name):
+        content = attempted(lambda name=found.name: api.read(name), Patience())  # type: ignore[misc]
+        for line in content.splitlines():
+            read = orjson.loads(line)
+            yield Refused(int(read["index"]), str(read["text"]), str(read["reason"]))
+
+
+def refused_line(one: Refused) -> bytes:
+    """As it is written."""
+    return orjson.dumps(
+        {"index": one.index, "text": one.text, "reason": one.reason}, option=orjson.OPT_APPEND_NEWLINE
+    )
+
+
+def _folder(uris: Sequence[str]) -> GcsUri | None:
+    """The folder of instances that vertexkit wrote."""
+    if len(uris) != 1:
+        return None
+    uri = parse_gcs_uri(uris[0])
+    folder, _, name = uri.name.rpartition("/")
+    return GcsUri(uri.bucket, folder) if name.startswith(f"{INSTANCES}-") and folder else None

@@ -1,0 +1,305 @@
+"""Local files of instances: which there are, and what is sent of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import orjson
+import simdjson
+
+from vertexkit._transfer.local_tree import LocalFile, local_path, read_tree, reason, shown
+from vertexkit.batch_format import Kind, common_kind, is_data
+from vertexkit.batch_samples import Sample
+from vertexkit.batch_uris import is_pattern
+from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.instances import is_b64
+
+__all__ = [
+    "Block",
+    "LocalFiles",
+    "Refused",
+    "blocks",
+    "find_files",
+    "head_of",
+    "header",
+    "keyed_blocks",
+    "refused_sample",
+]
+
+_BLOCK_BYTES: Final = 1024 * 1024
+_MOST_LINE_BYTES: Final = 64 * 1024 * 1024
+_BOM: Final = b"\xef\xbb\xbf"
+_BLANKS: Final = b" \t\r\n"
+_SHOWN_BYTES: Final = 1000
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """The files of a source, in the order of their instances."""
+
+    kind: Kind
+    files: tuple[LocalFile, ...]
+    root: Path
+    """The folder that they are below; for messages."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An instance that is not sent, since it is none."""
+
+    index: int
+    """Its position in the input."""
+    text: str
+    """What is there in its place."""
+    reason: str
+
+
+@dataclass
+class Block:
+    """Whole lines of a file."""
+
+    data: bytes = b""
+    count: int = 0
+    """How many instances they are, with those that are refused."""
+    refused: list[Refused] = field(default_factory=list)
+
+
+def find_files(
+    argument: str, source: str | os.PathLike[str] | Sequence[os.PathLike[str]], wanted: str | None
+) -> tuple[LocalFiles | None, list[Finding]]:
+    """The files that a path, a folder, a pattern or a list of paths means.
+
+    Args:
+        argument: What the caller calls it.
+        source: What the caller gave.
+        wanted: The format that the caller says, a proper one.
+
+    Returns:
+        The files, all of one kind, and what is wrong with them.
+    """
+    if isinstance(source, str | os.PathLike):
+        root, files, findings = _at(argument, source)
+    else:
+        root, files, findings = Path(), [], []
+        for number, path in enumerate(source):
+            _, found, wrong = _single(f"{argument}[{number}]", path)
+            # Names that are unique, and that sort as the caller has them.
+            files += [LocalFile(one.path, f"{number:06d}-{one.relative}", one.size) for one in found]
+            findings += wrong
+    if findings:
+        return None, findings
+    kind, names, findings = common_kind(argument, _value(source), [file.relative for file in files], wanted)
+    if kind is None:
+        return None, findings
+    chosen = set(names)
+    files = [file for file in files if file.relative in chosen]
+    if not any(file.size for file in files):
+        return None, [Finding(argument, _value(source), "is empty: it holds no instances")]
+    return LocalFiles(kind, tuple(files), root), findings
+
+
+def keyed_blocks(files: Sequence[LocalFile], key_field: str, name: str) -> Iterator[Block]:
+    """The lines of JSON files, each with its position written into it and otherwise as it is.
+
+    Args:
+        files: The files.
+        key_field: The field for the position.
+        name: The model's input that a line which is no object of inputs is for.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    parser = simdjson.Parser()
+    key, named = orjson.dumps(key_field), orjson.dumps(name)
+    index, block, parts, held = 0, Block(), [], 0
+    for file in files:
+        for raw in _lines(file):
+            line = raw.strip(_BLANKS)
+            if not line:
+                continue
+            reason = _why_refused(line)
+            if reason is None:
+                kind, reason = _kind(parser, line, key_field)
+            if reason is not None:
+                text = line[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+                block.refused.append(Refused(index, text, reason))
+            elif kind == "value":
+                parts.append(b'{%b:"%d",%b:%b}\n' % (key, index, named, line))
+            elif kind == "empty":
+                parts.append(b'{%b:"%d"}\n' % (key, index))
+            else:
+                parts.append(b'{%b:"%d",%b\n' % (key, index, line[1:]))
+            index += 1
+            block.count += 1
+            held += len(line)
+            if held >= _BLOCK_BYTES:
+                block.data = b"".join(parts)
+                yield block
+                block, parts, held = Block(), [], 0
+    if block.count:
+        block.data = b"".join(parts)
+        yield block
+
+
+def blocks(file: LocalFile, start: int = 0) -> Iterator[Block]:
+    """The lines of a file as they are, each with an end, and without a byte order mark before the first.
+
+    Args:
+        file: The file.
+        start: The byte to begin at.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with file.path.open("rb") as opened:
+        opened.seek(start)
+        rest = opened.read(len(_BOM)).removeprefix(_BOM) if start == 0 else b""
+        while data := opened.read(_BLOCK_BYTES):
+            cut = data.rfind(b"\n") + 1
+            if not cut:
+                rest += data
+                continue
+            whole, rest = rest + data[:cut], data[cut:]
+            yield Block(whole, sum(1 for line in whole.split(b"\n") if line.strip()))
+        if rest.strip():
+            yield Block(rest if rest.endswith(b"\n") else rest + b"\n", rest.strip().count(b"\n") + 1)
+
+
+def header(file: LocalFile) -> tuple[bytes, int]:
+    """The first line of a CSV file, with an end, and the byte where the next begins.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    position = 0
+    with file.path.open("rb") as opened:
+        for line in opened:
+            position += len(line)
+            bare = line.removeprefix(_BOM)
+            if bare.strip():
+                return bare if bare.endswith(b"\n") else bare + b"\n", position
+    return b"", position
+
+
+def head_of(file: LocalFile, most: int) -> bytes:
+    """The first bytes of a file."""
+    with file.path.open("rb") as opened:
+        return opened.read(most)
+
+
+def refused_sample(error: OSError) -> Sample:
+    """A file that cannot be read."""
+    return Sample("the file", problem=f"cannot be read: {reason(error)}")
+
+
+def _kind(  # noqa: PLR0911 - one return per kind
+    parser: simdjson.Parser, line: bytes, key_field: str
+) -> tuple[str, str | None]:
+    """Whether a line is an object of inputs or the value of one, or why it is neither."""
+    try:
+        value = parser.parse(line)
+    except (ValueError, RuntimeError):
+        pass
+    else:
+        if not isinstance(value, simdjson.Object):
+            return "value", None
+        keys = list(value.keys())
+        if keys == ["b64"] and isinstance(value["b64"], str):
+            return "value", None
+        if key_field in keys:
+            return "", f"has the field {key_field!r}, which is for its position"
+        return ("object" if keys else "empty"), None
+    try:
+        # What simdjson does not take may be JSON all the same: a whole number of more than 64 bits.
+        loaded = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return "", f"is not JSON: {error}"
+    if not isinstance(loaded, dict) or is_b64(loaded):
+        return "value", None
+    if key_field in loaded:
+        return "", f"has the field {key_field!r}, which is for its position"
+    return ("object" if loaded else "empty"), None
+
+
+def _why_refused(line: bytes) -> str | None:
+    return f"is longer than {_MOST_LINE_BYTES:,} bytes" if len(line) > _MOST_LINE_BYTES else None
+
+
+def _lines(file: LocalFile) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long, no more than shows that."""
+    with file.path.open("rb", buffering=_BLOCK_BYTES) as opened:
+        first = opened.readline(_MOST_LINE_BYTES + 2)
+        line = first.removeprefix(_BOM)
+        while line or first:
+            first = b""
+            yield line
+            if len(line) > _MOST_LINE_BYTES and not line.endswith(b"\n"):
+                _skip_line(opened)
+            line = opened.readline(_MOST_LINE_BYTES + 2)
+
+
+def _skip_line(opened: BinaryIO) -> None:
+    while (part := opened.readline(_BLOCK_BYTES)) and not part.endswith(b"\n"):
+        pass
+
+
+def _at(argument: str, source: str | os.PathLike[str]) -> tuple[Path, list[LocalFile], list[Finding]]:
+    """The files at a path, in a folder, or that match a pattern."""
+    try:
+        path = local_path(argument, source)
+    except InvalidArgument as error:
+        return Path(), [], [Finding(argument, error.value, error.problem)]
+    if path.is_dir():
+        return _in_folder(argument, path, path, "**/*")
+    if not path.exists() and is_pattern(str(path)):
+        wild = next(number for number, part in enumerate(path.parts) if is_pattern(part))
+        folder = Path(*path.parts[:wild])
+        return _in_folder(argument, path, folder, "/".join(path.parts[wild:]))
+    return _single(argument, path)
+
+
+def _in_folder(
+    argument: str, given: Path, folder: Path, pattern: str
+) -> tuple[Path, list[LocalFile], list[Finding]]:
+    try:
+        tree = read_tree(folder, pattern, "")
+    except OSError as error:
+        return folder, [], [Finding(argument, str(given), f"cannot be read: {reason(error)}")]
+    except InvalidArgument as error:
+        return folder, [], [Finding(argument, str(given), error.problem, error.remedy)]
+    findings = [
+        Finding(argument, path, why)
+        for path, why in tree.failures.items()
+        if is_data(path.rpartition("/")[2])
+    ]
+    files = [file for file in tree.files if is_data(file.relative)]
+    if not files and not findings:
+        problem = "holds no files of instances" if pattern == "**/*" else "matches no file"
+        findings.append(Finding(argument, str(given), problem))
+    return folder, files, findings
+
+
+def _single(argument: str, given: os.PathLike[str] | str) -> tuple[Path, list[LocalFile], list[Finding]]:
+    path = Path(given)
+    try:
+        status = path.stat()
+    except OSError as error:
+        problem = (
+            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {reason(error)}"
+        )
+        return path, [], [Finding(argument, str(given), problem)]
+    if not stat.S_ISREG(status.st_mode):
+        what = "is a folder" if stat.S_ISDIR(status.st_mode) else "is a pipe, socket or device"
+        return path, [], [Finding(argument, str(given), f"{what}, not a file")]
+    if not os.access(path, os.R_OK):
+        return path, [], [Finding(argument, str(given), "cannot be read: Permission denied")]
+    return path.parent, [LocalFile(path, path.name, status.st_size)], []
+
+
+def _value(source: object) -> object:
+    return shown(os.fspath(source)) if isinstance(source, str | os.PathLike) else source

@@ -1,0 +1,288 @@
+"""The first instances of a file, read as a job will read them, and checked before there is a job."""
+
+from __future__ import annotations
+
+import csv
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+
+from vertexkit._transfer.checksums import crc32c
+from vertexkit.batch_input import InstanceConfig
+from vertexkit.batch_rows import loosened
+from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.instances import as_batch, b64
+from vertexkit.types import Signature, TensorSpec
+
+__all__ = ["HEAD_BYTES", "Sample", "check_samples", "masked_crc", "samples", "sent"]
+
+HEAD_BYTES: Final = 256 * 1024
+_SAMPLES: Final = 8
+_FRAME: Final = struct.Struct("<QI")
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One of the first instances of a file."""
+
+    place: str
+    """``"line 3"``, ``"record 1"``."""
+    value: Any = None
+    """What the job makes of it, before its configuration is applied."""
+    problem: str | None = None
+    """Why nothing can be made of it."""
+
+
+def samples(kind: str, content: bytes, *, is_whole: bool) -> list[Sample]:
+    """Read the first instances.
+
+    Args:
+        kind: A format of instances in files.
+        content: How the file starts.
+        is_whole: Whether that is all of it.
+
+    Returns:
+        The first few; none if the file holds none, or a single one is longer than what was read.
+    """
+    if kind == "tf-record-gzip":
+        return _packed(content, is_whole=is_whole)
+    if kind == "tf-record":
+        return list(_first(_records(content, is_whole=is_whole)))
+    content = content.removeprefix(_BOM)
+    if not is_whole:
+        content = content[: content.rfind(b"\n") + 1]
+    if kind == "csv":
+        return list(_first(_csv_rows(content)))
+    read = _listed_uri if kind == "file-list" else _json_line
+    lines = ((f"line {number}", line.strip()) for number, line in enumerate(content.split(b"\n"), 1))
+    return list(_first(read(place, line) for place, line in lines if line))
+
+
+def sent(value: Any, config: InstanceConfig, kind: str = "jsonl") -> Any:
+    """What the model is sent of an instance.
+
+    Args:
+        value: An instance; a row of CSV by the names of its columns.
+        config: How the job makes instances of it.
+        kind: The format that it is from.
+
+    Raises:
+        ValueError: The configuration does not fit it; says how, of "it".
+    """
+    if kind in ("file-list", "image"):
+        return b64(b"")  # of the file that it names, of which only this much is certain
+    if kind == "csv":
+        row = {name: cell for name, cell in value.items() if name != config.key_field}
+        if config.key_field is not None and len(row) == len(value):
+            raise ValueError(f"has no column {config.key_field!r}, which key_field names")
+        return row if config.instance_type == "object" else list(row.values())
+    if config.is_default:
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("is no JSON object, whose fields could be chosen")
+    if config.key_field is not None and config.key_field not in value:
+        raise ValueError(f"has no field {config.key_field!r}, which key_field names")
+    missing = [name for name in config.included_fields if name not in value]
+    if missing:
+        raise ValueError(f"has no field {missing[0]!r}, which included_fields names")
+    names = config.included_fields or tuple(
+        name for name in value if name not in config.excluded_fields and name != config.key_field
+    )
+    if config.instance_type == "array":
+        if not config.included_fields:
+            raise ValueError(
+                "is an object, of which instance_type='array' needs included_fields for the order"
+            )
+        return [value[name] for name in names]
+    return {name: value[name] for name in names}
+
+
+def check_samples(  # noqa: PLR0917 - all of them needed, and none of them optional
+    argument: str,
+    file: str,
+    found: Sequence[Sample],
+    signature: Signature | None,
+    config: InstanceConfig,
+    kind: str,
+) -> list[Finding]:
+    """Whether the model takes the first instances of a file.
+
+    One bad line among good ones is for the job to report, beside the answers for the others; so that is a
+    warning. Where all are bad the file is not what it is taken for.
+
+    Args:
+        argument: What the caller calls the source.
+        file: Its name.
+        found: Its first instances.
+        signature: What the model takes, if that is known.
+        config: How the job makes instances of them.
+        kind: The file's format.
+    """
+    loose = None if signature is None else loosened(signature)
+    problems = [
+        (one, problem) for one in found if (problem := _problem(one, loose, config, kind)) is not None
+    ]
+    told: dict[str, tuple[Sample, int]] = {}
+    for one, problem in problems:
+        first, count = told.get(problem, (one, 0))
+        told[problem] = (first, count + 1)
+    all_bad = len(problems) == len(found)
+    remedy = None
+    if loose is not None and all_bad:
+        remedy = f"write each instance as {_one_instance(loose)}"
+        if kind not in ("jsonl", "csv"):
+            remedy = "use a model of one input, of text or bytes, which decodes what it is sent"
+    findings = []
+    for problem, (one, count) in told.items():
+        more = f" (and {count - 1} of the next)" if count > 1 else ""
+        findings.append(Finding(argument, file, f"{one.place}{more} {problem}", remedy, warning=not all_bad))
+    return findings
+
+
+def masked_crc(data: bytes) -> int:
+    """The checksum that TFRecord files hold."""
+    checksum = crc32c(data)
+    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _first(found: Iterable[Sample]) -> Iterator[Sample]:
+    for number, one in enumerate(found, 1):
+        yield one
+        if number == _SAMPLES:
+            return
+
+
+def _json_line(place: str, line: bytes) -> Sample:
+    try:
+        return Sample(place, orjson.loads(line))
+    except orjson.JSONDecodeError as error:
+        first = error
+    try:
+        # A whole number of more than 64 bits is JSON all the same; NaN is not.
+        return Sample(place, json.loads(line, parse_constant=_refuse_constant))
+    except (ValueError, RecursionError):
+        return Sample(place, problem=f"is not JSON: {first}")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _listed_uri(place: str, line: bytes) -> Sample:
+    text = line.decode("utf-8", "backslashreplace")
+    if not text.startswith("gs://"):
+        return Sample(place, problem=f"is {text[:200]!r}, and no gs:// URI of a file")
+    return Sample(place, text)
+
+
+def _csv_rows(content: bytes) -> Iterator[Sample]:
+    """The rows, by the names in the header. A row is a line, and what is not quoted in it a number."""
+    names: list[str] = []
+    for number, line in enumerate(content.split(b"\n"), 1):
+        place = f"line {number}"
+        quoting: Literal[0, 2] = 2 if names else 0  # QUOTE_NONNUMERIC, but for the header QUOTE_MINIMAL
+        if not line.strip():
+            continue
+        try:
+            text = line.strip(b"\r").decode()
+            row: list[Any] = next(csv.reader([text], quoting=quoting, skipinitialspace=True, strict=True))
+        except UnicodeDecodeError as error:
+            yield Sample(place, problem=f"is not UTF-8: {error.reason} at byte {error.start}")
+        except ValueError as error:
+            word = str(error).partition(": ")[2]
+            problem = f"holds {word}, which is neither a number nor in double quotes, as text is"
+            yield Sample(place, problem=problem)
+        except csv.Error as error:
+            yield Sample(place, problem=f"is not CSV: {error}")
+        else:
+            if not names:
+                names = row
+                if len(set(names)) < len(names):
+                    problem = "is the header, and gives two columns the same name"
+                    yield Sample(place, problem=problem)
+                    return
+            elif len(row) == len(names):
+                yield Sample(place, dict(zip(names, row, strict=True)))
+            else:
+                problem = f"has {len(row)} values, and the header names {len(names)} columns"
+                yield Sample(place, problem=problem)
+
+
+def _packed(content: bytes, *, is_whole: bool) -> list[Sample]:
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = inflate.decompress(content, 16 * HEAD_BYTES)
+    except zlib.error as error:
+        return [Sample("the file", problem=f"is not gzip: {error}")] if content else []
+    whole = is_whole and inflate.eof and not inflate.unused_data
+    return list(_first(_records(unpacked, is_whole=whole)))
+
+
+def _records(content: bytes, *, is_whole: bool) -> Iterator[Sample]:
+    position = number = 0
+    while position < len(content):
+        number += 1
+        place, rest = f"record {number}", len(content) - position
+        if rest < _FRAME.size:
+            if is_whole:
+                yield Sample(place, problem="breaks off")
+            return
+        length, checksum = _FRAME.unpack_from(content, position)
+        if masked_crc(content[position : position + 8]) != checksum:
+            what = "is not framed as in a TFRecord file: its length has another checksum"
+            yield Sample(place, problem=what)
+            return
+        start, stop = position + _FRAME.size, position + _FRAME.size + length
+        if stop + 4 > len(content):
+            if is_whole:
+                yield Sample(place, problem="breaks off")
+            return
+        data = content[start:stop]
+        if masked_crc(data) != int.from_bytes(content[stop : stop + 4], "little"):
+            yield Sample(place, problem="is damaged: it has another checksum")
+        else:
+            yield Sample(place, b64(data))
+        position = stop + 4
+
+
+def _problem(one: Sample, signature: Signature | None, config: InstanceConfig, kind: str) -> str | None:
+    """What is wrong with an instance, as what follows its place."""
+    if one.problem is not None:
+        return one.problem
+    try:
+        value = sent(one.value, config, kind)
+    except ValueError as error:
+        return str(error)
+    try:
+        as_batch([value], signature)
+    except InvalidArgument as error:
+        value = error.value
+        if error.argument.endswith(".shape") and isinstance(value, tuple):
+            return f"has the shape {value[1:]}, which {error.problem}"
+        where = error.argument.partition("[")[2].partition("]")[2]
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+        return f"holds {shown}{f' at {where}' if where else ''}, which {error.problem}"
+    return None
+
+
+def _one_instance(signature: Signature) -> str:
+    """``float32[28, 28]``, or ``{"a": float32[2], "b": string[]}``."""
+
+    def shown(spec: TensorSpec) -> str:
+        if spec.dtype == "string":
+            kind = 'text or {"b64": ...}'
+            return kind if spec.shape is not None and len(spec.shape) == 1 else f"a list of {kind}"
+        axes = (
+            "..." if spec.shape is None else ", ".join("?" if n is None else str(n) for n in spec.shape[1:])
+        )
+        return f"{spec.dtype}[{axes}]" if axes else spec.dtype
+
+    parts = [f'"{name}": {shown(spec)}' for name, spec in signature.inputs.items()]
+    return shown(next(iter(signature.inputs.values()))) if len(parts) == 1 else f"{{{', '.join(parts)}}}"
