@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import gzip
+import heapq
 import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,13 +25,13 @@ import orjson
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_matching import loads
 
-__all__ = ["Record", "csv_columns", "csv_rows", "read_records"]
+__all__ = ["Record", "by_position", "csv_columns", "csv_rows", "read_records", "unsent"]
 
 _BLANKS: Final = b" \t\r\n"
 _MARK: Final = b"\xef\xbb\xbf"
 _FRAME = struct.Struct("<QI")
 _CRC_BYTES: Final = 4
-_MALFORMED: Final = "malformed_line"
+_POSITION: Final = re.compile(rb'\{"vertexkit_key\d*":"(\d+)"')
 
 
 @dataclass(slots=True)
@@ -71,6 +73,21 @@ def read_records(kind: str, config: InstanceConfig, files: Iterable[tuple[str, P
                 yield from _of_frames(file, uri, packed=kind == "tf-record-gzip")
 
 
+def unsent(index: int, text: str) -> Record:
+    """What is in the input, and was not sent."""
+    return Record(_dumped(text), partial(_given, text), key=index)
+
+
+def by_position(*sources: Iterable[Record]) -> Iterator[Record]:
+    """The records of several sources, each in order, by their positions; of what is missing, empty ones."""
+    expected = 0
+    for record in heapq.merge(*sources, key=lambda record: int(record.key)):
+        for missing in range(expected, record.key):
+            yield Record(b"null", partial(_given, None), key=missing)
+        expected = record.key + 1
+        yield record
+
+
 def csv_columns(path: Path) -> list[str]:
     """The names in the first row of a CSV file; empty for one without rows."""
     with path.open("rb") as file:
@@ -96,7 +113,7 @@ def _of_lines(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:
     selects = bool(config.included_fields or config.excluded_fields)
     for line in _lines(file):
         if key_field is not None and is_own_key(key_field):
-            yield Record(line, partial(_unkeyed, line, key_field))
+            yield Record(line, partial(_unkeyed, line, key_field), key=_position(line, key_field))
         elif key_field is None:
             yield Record(
                 line, partial(_json, line), sent=partial(_selected, line, config) if selects else None
@@ -166,9 +183,13 @@ def _json(text: bytes) -> Any:
 
 
 def _unkeyed(line: bytes, key_field: str) -> Any:
-    value = _without(_json(line), key_field)
-    # What was no JSON before vertexkit wrote a key beside it.
-    return value[_MALFORMED] if value.keys() == {_MALFORMED} else value
+    return _without(_json(line), key_field)
+
+
+def _position(line: bytes, key_field: str) -> int:
+    # It comes first, and the line may be long.
+    found = _POSITION.match(line)
+    return int(found[1] if found is not None else _json(line)[key_field])
 
 
 def _without(value: Mapping[str, Any], key_field: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Literal, Protocol
 
 __all__ = ["Tracker", "amount", "can_animate", "status", "tracked"]
 
-Unit = Literal["bytes", "steps"]
+Unit = Literal["bytes", "instances", "steps"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vertexkit.batch_input import InstanceConfig
 from vertexkit.batch_matching import DigestIndex, digest, key_digest, value_digest
-from vertexkit.batch_records import Record, read_records
+from vertexkit.batch_records import Record, by_position, read_records, unsent
 from vertexkit.batch_results import BatchResults, located_by_instance, located_by_position
 from vertexkit.batch_spool import Spool, prediction_of
 from vertexkit.errors import BatchPredictionFailed
@@ -305,9 +305,11 @@ def test_files_of_a_list_are_found_by_their_uris(tmp_path: Path) -> None:
 
 def test_own_keys_are_not_part_of_an_instance(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
-    path.write_text('{"vertexkit_key":"0","x":[1]}\n{"vertexkit_key":"1","malformed_line":"[1,"}\n')
-    rows = [record.read() for record in records_of(path, InstanceConfig(key_field="vertexkit_key"))]
-    assert rows == [{"x": [1]}, "[1,"]
+    path.write_text('{"vertexkit_key":"1","x":[1]}\n{"vertexkit_key":"4","x":[4]}\n')
+    records = by_position(
+        records_of(path, InstanceConfig(key_field="vertexkit_key")), [unsent(0, "[0,"), unsent(2, "[2,")]
+    )
+    assert [record.read() for record in records] == ["[0,", {"x": [1]}, "[2,", None, {"x": [4]}]
 
 
 @given(prediction=values, instance=values)
