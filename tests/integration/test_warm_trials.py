@@ -116,6 +116,13 @@ def told(lines: list[LogLine]) -> dict[str, list[str]]:
     }
 
 
+def is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+
+
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
@@ -184,6 +191,11 @@ def test_a_cancelled_trial_leaves_nothing_and_the_template_is_there_for_the_next
     assert time.monotonic() - began < 8
     assert not left_alive(below() - before, 1)
     assert trials.run(engine, DOES, "exit")[0].exit_code == 3
+
+
+def test_nothing_of_a_trial_is_left_not_even_a_zombie(engine: JobsEngine, trials: Trials) -> None:
+    trials.run(engine, DOES, "exit")
+    until(lambda: not [pid for pid in descendants(os.getpid()) - _others if is_zombie(pid)], 5)
 
 
 @pytest.mark.parametrize("who", ["program", "keeper", "warden"])

@@ -15,6 +15,7 @@ from vertexkit.emulator.jobs.gcs_mount import GcsMount
 from vertexkit.emulator.jobs.gpus import Gpus
 from vertexkit.emulator.jobs.logs import JobLogs
 from vertexkit.emulator.jobs.memory import memory_below
+from vertexkit.emulator.jobs.mount_point import MountPoint
 from vertexkit.emulator.jobs.programs import PreparesEnvironments, check_program
 from vertexkit.emulator.jobs.replica_group import Patience
 from vertexkit.emulator.jobs.runner import JobRun, Means, metric_file
@@ -64,6 +65,7 @@ class JobsEngine:
             google_env=google_env,
             fetch=fetch,
             mount=GcsMount(buckets),
+            reports=MountPoint(Path(plan.HYPERTUNE)),
             templates=Templates(work_dir / "templates"),
             ports=ClusterPorts(),
             gpus=gpus or Gpus(),
@@ -189,6 +191,7 @@ class JobsEngine:
         for run in runs:
             run.join()
         self._means.templates.close()
+        self._means.reports.release()
         self._means.mount.close()
 
     def _folder(self, job_id: str) -> Path:

@@ -20,6 +20,7 @@ from vertexkit.emulator.jobs.cluster_ports import ClusterPorts
 from vertexkit.emulator.jobs.gcs_mount import GcsMount, Isolation
 from vertexkit.emulator.jobs.gpus import Gpus, has_driver
 from vertexkit.emulator.jobs.logs import SERVICE, JobLogs
+from vertexkit.emulator.jobs.mount_point import MountPoint
 from vertexkit.emulator.jobs.pip_process import InstallCancelled, InstallFailed
 from vertexkit.emulator.jobs.replica_group import Patience, ReplicaGroup
 from vertexkit.emulator.jobs.replica_process import KeeperProcess, ReplicaProcess, start_keeper
@@ -41,6 +42,8 @@ class Means:
     google_env: Callable[[str], Mapping[str, str]]
     fetch: Callable[[str, Path], None]
     mount: GcsMount
+    reports: MountPoint
+    """Where a trial finds its own place to report to."""
     templates: Templates
     ports: ClusterPorts
     gpus: Gpus
@@ -292,6 +295,8 @@ class JobRun:
         log = self._logs.path(replica.name)
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         isolation = means.mount.isolation()
+        if metrics is not None and (isolation.mounts or isolation.binds):
+            means.reports.hold()
         return {
             "command": list(runnable.command),
             "env": dict(runnable.env),

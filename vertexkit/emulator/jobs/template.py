@@ -80,7 +80,18 @@ def main() -> None:
 
 def _serve(control: socket.socket, imported: Imported, namespaces: bool) -> Trial:
     """Fork for each that asks. Returns in trials only."""
+    wake = keeper.wake_on_child()
+    poll = select.poll()
+    for one in (control.fileno(), wake):
+        poll.register(one, select.POLLIN)
     while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if wake in ready:
+            os.read(wake, 4096)
+            while _reaped():
+                pass
+        if control.fileno() not in ready:
+            continue
         data, fds, _, _ = socket.recv_fds(control, 1, 3)
         if not data:
             os._exit(0)
@@ -89,8 +100,6 @@ def _serve(control: socket.socket, imported: Imported, namespaces: bool) -> Tria
             return _ward(fds, imported, namespaces)
         for fd in fds:
             os.close(fd)
-        while _reaped():
-            pass
 
 
 def _reaped() -> bool:
