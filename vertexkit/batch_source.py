@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
 from vertexkit._transfer.objects_api import ObjectsApi
+from vertexkit.batch_checks import check_config
 from vertexkit.batch_files import LocalFiles, find_files, head_of, refused_sample
 from vertexkit.batch_format import IMAGE, check_format
 from vertexkit.batch_input import BatchInput, InstanceConfig, own_key_field
@@ -97,12 +98,12 @@ def understand_source(
     Returns:
         What it is, and everything that is wrong with it.
     """
-    findings = [*check_format(format), *_check_config(config)]
-    wanted = None if check_format(format) else format
+    findings = check_format(format)
+    wanted = None if findings else format
     look = _Look(context, argument, wanted, signature, config, keyed and config.is_default)
     understood = look.at(source)
     return Understood(
-        findings=(*findings, *understood.findings),
+        findings=(*findings, *check_config(config, understood.format), *understood.findings),
         format=understood.format,
         stem=re.sub(r"[^\w.-]+", "-", understood.stem).strip("-.") or "instances",
         count=understood.count,
@@ -326,32 +327,6 @@ class _Look:
             yield Finding(self.argument, "...", problem, remedy, warning=True)
         else:
             yield Finding(self.argument, count, f"instances are not {what}", remedy)
-
-
-def _check_config(config: InstanceConfig) -> list[Finding]:
-    """Whether a configuration contradicts itself."""
-    findings = []
-    if config.instance_type not in (None, "object", "array"):
-        findings.append(Finding("instance_type", config.instance_type, "is neither 'object' nor 'array'"))
-    if config.included_fields and config.excluded_fields:
-        findings.append(
-            Finding(
-                "excluded_fields",
-                list(config.excluded_fields),
-                "is given with included_fields, which says already what is left out",
-                "give one of them",
-            )
-        )
-    if config.key_field is not None and config.key_field in config.included_fields:
-        findings.append(
-            Finding(
-                "key_field",
-                config.key_field,
-                "is one of included_fields, and the key is not sent to the model",
-                "take it out of included_fields",
-            )
-        )
-    return findings
 
 
 def _fixed_batch(signature: Signature | None) -> int | None:

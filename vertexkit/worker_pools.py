@@ -13,7 +13,7 @@ from vertexkit.errors import Finding
 from vertexkit.training_machines import check_training_machine, training_machine_types
 from vertexkit.types import Machine
 
-__all__ = ["Pool", "check_pools", "pools_of", "with_gpu", "worker_pool_specs"]
+__all__ = ["Pool", "check_pools", "machine_spec", "pools_of", "with_gpu", "worker_pool_specs"]
 
 _DISK = {"bootDiskType": "pd-ssd", "bootDiskSizeGb": 100}
 
@@ -105,12 +105,22 @@ def _unused(pool: Pool) -> Finding:
     return Finding(pool.machine_role, pool.machine.type, problem, remedy, warning=True)
 
 
+def machine_spec(machine: Machine) -> dict[str, Any]:
+    """A machine as JSON: ``{"machineType": "n1-standard-4", ...}``."""
+    spec: dict[str, Any] = {"machineType": machine.type}
+    if machine.accelerator is not None:
+        spec["acceleratorType"] = machine.accelerator
+        spec["acceleratorCount"] = machine.accelerator_count
+    return spec
+
+
 def _spec(pool: Pool, program: Mapping[str, Any]) -> dict[str, Any]:
-    machine: dict[str, Any] = {"machineType": pool.machine.type}
-    if pool.machine.accelerator is not None:
-        machine["acceleratorType"] = pool.machine.accelerator
-        machine["acceleratorCount"] = pool.machine.accelerator_count
-    return {"machineSpec": machine, "replicaCount": pool.count, "diskSpec": _DISK, **program}
+    return {
+        "machineSpec": machine_spec(pool.machine),
+        "replicaCount": pool.count,
+        "diskSpec": _DISK,
+        **program,
+    }
 
 
 def _machine(given: Machine | str | None, default: Machine | None = None) -> Machine:
