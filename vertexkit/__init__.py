@@ -50,6 +50,9 @@ from vertexkit.types import Machine, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from vertexkit._core.operations import Operation
+    from vertexkit.batch import BatchPredictionJob, PartialFailureWarning
+    from vertexkit.batch_progress import BatchProgress
+    from vertexkit.batch_results import BatchFailure, BatchRow
     from vertexkit.cleanup import CleanupReport
     from vertexkit.early_stopping import ConvexStopping, DecayCurveStopping, MedianStopping
     from vertexkit.endpoints import DeployedModel, Endpoint
@@ -72,7 +75,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyExists",
     "BadRequest",
+    "BatchFailure",
     "BatchPredictionFailed",
+    "BatchPredictionJob",
+    "BatchProgress",
+    "BatchRow",
     "Bucket",
     "Cancelled",
     "Categorical",
@@ -111,6 +118,7 @@ __all__ = [
     "ObjectInfo",
     "Objective",
     "Operation",
+    "PartialFailureWarning",
     "PermissionDenied",
     "PredictResponse",
     "PredictionFailed",
@@ -145,6 +153,10 @@ __version__ = "0.1.0"
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "BatchFailure": "vertexkit.batch_results",
+        "BatchPredictionJob": "vertexkit.batch",
+        "BatchProgress": "vertexkit.batch_progress",
+        "BatchRow": "vertexkit.batch_results",
         "Bucket": "vertexkit.storage",
         "DownloadReport": "vertexkit.storage",
         "ObjectInfo": "vertexkit.storage",
@@ -159,6 +171,7 @@ __getattr__, __dir__ = lazily(
         "Model": "vertexkit.models",
         "ModelVersion": "vertexkit.models",
         "Operation": "vertexkit._core.operations",
+        "PartialFailureWarning": "vertexkit.batch",
         "PredictResponse": "vertexkit.prediction",
         "PreflightWarning": "vertexkit.preflight",
         "RawPrediction": "vertexkit.prediction",

@@ -11,9 +11,8 @@ from vertexkit.batch_progress import BatchProgress
 from vertexkit.job import Job, took
 from vertexkit.job_state import JobState
 
-__all__ = ["BATCH_JOBS", "COUNT_LABEL", "BatchJobState"]
+__all__ = ["COUNT_LABEL", "BatchJobState"]
 
-BATCH_JOBS: Final = "batchPredictionJobs"
 COUNT_LABEL: Final = "vertexkit_instances"
 """How many instances vertexkit has written for a job: the service counts them only at the end."""
 _SHOWN: Final = 3

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vertexkit._core.arguments import machine_of, replicas_of, seconds, text, texts
 from vertexkit._core.lookup import listed
@@ -22,7 +22,10 @@ from vertexkit.preflight import require
 from vertexkit.progress import status
 
 if TYPE_CHECKING:
+    from vertexkit.batch_job import BatchPredictionJob
+    from vertexkit.batch_request import InputFormat, OutputFormat
     from vertexkit.endpoint import Endpoint
+    from vertexkit.job_wait import Stream
     from vertexkit.types import Machine
 
 __all__ = ["Model", "ModelVersion"]
@@ -105,6 +108,79 @@ class _Version(ModelState):
                 noting(error, partial(target.delete, force=True), f"the endpoint {target.resource_name}")
             raise
         return target
+
+    def batch_predict(
+        self,
+        source: Any,
+        *,
+        format: InputFormat | None = None,
+        name: str | None = None,
+        machine: Machine | str | None = None,
+        replicas: int | tuple[int, int] = 1,
+        batch_size: int | None = None,
+        destination: str | None = None,
+        output_format: OutputFormat = "jsonl",
+        instance_type: Literal["object", "array"] | None = None,
+        key_field: str | None = None,
+        included_fields: Sequence[str] | None = None,
+        excluded_fields: Sequence[str] | None = None,
+        parameters: Any = None,
+        labels: Mapping[str, str] | None = None,
+        service_account: str | None = None,
+        wait: bool = True,
+        logs: bool | Stream = False,
+    ) -> BatchPredictionJob:
+        """Predict many instances without deploying it; see `BatchPrediction.run`.
+
+        Args:
+            source: The instances: arrays, frames, iterables; files, folders and patterns, here or in Cloud
+                Storage; a table in BigQuery.
+            format: The format of the files, where their names do not tell.
+            name: Display name of the job.
+            machine: Machine of the replicas.
+            replicas: How many serve the model, or how many at first and how many at most.
+            batch_size: How many instances go to the model at a time.
+            destination: ``gs://bucket/folder`` for the results.
+            output_format: Of the files with the results.
+            instance_type: What rows and lines become for the model.
+            key_field: The field that names each instance.
+            included_fields: The fields that are sent to the model.
+            excluded_fields: Fields that are not sent to the model.
+            parameters: Sent along with every request.
+            labels: Labels for the job.
+            service_account: E-mail address of the account that the model runs as.
+            wait: Whether to wait until it is over.
+            logs: Whether to print its log while waiting.
+
+        Returns:
+            The job: ``job.to_numpy()``, ``job.to_frame()``, ``job.rows()``, in the order of the input.
+
+        Raises:
+            VertexkitError: As `BatchPrediction.run`.
+        """
+        from vertexkit.batch import BatchPrediction
+
+        assert isinstance(self, Model | ModelVersion)
+        return BatchPrediction(self._context).run(
+            self,
+            source,
+            format=format,
+            name=name,
+            machine=machine,
+            replicas=replicas,
+            batch_size=batch_size,
+            destination=destination,
+            output_format=output_format,
+            instance_type=instance_type,
+            key_field=key_field,
+            included_fields=included_fields,
+            excluded_fields=excluded_fields,
+            parameters=parameters,
+            labels=labels,
+            service_account=service_account,
+            wait=wait,
+            logs=logs,
+        )
 
     def add_aliases(self, *aliases: str) -> None:
         """Give the version more names; one that another version had moves here.

@@ -24,6 +24,7 @@ from vertexkit.identifiers import check_labels
 
 if TYPE_CHECKING:
     from vertexkit._core.emulator_process import EmulatorProcess
+    from vertexkit.batch import BatchPrediction
     from vertexkit.endpoints import Endpoints
     from vertexkit.keras_tuner import KerasTuner
     from vertexkit.models import Models
@@ -211,6 +212,13 @@ class Session:
         from vertexkit.keras_tuner import KerasTuner
 
         return KerasTuner(self._context)
+
+    @cached_property
+    def batch(self) -> BatchPrediction:
+        """Batch prediction jobs: run, check, get, list."""
+        from vertexkit.batch import BatchPrediction
+
+        return BatchPrediction(self._context)
 
     def check(
         self,
