@@ -15,6 +15,7 @@ from vertexkit.emulator.batch.inputs import Inputs, Position, Taken
 from vertexkit.emulator.batch.instances import BadInstance, Instance, InstanceMaker
 from vertexkit.emulator.batch.ledger import Ledger
 from vertexkit.emulator.batch.outputs import Outcome
+from vertexkit.emulator.batch.records import Fault
 from vertexkit.emulator.batch.types import (
     BatchEnd,
     BatchFailed,
@@ -158,6 +159,12 @@ def _answered(taken: Taken, maker: InstanceMaker, asker: Asker) -> list[Outcome]
     def ask() -> None:
         answers = asker.ask([instance.sent for _, instance in asked])
         for (index, instance), answer in zip(asked, answers, strict=True):
+            if instance.unchecked and isinstance(answer, Fault):
+                try:
+                    maker.check(outcomes[index].record)
+                except BadInstance as error:
+                    outcomes[index] = outcomes[index]._replace(answer=error.fault)
+                    continue
             # What was sent is not needed any more, and may be long.
             kept = instance if instance.sent is instance.shown else instance._replace(sent=b"")
             outcomes[index] = outcomes[index]._replace(instance=kept, answer=answer)
