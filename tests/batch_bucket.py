@@ -15,13 +15,21 @@ class Bucket:
     Args:
         address: Where the local Cloud Storage is.
         project: Whose it is to be.
+        name: What it is to be called; by its project if this is not given.
     """
 
-    def __init__(self, address: str, project: str) -> None:
-        self.bucket = f"batch-{project}"
+    def __init__(self, address: str, project: str, name: str = "") -> None:
+        self.bucket = name or f"batch-{project}"
         self._address = address
         answer = requests.post(f"{address}/storage/v1/b?project={project}", json={"name": self.bucket})
         assert answer.ok, answer.text
+
+    @classmethod
+    def at(cls, address: str, project: str) -> Bucket:
+        """The bucket of a project that is there, of another emulator on the same data."""
+        bucket = cls.__new__(cls)
+        bucket.bucket, bucket._address = f"batch-{project}", address
+        return bucket
 
     def put(self, name: str, data: bytes) -> str:
         """Write an object; its URI."""
@@ -42,9 +50,15 @@ class Bucket:
         answer = requests.get(f"{self._address}/storage/v1/b/{self.bucket}/o", params={"prefix": prefix})
         return [item["name"] for item in answer.json().get("items", [])]
 
+    def delete_all(self, prefix: str) -> list[str]:
+        """Delete the objects of a prefix; their names."""
+        names = self.names(prefix)
+        for name in names:
+            requests.delete(self._url(name)).raise_for_status()
+        return names
+
     def text(self, name: str) -> str:
-        quoted = requests.utils.quote(name, safe="")
-        answer = requests.get(f"{self._address}/storage/v1/b/{self.bucket}/o/{quoted}?alt=media")
+        answer = requests.get(self._url(name), params={"alt": "media"})
         assert answer.ok, answer.text
         return answer.text
 
@@ -55,3 +69,7 @@ class Bucket:
 
     def lines(self, directory: str, kind: str = "results") -> list[Any]:
         return [json.loads(line) for text in self.files(directory, kind) for line in text.splitlines()]
+
+    def _url(self, name: str) -> str:
+        quoted = requests.utils.quote(name, safe="")
+        return f"{self._address}/storage/v1/b/{self.bucket}/o/{quoted}"

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from vertexkit._core.names import ResourceName, parse_resource_name
 from vertexkit.emulator.batch.run import BatchRun
-from vertexkit.emulator.batch.types import Answer, BatchEnd, BatchFailed, NoAnswer, OutputFormat
+from vertexkit.emulator.batch.types import Answer, BatchEnd, BatchFailed, NoAnswer, OutputFormat, Progress
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.jobs.logs import SERVICE, JobLogs
@@ -166,7 +166,8 @@ class BatchJobRun:
     def _work(self) -> Verdict:
         job = self._means.store.get(BATCH_JOBS, str(self._name))
         if job.state == JobState.JOB_STATE_CANCELLING:
-            raise _Halted
+            self._halted.set()
+        self._raise_if_halted()
         try:
             inputs, output, version = self._kept.read()
         except (OSError, ValueError) as gone:
@@ -174,8 +175,7 @@ class BatchJobRun:
                 Code.DATA_LOSS, f"What the job needs is no longer in the data folder: {gone}"
             ) from gone
         deployment = self._deployment(job, version)
-        while not self._means.slots.acquire(timeout=_LOOK_SECONDS):
-            self._raise_if_halted()
+        self._wait_for_slot()
         try:
             self._serve(job, deployment)
             end = self._predict_all(job, inputs, deployment.key)
@@ -191,6 +191,14 @@ class BatchJobRun:
         return verdict
 
     # The model servers
+
+    def _wait_for_slot(self) -> None:
+        """Wait until fewer jobs have model servers."""
+        if self._means.slots.acquire(blocking=False):
+            return
+        self._say("The job waits for others to end: more at a time would only be slower on this machine.")
+        while not self._means.slots.acquire(timeout=_LOOK_SECONDS):
+            self._raise_if_halted()
 
     def _deployment(self, job: Raw, version: Raw) -> Deployment:
         """What is served: as a model on an endpoint, where job and endpoint are one."""
@@ -277,6 +285,8 @@ class BatchJobRun:
         with self._means.store.transaction():
             job = self._means.store.get(BATCH_JOBS, str(self._name))
             self.show(job)
+            if not job.HasField("completion_stats"):
+                show_progress(job, Progress())
             if self._published:
                 job.output_info.gcs_output_directory = self._published
             job.state = verdict.state
