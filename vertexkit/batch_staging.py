@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vertexkit._transfer.engine import Place, choose_engine
 from vertexkit._transfer.jobs import attempted
-from vertexkit._transfer.local_tree import LocalTree, reason, shown
+from vertexkit._transfer.local_tree import LocalFile, LocalTree, reason, shown
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.shards import Shards
 from vertexkit._transfer.upload import FolderUpload
 from vertexkit.batch_about import ABOUT, INSTANCES, REFUSED, About, content_of, refused_line
 from vertexkit.batch_files import Block, LocalFiles, blocks, header, keyed_blocks
+from vertexkit.batch_format import IMAGE
 from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_rows import Rows
 from vertexkit.cleanup import Order, noting
@@ -87,10 +90,12 @@ class Staging:
         """Upload files as they are; of those that are instances themselves, write a list too."""
         place = Place(self._context, self._api.bucket)
         folder = f"{self._prefix}/files/"
+        if files.kind != IMAGE:
+            files = replace(files, files=tuple(_without_wildcards(files.files)))
         tree = LocalTree(list(files.files))
         FolderUpload(place, files.root, folder, "**/*", choose_engine(place, None), tree=tree).run(_THREADS)
         uris = tuple(self._api.uri(folder + file.relative) for file in files.files)
-        if files.kind == "image":
+        if files.kind == IMAGE:
             return self.uris(uris, config)
         return BatchInput(files.kind, uris, config=config)
 
@@ -177,6 +182,13 @@ def staged(context: Context, prefix: str, send: Send) -> BatchInput:
 
 def _bytes_of(files: LocalFiles) -> int:
     return sum(file.size for file in files.files)
+
+
+def _without_wildcards(files: Sequence[LocalFile]) -> Iterator[LocalFile]:
+    """The files under names that a job does not take for patterns."""
+    for number, file in enumerate(files):
+        plain = re.sub(r"[*?\[\]]", "_", file.relative)
+        yield file if plain == file.relative else replace(file, relative=f"{number:06d}-{plain}")
 
 
 def _read(found: Iterator[Block]) -> Iterator[Block]:

@@ -20,6 +20,7 @@ from vertexkit._transfer.patience import Patience, Stopped
 from vertexkit.errors import ChecksumMismatch
 
 SHARD_BYTES: Final = 8 * 1024 * 1024
+"""From this size on, a shard is sent."""
 _WIDTH: Final = 3
 
 
@@ -34,7 +35,6 @@ class Shards:
         suffix: What their names end with, ``".jsonl"``.
         content_type: Media type.
         advance: Told how many bytes have arrived, from any thread.
-        size: Bytes from which on a shard is sent.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class Shards:
         *,
         content_type: str = "application/octet-stream",
         advance: Callable[[int], None] = lambda _: None,
-        size: int = SHARD_BYTES,
     ) -> None:
         self.count = 0
         """Objects begun."""
@@ -54,7 +53,6 @@ class Shards:
         self._suffix = suffix
         self._content_type = content_type
         self._advance = advance
-        self._size = size
         self._header = b""
         self._parts: list[bytes] = []
         self._held = 0
@@ -71,7 +69,7 @@ class Shards:
         """
         self._parts.append(records)
         self._held += len(records)
-        if self._held >= self._size:
+        if self._held >= SHARD_BYTES:
             self._send()
 
     def begin(self, header: bytes = b"") -> None:
