@@ -83,7 +83,7 @@ def test_a_third_of_all_calls_failing_costs_no_file(
     assert bucket.list() == []
 
 
-@pytest.mark.parametrize("fault", [{"status": 503}, {"reset": True, "after_work": True}])
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 500}, {"reset": True, "after_work": True}])
 def test_single_calls_are_tried_again_too(
     bucket: Bucket, tmp_path: Path, inject: Inject, fault: dict[str, Any]
 ) -> None:

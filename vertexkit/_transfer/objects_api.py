@@ -9,6 +9,7 @@ import io
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ from urllib.parse import quote
 
 from vertexkit._core.failures import from_http
 from vertexkit._core.names import GcsUri
+from vertexkit._core.retry import retrying
 from vertexkit._core.rpc import translated
 from vertexkit._transfer.checksums import crc32c, encoded
 from vertexkit._transfer.gzipped import expanded
+from vertexkit._transfer.patience import is_passing
 from vertexkit._transfer.values import ObjectInfo
 from vertexkit.errors import ChecksumMismatch, InternalError, NotFound, TransferFailed, Unavailable
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from vertexkit._core.context import Context
 
+_SECONDS = 60.0
 _TIMEOUT = (10.0, 60.0)  # to connect, and between two bytes
 _CRC32C = re.compile(r"crc32c=([^,\s]+)")
 _FIELDS = "name,size,crc32c,generation,contentEncoding,updated"
@@ -68,9 +72,7 @@ class ObjectsApi:
             params["endOffset"] = f"{last}\0"
         url = f"{self._base}/storage/v1/b/{quote(self.bucket, safe='')}/o"
         while True:
-            page = self._clients.http_json(
-                "GET", url, params=params, timeout=timeout, resource=f"gs://{self.bucket}"
-            )
+            page = self._got(url, params, f"gs://{self.bucket}", timeout)
             yield from map(self._info, page.get("items", ()))
             if "nextPageToken" not in page:
                 return
@@ -79,14 +81,27 @@ class ObjectsApi:
     def find(self, name: str) -> ObjectInfo | None:
         """The object of that name, or None if there is none."""
         try:
-            found = self._clients.http_json(
-                "GET", self._object_url(name), params={"fields": _FIELDS}, resource=self.uri(name)
-            )
+            found = self._got(self._object_url(name), {"fields": _FIELDS}, self.uri(name))
         except NotFound as error:
             if "bucket" in error.service_message and "object" not in error.service_message:
                 raise
             return None
         return self._info(found)
+
+    def _got(
+        self, url: str, params: Mapping[str, str | int], resource: str, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """What a GET answers, asked for again after all that Cloud Storage wants asked again."""
+        import tenacity
+
+        deadline = time.monotonic() + (_SECONDS if timeout is None else timeout)
+
+        def attempt() -> dict[str, Any]:
+            left = max(deadline - time.monotonic(), 0.001)
+            return self._clients.http_json("GET", url, params=params, timeout=left, resource=resource)
+
+        policy = retrying(deadline - time.monotonic())
+        return policy.copy(retry=tenacity.retry_if_exception(is_passing))(attempt)
 
     def read(self, name: str) -> bytes:
         """The bytes of an object, expanded if it is stored as gzip, and checked.
