@@ -42,7 +42,7 @@ def kind_of_name(name: str) -> Kind | None:
 
 def is_data(relative: str) -> bool:
     """Whether a file of a folder is meant as data: hidden ones and marks such as ``_SUCCESS`` are not."""
-    return not any(part.startswith((".", "_")) for part in relative.split("/")) and relative[-1:] != "/"
+    return not any(part.startswith((".", "_")) or not part for part in relative.split("/"))
 
 
 def check_format(given: object) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -265,7 +266,8 @@ def _problem(one: Sample, signature: Signature | None, config: InstanceConfig, k
         value = error.value
         if error.argument.endswith(".shape") and isinstance(value, tuple):
             return f"has the shape {value[1:]}, which {error.problem}"
-        where = error.argument.partition("[")[2].partition("]")[2]
+        where = error.argument.removeprefix("instances").replace("[:]", "")
+        where = re.sub(r"\[0(?:, ([^\]]*))?\]", lambda at: f"[{at[1]}]" if at[1] else "", where, count=1)
         shown = repr(value)
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         return f"holds {shown}{f' at {where}' if where else ''}, which {error.problem}"

@@ -1,0 +1,468 @@
+"""Files as the source of a batch prediction: local ones, those in the cloud, and what is wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.doubles import Doubles
+from tests.unit.objects import Objects, objects_in_memory
+from vertexkit import errors
+from vertexkit._core.context import Context
+from vertexkit._transfer import shards
+from vertexkit.batch_format import kind_of_name
+from vertexkit.batch_input import BatchInput, InstanceConfig
+from vertexkit.batch_samples import masked_crc
+from vertexkit.batch_source import Understood, understand_source
+from vertexkit.batch_uris import expanded
+from vertexkit.types import Signature, TensorSpec
+
+OUT = {"y": TensorSpec("y", "float32", (None, 2))}
+NUMBERS = Signature({"x": TensorSpec("x", "float32", (None, 2))}, OUT)
+ENCODED = Signature({"image": TensorSpec("image", "string", (None,))}, OUT)
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
+    return objects_in_memory(monkeypatch)
+
+
+@pytest.fixture
+def context(objects: Objects) -> Context:
+    return Doubles().context
+
+
+def good(understood: Understood) -> Understood:
+    assert [str(found) for found in understood.findings] == []
+    return understood
+
+
+def told(understood: Understood, *, warnings: bool = False) -> str:
+    return "\n".join(str(found) for found in understood.findings if found.warning == warnings)
+
+
+def written(objects: Objects, given: BatchInput) -> list[bytes]:
+    """The objects that a job would read, in order."""
+    (uri,) = given.uris
+    wanted = re.compile(re.escape(uri).replace(r"\*", "[^/]*"))
+    return [data for one, data in sorted(objects.content.items()) if wanted.fullmatch(one)]
+
+
+def record(data: bytes) -> bytes:
+    length = struct.pack("<Q", len(data))
+    return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
+
+
+# Names -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.jsonl", "jsonl"),
+        ("A.JSONL", "jsonl"),
+        ("a.ndjson", "jsonl"),
+        ("a.b.json", "jsonl"),
+        ("a.csv", "csv"),
+        ("a.tfrecord", "tf-record"),
+        ("a.tfrecords.gz", "tf-record-gzip"),
+        ("a.tfrecord-00001-of-00010", "tf-record"),
+        ("gs://b/a.tfrecord.gz-00001-of-00010", "tf-record-gzip"),
+        ("list.txt", "file-list"),
+        ("a.jpeg", "image"),
+        ("jsonl", None),
+        ("a.parquet", None),
+        ("a.csv/b", None),
+    ],
+)
+def test_the_format_is_told_by_the_name(name: str, kind: str | None) -> None:
+    assert kind_of_name(name) == kind
+
+
+def test_a_name_that_tells_nothing_asks_for_the_format(
+    context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    path = tmp_path / "instances"
+    path.write_text("[1, 2]\n")
+    wrong = told(understand_source(context, path, signature=NUMBERS))
+    assert "has a name that tells no format" in wrong
+    assert "format='jsonl' or 'csv'" in wrong
+    given = good(understand_source(context, path, signature=NUMBERS, format="jsonl")).stage(context, "p")
+    assert written(objects, given) == [b'{"vertexkit_key":"0","x":[1, 2]}\n']
+
+
+def test_formats_that_do_not_exist_or_do_not_fit_are_refused(context: Context, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("[1, 2]\n")
+    assert "format='json': is not a format of instances" in told(
+        understand_source(context, path, format="json")
+    )
+    assert "is the format of a table" in told(understand_source(context, path, format="bigquery"))
+    assert "is for files" in told(understand_source(context, [[1, 2]], format="csv"))
+    assert "is packed" in told(understand_source(context, _file(tmp_path / "a.jsonl.gz", b"x")))
+
+
+def test_everything_wrong_is_told_at_once(context: Context) -> None:
+    config = InstanceConfig(key_field="id")
+    understood = understand_source(context, "nowhere.csv", format="json", config=config)
+    assert "format='json'" in told(understood)
+    assert "source='nowhere.csv': does not exist" in told(understood)
+
+
+# JSON lines --------------------------------------------------------------------------------------
+
+
+def test_lines_keep_their_bytes_and_get_a_position(
+    context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    path = _file(tmp_path / "a.jsonl", b'{"x": [1.50, 2e0]}\n [ 3,4 ] \r\n\n{}\n12345678901234567890123\n')
+    understood = understand_source(context, path, signature=NUMBERS)
+    assert understood.stem == "a"
+    assert written(objects, understood.stage(context, "p")) == [
+        b'{"vertexkit_key":"0","x": [1.50, 2e0]}\n'
+        b'{"vertexkit_key":"1","x":[ 3,4 ]}\n'
+        b'{"vertexkit_key":"2"}\n'
+        b'{"vertexkit_key":"3","x":12345678901234567890123}\n'
+    ]
+
+
+def test_bytes_are_a_value_and_no_object_of_inputs(
+    context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    path = _file(tmp_path / "a.jsonl", b'{"b64": "eA=="}\n{"image": {"b64": "eA=="}}\n"text"\n')
+    given = good(understand_source(context, path, signature=ENCODED)).stage(context, "p")
+    assert written(objects, given) == [
+        b'{"vertexkit_key":"0","image":{"b64": "eA=="}}\n'
+        b'{"vertexkit_key":"1","image": {"b64": "eA=="}}\n'
+        b'{"vertexkit_key":"2","image":"text"}\n'
+    ]
+
+
+def test_the_users_own_fields_or_an_unknown_model_leave_lines_as_they_are(
+    context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    content = b'{"id": 1, "x": [1, 2]}\r\n\n{"id": 2, "x": [3, 4]}'
+    path = _file(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + content)
+    config = InstanceConfig(key_field="id")
+    given = good(understand_source(context, path, signature=NUMBERS, config=config)).stage(context, "p")
+    assert b"".join(written(objects, given)) == content + b"\n"
+    assert (given.count, given.config, given.is_keyed) == (2, config, False)
+    objects.content.clear()
+    given = good(understand_source(context, path)).stage(context, "p")
+    assert b"".join(written(objects, given)) == content + b"\n"
+    assert given.config.is_default
+
+
+def test_a_file_that_wrote_itself_into_a_folder_of_ours_can_be_predicted_again(
+    context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    path = _file(tmp_path / "a.jsonl", b'{"vertexkit_key": "7", "x": [1, 2]}\n')
+    wrong = told(understand_source(context, path, signature=NUMBERS))
+    assert "unknown: vertexkit_key" in wrong
+    config = InstanceConfig(key_field="vertexkit_key")
+    given = good(understand_source(context, path, signature=NUMBERS, config=config)).stage(context, "p")
+    assert given.is_keyed
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[1, 2, 3]\n" * 20, r"line 1 \(and 7 of the next\) has the shape \(3,\), which is not what"),
+        (b"[1, 2, 3]\n" * 20, r"write each instance as float32\[2\]"),
+        (b'["a", "b"]\n', r"line 1 holds 'a', which is not what the model takes"),
+        (b"nonsense\n", r"line 1 is not JSON"),
+        (b"[NaN, 1]\n", r"line 1 is not JSON"),
+        (b'{"y": [1, 2]}\n', r"missing: x; unknown: y"),
+        (b"\n \n\r\n", r"holds no instances"),
+        (b"", r"is empty: it holds no instances"),
+        (b"[[1, 2], [3, 4]]\n", r"line 1 has the shape \(2, 2\)"),
+        (b"[" + b"1.0, " * 100_000 + b"1]\n", r"line 1 has the shape \(100001,\)"),
+    ],
+)
+def test_a_file_whose_first_instances_are_all_wrong_is_refused(
+    content: bytes, words: str, context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    path = _file(tmp_path / "a.jsonl", content)
+    assert re.search(words, told(understand_source(context, path, signature=NUMBERS)))
+    objects.content["gs://my-bucket/a.jsonl"] = content
+    assert re.search(words, told(understand_source(context, "gs://my-bucket/a.jsonl", signature=NUMBERS)))
+
+
+def test_one_wrong_instance_among_good_ones_is_for_the_job_to_report(
+    context: Context, tmp_path: Path
+) -> None:
+    path = _file(tmp_path / "a.jsonl", b"[1, 2]\n[1]\n[3, 4]\n")
+    understood = understand_source(context, path, signature=NUMBERS)
+    assert told(understood) == ""
+    assert "line 2 has the shape (1,)" in told(understood, warnings=True)
+
+
+def test_a_line_longer_than_any_instance_may_be_is_kept_apart(
+    context: Context, objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vertexkit.batch_files._MOST_LINE_BYTES", 100)
+    path = _file(tmp_path / "a.jsonl", b"[1, 2]\n[" + b"1," * 1000 + b"1]\n[3, 4]\n")
+    given = understand_source(context, path, signature=NUMBERS).stage(context, "p")
+    assert written(objects, given) == [
+        b'{"vertexkit_key":"0","x":[1, 2]}\n{"vertexkit_key":"2","x":[3, 4]}\n'
+    ]
+    (kept,) = [data for name, data in objects.content.items() if "_refused" in name]
+    assert json.loads(kept)["reason"] == "is longer than 100 bytes"
+
+
+# CSV ---------------------------------------------------------------------------------------------
+
+
+def test_rows_go_whole_and_every_part_of_a_large_file_has_the_header(
+    context: Context, objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_BYTES", 1)
+    monkeypatch.setattr("vertexkit.batch_files._BLOCK_BYTES", 8)
+    _file(tmp_path / "1.csv", b"\xef\xbb\xbfp,q\r\n1,2\r\n3,4\r\n5,6")
+    _file(tmp_path / "2.csv", b"p,q\n7,8\n")
+    given = good(understand_source(context, tmp_path, signature=NUMBERS)).stage(context, "p")
+    parts = written(objects, given)
+    assert len(parts) > 2
+    assert [part.split(b"\n")[0].strip() for part in parts] == [b"p,q"] * len(parts)
+    rows = [row.strip() for part in parts for row in part.split(b"\n")[1:] if row]
+    assert rows == [b"1,2", b"3,4", b"5,6", b"7,8"]
+    assert (given.format, given.count) == ("csv", 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"p,q\n1,2,3\n", "line 2 has 3 values, and the header names 2 columns"),
+        (b"p,q\n1,red\n", "line 2 holds 'red', which is neither a number nor in double quotes"),
+        (b'p,q\n1,"red"\n', "line 2 holds"),
+        (b"p,p\n1,2\n", "gives two columns the same name"),
+        (b"p,q,r\n1,2,3\n", r"line 2 has the shape \(3,\)"),
+        (b"p,q\n", "holds no instances"),
+        (b"p,q\n1,nan\n", "line 2 holds nan at"),
+        (b"p,\xff\n1,2\n", "line 1 is not UTF-8"),
+    ],
+)
+def test_csv_that_the_model_cannot_take_is_refused_by_line(
+    content: bytes, words: str, context: Context, tmp_path: Path
+) -> None:
+    path = _file(tmp_path / "a.csv", content)
+    assert re.search(words, told(understand_source(context, path, signature=NUMBERS)))
+
+
+def test_rows_of_csv_can_be_objects_and_have_a_key(context: Context, tmp_path: Path) -> None:
+    signature = Signature(
+        {"p": TensorSpec("p", "float32", (None,)), "q": TensorSpec("q", "string", (None,))}, OUT
+    )
+    path = _file(tmp_path / "a.csv", b'id,p,q\n1,2.5,"a ""quoted"" word"\n')
+    config = InstanceConfig(instance_type="object", key_field="id")
+    good(understand_source(context, path, signature=signature, config=config))
+    config = InstanceConfig(key_field="nothing")
+    assert "has no column 'nothing'" in told(
+        understand_source(context, path, signature=signature, config=config)
+    )
+    config = InstanceConfig(excluded_fields=("id",))
+    assert "excluded_fields=['id']: is not for csv" in told(understand_source(context, path, config=config))
+
+
+# TFRecord ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_records_are_checked_by_their_frames_and_against_the_model(
+    packed: bool, context: Context, tmp_path: Path
+) -> None:
+    name = "a.tfrecord.gz" if packed else "a.tfrecord"
+
+    def file(content: bytes) -> Path:
+        return _file(tmp_path / name, gzip.compress(content) if packed else content)
+
+    understood = good(understand_source(context, file(record(b"one") + record(b"")), signature=ENCODED))
+    assert understood.format == ("tf-record-gzip" if packed else "tf-record")
+    wrong = told(understand_source(context, file(record(b"one")), signature=NUMBERS))
+    assert "record 1 holds" in wrong
+    assert "use a model of one input, of text or bytes" in wrong
+    damaged = bytearray(record(b"one"))
+    damaged[13] ^= 1
+    assert "record 1 is damaged" in told(understand_source(context, file(bytes(damaged))))
+    damaged = bytearray(record(b"one"))
+    damaged[2] ^= 1
+    assert "is not framed as in a TFRecord file" in told(understand_source(context, file(bytes(damaged))))
+    assert "record 1 breaks off" in told(understand_source(context, file(record(b"one")[:-2])))
+
+
+def test_what_is_said_to_be_gzip_must_be(context: Context, tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.tfrecord.gz", record(b"one"))
+    assert "the file is not gzip" in told(understand_source(context, path))
+
+
+def test_fields_are_not_for_records(context: Context, tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.tfrecord", record(b"one"))
+    understood = understand_source(context, path, config=InstanceConfig(key_field="id"))
+    assert "key_field='id': is not for tf-record, whose instances are bytes" in told(understood)
+
+
+# Folders, patterns, lists of files ---------------------------------------------------------------
+
+
+def test_a_folder_is_read_by_name_without_what_is_no_data(
+    context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    for name, content in (
+        ("b.jsonl", b"[3, 4]"),
+        ("a.jsonl", b"[1, 2]\n"),
+        ("sub/c.jsonl", b"[5, 6]\n"),
+        ("empty.jsonl", b""),
+        ("_SUCCESS", b""),
+        (".hidden", b"x"),
+    ):
+        _file(tmp_path / name, content)
+    understood = good(understand_source(context, tmp_path, signature=NUMBERS))
+    given = understood.stage(context, "p")
+    assert [json.loads(line)["x"] for line in b"".join(written(objects, given)).splitlines()] == [
+        [1, 2], [3, 4], [5, 6],
+    ]  # fmt: skip
+    pattern = good(understand_source(context, str(tmp_path / "*.jsonl"), signature=NUMBERS))
+    assert pattern.stem == understood.stem == tmp_path.name
+    assert pattern.stage(context, "q").count == 2
+    listed = [tmp_path / "b.jsonl", tmp_path / "a.jsonl"]
+    given = good(understand_source(context, listed, signature=NUMBERS)).stage(context, "r")
+    assert [json.loads(line)["x"] for line in b"".join(written(objects, given)).splitlines()] == [
+        [3, 4], [1, 2],
+    ]  # fmt: skip
+
+
+def test_a_folder_of_several_kinds_is_refused_but_for_a_format_that_chooses(
+    context: Context, tmp_path: Path
+) -> None:
+    _file(tmp_path / "a.jsonl", b"[1, 2]\n")
+    _file(tmp_path / "a.csv", b"p,q\n1,2\n")
+    _file(tmp_path / "README.md", b"words")
+    wrong = told(understand_source(context, tmp_path, signature=NUMBERS))
+    assert "holds files of several kinds: 1 others, 1 csv, 1 jsonl" in wrong
+    assert good(understand_source(context, tmp_path, signature=NUMBERS, format="csv")).format == "csv"
+
+
+def test_paths_that_lead_nowhere_are_each_named(context: Context, tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.jsonl", b"[1, 2]\n")
+    wrong = told(understand_source(context, [path, tmp_path / "b.jsonl", tmp_path]))
+    assert "source[1]=" in wrong
+    assert "does not exist" in wrong
+    assert "source[2]=" in wrong
+    assert "is a folder" in wrong
+    assert "matches no file" in told(understand_source(context, str(tmp_path / "*.csv")))
+    assert "holds no files" in told(understand_source(context, _folder(tmp_path / "empty")))
+    assert "cannot be read: No such file" in told(understand_source(context, "nowhere/*.csv"))
+
+
+# In the cloud ------------------------------------------------------------------------------------
+
+
+def test_an_object_a_folder_and_a_pattern_are_passed_on(context: Context, objects: Objects) -> None:
+    for name in ("in/a.jsonl", "in/b.jsonl", "in/_SUCCESS", "in/", "in/deep/c.jsonl", "other.csv"):
+        objects.content[f"gs://my-bucket/{name}"] = b"" if name.endswith(("/", "SUCCESS")) else b"[1, 2]\n"
+    objects.content["gs://my-bucket/other.csv"] = b"p,q\n1,2\n"
+
+    def uris(source: Any) -> tuple[str, ...]:
+        understood = good(understand_source(context, source, signature=NUMBERS))
+        assert not understood.is_local
+        assert understood.ready is not None
+        assert understood.stage(context, "p") == understood.ready
+        return understood.ready.uris
+
+    assert uris("gs://my-bucket/in/a.jsonl") == ("gs://my-bucket/in/a.jsonl",)
+    assert uris("gs://my-bucket/in/*.jsonl") == ("gs://my-bucket/in/*.jsonl",)
+    folder = tuple(f"gs://my-bucket/in/{name}.jsonl" for name in ("a", "b", "deep/c"))
+    assert uris("gs://my-bucket/in") == uris("gs://my-bucket/in/") == folder
+    assert uris([folder[1], folder[0]]) == (folder[1], folder[0])
+    assert uris("gs://my-bucket/other.csv") == ("gs://my-bucket/other.csv",)
+    assert set(objects.content) == {one for one in objects.content if "/p/" not in one}
+
+
+def test_what_is_not_in_the_cloud_is_refused_by_name(context: Context, objects: Objects) -> None:
+    objects.content["gs://my-bucket/empty.jsonl"] = b""
+    source = ["gs://my-bucket/a.jsonl", "gs://nowhere/a.jsonl", "gs://my-bucket/*.csv", "gs://B"]
+    wrong = told(understand_source(context, source))
+    assert "source[0]='gs://my-bucket/a.jsonl': does not exist" in wrong
+    assert "source[1]='gs://nowhere/a.jsonl': is in a bucket that does not exist" in wrong
+    assert "source[2]='gs://my-bucket/*.csv': matches no object" in wrong
+    assert "source[3]='gs://B': the bucket 'B'" in wrong
+    assert "is empty" in told(understand_source(context, "gs://my-bucket/empty.jsonl"))
+    objects.locations["far-bucket"] = "asia-east1"
+    objects.content["gs://far-bucket/a.jsonl"] = b"[1, 2]\n"
+    assert "is in asia-east1" in told(understand_source(context, "gs://far-bucket/a.jsonl"))
+
+
+def test_without_a_session_only_what_is_said_is_looked_at() -> None:
+    understood = good(understand_source(None, "gs://my-bucket/a.tfrecord"))
+    assert understood.format == "tf-record"
+    assert "is no table" in told(understand_source(None, "bq://project.dataset"))
+    table = good(understand_source(None, "bq://project.dataset.table"))
+    assert table.ready == BatchInput("bigquery", bigquery="bq://project.dataset.table")
+    assert table.stem == "table"
+
+
+def test_images_in_the_cloud_are_put_on_a_list(context: Context, objects: Objects) -> None:
+    for name in ("2.png", "1.png", "notes/_x.txt"):
+        objects.content[f"gs://my-bucket/in/{name}"] = b"image"
+    understood = good(understand_source(context, "gs://my-bucket/in/", signature=ENCODED))
+    assert (understood.format, understood.count, understood.is_local) == ("file-list", 2, True)
+    given = understood.stage(context, "p")
+    assert given.uris == ("gs://my-bucket/p/instances-000000.txt",)
+    assert written(objects, given) == [b"gs://my-bucket/in/1.png\ngs://my-bucket/in/2.png\n"]
+    wrong = told(understand_source(context, "gs://my-bucket/in/1.png", signature=NUMBERS))
+    assert "use a model of one input, of text or bytes" in wrong
+
+
+def test_a_list_of_files_is_known_by_what_is_in_it(
+    context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    objects.content["gs://my-bucket/in/1.pdf"] = b"document"
+    listed = b"gs://my-bucket/in/1.pdf\ngs://my-bucket/in/2.pdf\n"
+    path = _file(tmp_path / "files.txt", listed)
+    understood = understand_source(context, path, signature=ENCODED)
+    assert told(understood) == ""
+    assert "line 2 names gs://my-bucket/in/2.pdf, which does not exist" in told(understood, warnings=True)
+    assert written(objects, understood.stage(context, "p")) == [listed]
+    unnamed = understand_source(context, _file(tmp_path / "files", listed), format="file-list")
+    assert written(objects, unnamed.stage(context, "q")) == [listed]
+    objects.content["gs://my-bucket/list"] = listed[:24]
+    remote = good(understand_source(context, "gs://my-bucket/list", format="file-list"))
+    assert remote.ready is not None
+    assert remote.ready.uris == ("gs://my-bucket/list",)
+    document = good(understand_source(context, "gs://my-bucket/in/1.pdf", format="file-list"))
+    assert document.is_local
+    path = _file(tmp_path / "files.txt", b"images/1.png\n")
+    assert "line 1 is 'images/1.png', and no gs:// URI of a file" in told(understand_source(context, path))
+
+
+def test_patterns_stand_for_objects_as_cloud_storage_has_them(context: Context, objects: Objects) -> None:
+    for name in ("a/1.jsonl", "a/2.jsonl", "a/b/3.jsonl", "c.jsonl"):
+        objects.content[f"gs://my-bucket/{name}"] = b"x"
+
+    def names(*uris: str) -> list[str]:
+        return [found.name for found in expanded(context, uris)]
+
+    assert names("gs://my-bucket/a/*") == ["a/1.jsonl", "a/2.jsonl"]
+    assert names("gs://my-bucket/a/**") == ["a/1.jsonl", "a/2.jsonl", "a/b/3.jsonl"]
+    assert names("gs://my-bucket/**/*.jsonl", "gs://my-bucket/c.jsonl")[-1] == "c.jsonl"
+    assert names("gs://my-bucket/a/[!1]*") == ["a/2.jsonl"]
+    assert names("gs://my-bucket/?.jsonl") == ["c.jsonl"]
+    with pytest.raises(errors.NotFound):
+        names("gs://my-bucket/c.jsonl", "gs://my-bucket/*.csv")
+
+
+def _file(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
