@@ -6,7 +6,8 @@ they are. So each must be JSON all by itself: two broken lines must not make up 
 Of lines of nothing but numbers that need not be looked at beforehand: the model server parses the request.
 They hold no strings, and as many opening as closing brackets. So where the request is JSON, the commas
 between lines are outside of all brackets, and every line is one JSON value or several; that it is not several
-is told by the number of predictions. With numbers under one name it is the same, braces being counted too.
+is told by the number of predictions. Objects with one name and no string or object below it are safe, too:
+the first closing brace can only close the first opening one.
 """
 
 from __future__ import annotations
@@ -225,7 +226,6 @@ def _is_plain_field(rest: bytes) -> bool:
         and rest.find(b"}") == len(rest) - 1
         and b"{" not in rest
         and b"\\" not in rest
-        and _is_balanced(rest)
     )
 
 

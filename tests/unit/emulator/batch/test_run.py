@@ -263,9 +263,24 @@ def test_a_malformed_line_is_listed_with_its_place(tmp_path: Path) -> None:
 
 
 def test_two_broken_lines_do_not_make_up_two_whole_ones(tmp_path: Path) -> None:
-    came = answer(spec([A]), Objects({A: b'["a\nb"]\n[1\n2]\n1],[2\n7'}), tmp_path)
+    lines = [b'["a', b'b"],3', b"[1", b"2],3", b"1],[2", b"7"]
+    came = answer(spec([A]), Objects({A: b"\n".join(lines)}), tmp_path)
     assert [line["instance"] for line in results(came)] == [7]
-    assert [line["instance"] for line in errors(came)] == ['["a', 'b"]', "[1", "2]", "1],[2"]
+    assert [line["instance"].encode() for line in errors(came)] == lines[:-1]
+
+
+def test_two_broken_objects_do_not_make_up_two_whole_ones(tmp_path: Path) -> None:
+    pairs = [
+        (b'{"k":"1","x":[{"y":2}', b'{"k":"2","x":3}]},4'),
+        (b'{"k":"1","x":[1}', b'{"k":"2","x":1]}'),
+        (b'{"k":"1","x\\":1}', b'{"k":"2",":\\"}'),
+        (b'{"k":"1","x":"}', b'{"k":"2","x":"}'),
+    ]
+    for number, pair in enumerate(pairs):
+        sources = Objects({A: b"\n".join([*pair, b'{"k":"3","x":7}'])})
+        came = answer(spec([A], instances=Instances(key_field="k")), sources, tmp_path / str(number))
+        assert results(came) == [{"key": "3", "prediction": [{"x": 7}]}]
+        assert [line["instance"].encode() for line in errors(came)] == list(pair)
 
 
 def test_a_line_that_is_too_long_is_listed_and_passed_over(
