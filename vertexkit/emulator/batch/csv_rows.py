@@ -26,8 +26,6 @@ _SHOWN_CHARACTERS = 40
 class CsvHeader:
     """The first row of a CSV file."""
 
-    line: bytes
-    """As it is written."""
     names: tuple[str, ...]
 
 
@@ -44,7 +42,7 @@ def parse_header(line: bytes) -> CsvHeader:
     names = tuple(text if quoted else text.strip() for text, quoted in _cells(line))
     if len(set(names)) < len(names):
         raise BadRow("the header row must give every column a name of its own")
-    return CsvHeader(line, names)
+    return CsvHeader(names)
 
 
 def row_values(line: bytes, columns: int) -> list[bytes]:

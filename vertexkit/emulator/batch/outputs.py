@@ -12,6 +12,7 @@ import orjson
 from google.rpc import code_pb2
 
 from vertexkit.emulator.batch import json_text
+from vertexkit.emulator.batch.csv_rows import row_values
 from vertexkit.emulator.batch.inputs import InputFile
 from vertexkit.emulator.batch.instances import INSTANCE, KEY, Instance, raw_instance
 from vertexkit.emulator.batch.records import Fault, Record
@@ -86,33 +87,32 @@ class CsvResults:
 
     @property
     def settled(self) -> Any:
-        """The columns of the instance as they are written, their names, and the prediction's fields."""
+        """The names of the instance's columns, and of the prediction's fields; None for no fields."""
         return self._settled
 
     @property
     def header(self) -> bytes:
         """The header row."""
-        written, names, fields = self._settled
+        names, fields = self._settled
         predicted = [_PREDICTION] if fields is None else fields
         # A name that is there already would have a reader take one column for the other.
-        named = (f"{_PREDICTION}_{name}" if name in names else name for name in predicted)
-        return b"%b,%b\n" % (written.encode(), b",".join(map(_quoted, named)))
+        named = [f"{_PREDICTION}_{name}" if name in names else name for name in predicted]
+        return b",".join(map(_quoted, names + named)) + b"\n"
 
     def row(self, outcome: Outcome, instance: Instance, prediction: bytes) -> bytes | Fault:
         """A prediction's row; a Fault where it has other columns than the first one."""
         header = outcome.file.header
         if header is not None and instance.member == INSTANCE:
-            written, names, cells = header.line.decode(), list(header.names), outcome.record.payload
+            names, cells = list(header.names), _cells(outcome.record.payload, len(header.names))
         else:
-            column = instance.member.decode()
-            written, names, cells = f'"{column}"', [column], _cell(instance.shown)
+            names, cells = [instance.member.decode()], _cell(instance.shown)
         fields, values = None, [prediction]
         if prediction.startswith(b"{"):
             document = json_text.loads(prediction)
             fields, values = list(document), [json_text.dumps(value) for value in document.values()]
         if self._settled is None:
-            self._settled = [written, names, fields]
-        _, settled_names, settled_fields = self._settled
+            self._settled = [names, fields]
+        settled_names, settled_fields = self._settled
         if names != settled_names:
             return _invalid("its file has another header row than the first, and results in CSV have one")
         if fields != settled_fields:
@@ -141,6 +141,11 @@ def joined(rows: Sequence[bytes], header: bytes, *, begins: bool) -> bytes:
 def _place(outcome: Outcome, input_format: InputFormat) -> str:
     binary = input_format in (InputFormat.TF_RECORD, InputFormat.TF_RECORD_GZIP)
     return f"{outcome.file.uri}, {'record' if binary else 'line'} {outcome.record.number}"
+
+
+def _cells(row: bytes, columns: int) -> bytes:
+    """The cells of a row that was read, as it is written; but not with blanks outside of quotation marks."""
+    return row if b'"' not in row else b",".join(map(_cell, row_values(row, columns)))
 
 
 def _cell(value: bytes) -> bytes:
