@@ -5,6 +5,7 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,15 @@ __all__ = ["BatchPredictionJob", "PartialFailureWarning"]
 
 _NAMED = 3
 _BIGQUERY = "bigquery"
+_PACKAGE = f"{__name__.partition('.')[0]}."
+
+
+def _depth() -> int:
+    """How far above its caller the first frame is that is not vertexkit's own."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
+        depth, frame = depth + 1, frame.f_back
+    return depth
 
 
 class PartialFailureWarning(UserWarning):
@@ -227,7 +237,7 @@ class BatchPredictionJob(BatchJobState):
         if state in (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED):
             lost = (progress.total or progress.done) - progress.succeeded
             if lost or self.partial_failures:
-                warnings.warn(self._in_part(lost), PartialFailureWarning, stacklevel=4)
+                warnings.warn(self._in_part(lost), PartialFailureWarning, stacklevel=_depth())
             return
         if state.ended:
             why = self.error or f"the job ended as {state}"

@@ -22,6 +22,7 @@ from vertexkit.batch_matching import digest, key_digest, loads, value_digest
 __all__ = ["Spool", "failure_of", "prediction_of"]
 
 _NAME = re.compile(rb'\s*\{\s*"(key|instance)"\s*:\s*')
+_PLACE = re.compile(r"^gs://.*?, (?:line|row) \d+: ")
 _BLOCK: Final = 1 << 20
 _NO_INSTANCE: Final = b"\0" * 16
 
@@ -151,7 +152,10 @@ def prediction_of(line: bytes) -> Any:
 
 def failure_of(line: bytes) -> str:
     """Why the instance of an error line has no prediction."""
-    return _message(loads(line).get("error"))
+    value = loads(line)
+    message = _message(value.get("error"))
+    # Which line of which file it was is of use to whoever has written that file.
+    return _PLACE.sub("", message) if "key" in value else message
 
 
 def _reason(line: bytes, value: Any) -> str:
