@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from batch_memory import Model, Objects, answer, errors, spec
 
 from vertexkit.emulator.batch.types import Answer, BatchEnd, InputFormat, Instances, OutputFormat
 
 A, B = "gs://bucket/a.csv", "gs://bucket/b.csv"
-CSV = {"input_format": InputFormat.CSV, "output_format": OutputFormat.CSV}
+CSV: dict[str, Any] = {"input_format": InputFormat.CSV, "output_format": OutputFormat.CSV}
 
 
 def table(end: BatchEnd) -> list[list[str]]:
