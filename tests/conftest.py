@@ -210,3 +210,19 @@ def scaling_models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Pat
     )
     assert run.returncode == 0, run.stderr
     return {factor: folder / str(factor) for factor in factors}
+
+
+@pytest.fixture(scope="session")
+def mnist_batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``write_mnist_batch.py`` writes: models, test images in every format, what Keras says of these.
+
+    ``MNIST_NPZ`` names the full MNIST, in place of the packaged subset.
+    """
+    folder = tmp_path_factory.mktemp("mnist_batch")
+    tests = Path(__file__).parent
+    subset = tests.parent / "trainer_scripts" / "data" / "mnist_subset.npz"
+    data = os.environ.get("MNIST_NPZ", str(subset))
+    command = [sys.executable, str(tests / "write_mnist_batch.py"), str(folder), data]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return folder
