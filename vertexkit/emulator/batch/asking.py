@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -38,6 +39,8 @@ class Patience:
     the server's own."""
     unanswered: int = 40
     """So many requests in a row, whoever sent them, are answered by no replica, and the run is given up."""
+    seconds: float = 900.0
+    """So long is none answered, and the run is given up likewise."""
 
 
 class Stopped(Exception):
@@ -55,12 +58,14 @@ class Trust:
         self._patience = patience
         self._lock = threading.Lock()
         self._unanswered = 0
+        self._since = time.monotonic()
         self.errors_may_pass = True
         """Whether an internal error of a server's has not yet turned out to be one that stays."""
 
     def answered(self) -> None:
         """A replica has answered, whatever."""
         self._unanswered = 0
+        self._since = time.monotonic()
 
     def unanswered(self, why: NoAnswer) -> None:
         """No replica has answered.
@@ -70,8 +75,11 @@ class Trust:
         """
         with self._lock:
             self._unanswered += 1
-            if self._unanswered >= self._patience.unanswered:
-                raise BatchFailed(f"No replica has answered {self._unanswered} requests in a row: {why}")
+            waited = time.monotonic() - self._since
+            if self._unanswered >= self._patience.unanswered or waited >= self._patience.seconds:
+                raise BatchFailed(
+                    f"No replica has answered the last {self._unanswered} requests, in {waited:.0f} s: {why}"
+                )
 
 
 class Asker:

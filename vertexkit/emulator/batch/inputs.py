@@ -17,7 +17,7 @@ from vertexkit.emulator.batch.types import BatchSpec, InputFormat, InputMissing,
 from vertexkit.emulator.batch.unpacking import Unpacked
 
 _BUFFER_BYTES = 2**20
-_TAKEN_BYTES = 16 * 2**20
+_TAKEN_BYTES = 8 * 2**20
 """Records that are together longer than this are not taken together, however few they are."""
 
 
