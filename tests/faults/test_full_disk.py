@@ -6,12 +6,13 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from batch_bucket import Bucket
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest"
 BUCKET = "on-a-small-disk"
@@ -61,3 +62,49 @@ def test_a_job_that_fills_the_disk_ends_all_the_same_and_writers_are_told(
 
         requests.delete(f"{buckets}/{BUCKET}/o/filler").raise_for_status()
         requests.post(upload, data=b"x" * 100_000).raise_for_status()
+
+
+# The first is in the way of what is predicted, the second of its copy in the bucket.
+@pytest.mark.parametrize("count", [400_000, 220_000])
+def test_a_batch_prediction_that_fills_the_disk_fails_and_gives_it_back(
+    count: int,
+    launch_emulator: Callable[..., contextlib.AbstractContextManager[Any]],
+    small_disk: Path,
+    scaling_models: Mapping[int, Path],
+) -> None:
+    data = small_disk / "data"
+    with launch_emulator("--data-dir", str(data)) as emulator:
+        bucket = Bucket(emulator.storage, "p")
+        parent = f"{emulator.rest}/v1/projects/p/locations/us-central1"
+        spec = {"imageUri": "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"}
+        artifact = bucket.put_folder("m", scaling_models[2])
+        model = {"displayName": "m", "artifactUri": artifact, "containerSpec": spec}
+        uploaded = requests.post(f"{parent}/models:upload", json={"model": model}).json()["response"]
+        source = {"uris": [bucket.put("in.jsonl", b"[1,2,3]\n" * count)]}
+        free = os.statvfs(small_disk).f_bavail
+        body = {
+            "displayName": "b",
+            "model": uploaded["model"],
+            "inputConfig": {"instancesFormat": "jsonl", "gcsSource": source},
+            "outputConfig": {
+                "predictionsFormat": "jsonl",
+                "gcsDestination": {"outputUriPrefix": f"gs://{bucket.bucket}/out"},
+            },
+            "dedicatedResources": {"machineSpec": {"machineType": "n1-standard-2"}},
+            "manualBatchTuningParameters": {"batchSize": 5000},
+        }
+        job = requests.post(f"{parent}/batchPredictionJobs", json=body).json()
+        deadline = time.monotonic() + 90
+        while "endTime" not in job and time.monotonic() < deadline:
+            time.sleep(0.05)
+            job = requests.get(f"{emulator.rest}/v1/{job['name']}").json()
+        assert job["state"] == "JOB_STATE_FAILED", job
+        assert job["error"]["code"] == 8
+        assert "No space left on device" in job["error"]["message"]
+        assert "outputInfo" not in job
+        assert not bucket.names("out/")
+        while list((data / "batch" / "jobs").iterdir()) or list((data / "batch" / "models").iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        # What is left is a row and a log.
+        assert free - os.statvfs(small_disk).f_bavail < 32
