@@ -165,9 +165,9 @@ def blocks(file: LocalFile, start: int = 0) -> Iterator[Block]:
                 rest += data
                 continue
             whole, rest = rest + data[:cut], data[cut:]
-            yield Block(whole, sum(1 for line in whole.split(b"\n") if line.strip()))
+            yield Block(whole, _count(whole))
         if rest.strip():
-            yield Block(rest if rest.endswith(b"\n") else rest + b"\n", rest.strip().count(b"\n") + 1)
+            yield Block(rest if rest.endswith(b"\n") else rest + b"\n", _count(rest))
 
 
 def header(file: LocalFile) -> tuple[bytes, int]:
@@ -224,6 +224,10 @@ def _kind(  # noqa: PLR0911 - one return per kind
     if key_field in loaded:
         return "", f"has the field {key_field!r}, which is for its position"
     return ("object" if loaded else "empty"), None
+
+
+def _count(whole: bytes) -> int:
+    return sum(1 for line in whole.split(b"\n") if line.strip())
 
 
 def _why_refused(line: bytes) -> str | None:

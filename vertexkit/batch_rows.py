@@ -199,7 +199,11 @@ def rows_of(  # noqa: PLR0911 - one return per thing that may be wrong
         return None, [Finding(argument, values, problem, remedy)]
     count: int | None = None
     if isinstance(values, Mapping):
-        counts = {name: _length(column) for name, column in values.items()}
+        is_column = {
+            name: isinstance(column, list | tuple) or hasattr(column, "__array__")
+            for name, column in values.items()
+        }
+        counts = {name: _length(column) if is_column[name] else None for name, column in values.items()}
         if not counts or None in counts.values():
             problem = "is a mapping, and not from the names of inputs to one array of values for each"
             return None, [Finding(argument, values, problem, f"pass [{argument}] for a single instance")]

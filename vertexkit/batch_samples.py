@@ -104,45 +104,46 @@ def sent(value: Any, config: InstanceConfig, kind: str = "jsonl") -> Any:
     return {name: value[name] for name in names}
 
 
-def check_samples(  # noqa: PLR0917 - all of them needed, and none of them optional
+def check_samples(
     argument: str,
-    file: str,
-    found: Sequence[Sample],
+    found: Sequence[tuple[str, Sequence[Sample]]],
     signature: Signature | None,
     config: InstanceConfig,
+    *,
     kind: str,
 ) -> list[Finding]:
-    """Whether the model takes the first instances of a file.
+    """Whether the model takes the first instances of files.
 
-    One bad line among good ones is for the job to report, beside the answers for the others; so that is a
-    warning. Where all are bad the file is not what it is taken for.
+    A bad one among good ones is for the job to report, beside the answers for the others; so that is a
+    warning. Where all are bad the files are not what they are taken for.
 
     Args:
         argument: What the caller calls the source.
-        file: Its name.
-        found: Its first instances.
+        found: Names of files, and the first instances of each.
         signature: What the model takes, if that is known.
         config: How the job makes instances of them.
-        kind: The file's format.
+        kind: The files' format.
     """
     loose = None if signature is None else loosened(signature)
-    problems = [
-        (one, problem) for one in found if (problem := _problem(one, loose, config, kind)) is not None
-    ]
-    told: dict[str, tuple[Sample, int]] = {}
-    for one, problem in problems:
-        first, count = told.get(problem, (one, 0))
-        told[problem] = (first, count + 1)
-    all_bad = len(problems) == len(found)
+    told: dict[str, tuple[str, Sample, int]] = {}
+    good = 0
+    for file, listed in found:
+        for one in listed:
+            problem = _problem(one, loose, config, kind)
+            if problem is None:
+                good += 1
+            else:
+                where, first, count = told.get(problem, (file, one, 0))
+                told[problem] = (where, first, count + 1)
     remedy = None
-    if loose is not None and all_bad:
+    if loose is not None and not good:
         remedy = f"write each instance as {_one_instance(loose)}"
         if kind not in ("jsonl", "csv"):
             remedy = "use a model of one input, of text or bytes, which decodes what it is sent"
     findings = []
-    for problem, (one, count) in told.items():
+    for problem, (file, one, count) in told.items():
         more = f" (and {count - 1} of the next)" if count > 1 else ""
-        findings.append(Finding(argument, file, f"{one.place}{more} {problem}", remedy, warning=not all_bad))
+        findings.append(Finding(argument, file, f"{one.place}{more} {problem}", remedy, warning=good > 0))
     return findings
 
 

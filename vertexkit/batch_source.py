@@ -179,7 +179,10 @@ class _Look:
         if self.config.is_default:
             return []
         found = samples("jsonl", rows.first(), is_whole=True)
-        return check_samples(self.argument, "instances", found, self.signature, self.config, "jsonl")
+        return self._check([("instances", found)], "jsonl")
+
+    def _check(self, found: Sequence[tuple[str, Sequence[Sample]]], kind: str) -> list[Finding]:
+        return check_samples(self.argument, found, self.signature, self.config, kind=kind)
 
     def _files(self, source: str | os.PathLike[str] | Sequence[os.PathLike[str]]) -> Understood:
         files, findings = find_files(self.argument, source, self.wanted)
@@ -259,11 +262,9 @@ class _Look:
             is_all: Whether there are no others.
         """
         if kind == IMAGE:
-            return [], check_samples(
-                self.argument, reads[0][0] if reads else "", [Sample("it")], self.signature, self.config, kind
-            )
-        every: list[Sample] = []
-        findings: list[Finding] = []
+            name = reads[0][0] if reads else ""
+            return [], self._check([(name, [Sample("it")])], kind)
+        every: list[tuple[str, list[Sample]]] = []
         for name, size, read in reads:
             found: list[Sample] = []
             try:
@@ -276,14 +277,11 @@ class _Look:
                     is_all = False
             except OSError as error:
                 found = [refused_sample(error)]
-            if kind == "file-list":
-                found = [self._with_file(one) for one in found]
-            wrong = check_samples(self.argument, name, found, self.signature, self.config, kind)
-            findings += [one for one in wrong if one.problem not in {known.problem for known in findings}]
-            every += found
-        if not every and is_all and reads:
-            findings.append(Finding(self.argument, reads[0][0], "holds no instances"))
-        return every, findings
+            every.append((name, [self._with_file(one) for one in found] if kind == "file-list" else found))
+        looked = [one for _, found in every for one in found]
+        if not looked and is_all and reads:
+            return [], [Finding(self.argument, reads[0][0], "holds no instances")]
+        return looked, self._check(every, kind)
 
     def _with_file(self, one: Sample) -> Sample:
         """The line of a list, with what is wrong with the file that it names."""

@@ -125,6 +125,9 @@ def _frame_by_input(frame: Any, signature: Signature | None) -> dict[str, tuple[
     parts = {}
     for position, name in enumerate(names):
         values = frame.iloc[:, position].to_numpy()
+        if values.dtype == object and len(values) and isinstance(values[0], (list, tuple, np.ndarray)):
+            parts[name] = (f"instances[{name!r}]", list(values))
+            continue
         spec = None if signature is None else signature.inputs[name]
         if spec is not None and spec.shape is not None and len(spec.shape) == 2:
             # A frame's column has no feature axis, where Keras' Input(shape=(1,)) has one of length 1.
