@@ -187,6 +187,7 @@ def test_a_replica_that_is_killed_takes_no_instance_with_it(
         directory = job["outputInfo"]["gcsOutputDirectory"]
         assert bucket.lines(directory) == EXPECTED
         assert bucket.files(directory, "errors_stats") == ["", ""]
+        assert any("Model servers died and were started again" in line for line in said(emulator, name))
         assert_nothing_is_left(data)
         until(lambda: not model_servers(emulator.process.pid))
 

@@ -245,10 +245,24 @@ class BatchJobRun:
         )
         # Shown from now on.
         self._batch = batch
-        end = batch.run(self._halted)
+        try:
+            end = batch.run(self._halted)
+        except BatchFailed:
+            self._say_of_servers(key, with_log=True)
+            raise
+        self._say_of_servers(key, with_log=False)
         if not end.complete:
             raise _Halted
         return end
+
+    def _say_of_servers(self, key: str, *, with_log: bool) -> None:
+        """Say how the model servers fared, and perhaps their own last words."""
+        status = self._means.serving.status(key)
+        restarts = sum(replica.restarts for replica in status.replicas)
+        if restarts:
+            self._say(f"Model servers died and were started again, {restarts} times in all.")
+        for line in status.log_tail if with_log else ():
+            self._say(f"Model server: {line}")
 
     def _predict(self, key: str, body: bytes) -> Answer:
         """Have a replica answer.

@@ -50,7 +50,7 @@ from vertexkit.emulator.validation import (
 _MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 _INPUT_FORMATS = ("jsonl", "bigquery", "csv", "tf-record", "tf-record-gzip", "file-list")
-_OUTPUT_FORMATS = ("jsonl", "bigquery")
+_OUTPUT_FORMATS = ("jsonl", "csv", "bigquery")
 
 
 def _model_id(model: Raw) -> str:

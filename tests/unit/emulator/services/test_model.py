@@ -69,7 +69,7 @@ def test_an_uploaded_model_has_what_only_the_service_knows(vertex: Vertex) -> No
     assert model.predict_schemata.instance_schema_uri == schema
     assert list(model.supported_deployment_resources_types) == [types.Model.DeploymentResourcesType(1)]
     assert model.supported_input_storage_formats[0] == "jsonl"
-    assert list(model.supported_output_storage_formats) == ["jsonl", "bigquery"]
+    assert list(model.supported_output_storage_formats) == ["jsonl", "csv", "bigquery"]
     assert model.model_source_info.source_type == types.ModelSourceInfo.ModelSourceType.CUSTOM
     assert model.etag not in {"", "mine"}
     assert not model.training_pipeline
