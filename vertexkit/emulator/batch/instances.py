@@ -31,6 +31,7 @@ INSTANCE, KEY = b"instance", b"key"
 _SCHEME = "gs://"
 _TF_RECORDS = (InputFormat.TF_RECORD, InputFormat.TF_RECORD_GZIP)
 _LARGE_BYTES = 256
+_TOO_DEEP = "Not JSON: it is nested too deeply"
 
 
 class Instance(NamedTuple):
@@ -132,11 +133,12 @@ class InstanceMaker:
     def _changed_line(self, record: Record, file: InputFile) -> Instance:
         line = record.payload
         self._check(line)
-        value = json_text.loads(line)
-        if isinstance(value, dict):
-            return self._selected(
-                {name: json_text.dumps(item) for name, item in value.items()}, line, as_array=False
-            )
+        try:
+            fields = _fields(line)
+        except RecursionError:
+            raise BadInstance(_TOO_DEEP) from None
+        if fields is not None:
+            return self._selected(fields, line, as_array=False)
         wanted = self._wanted
         if wanted.key_field or wanted.included or wanted.excluded or wanted.instance_type == "object":
             raise BadInstance("instance_config needs an object in every line, and this is none")
@@ -237,6 +239,14 @@ def _is_balanced(text: bytes) -> bool:
     return text.count(b"[") == text.count(b"]")
 
 
+def _fields(line: bytes) -> dict[str, bytes] | None:
+    """The JSON of every field of an object; None for anything else."""
+    value = json_text.loads(line)
+    if not isinstance(value, dict):
+        return None
+    return {name: json_text.dumps(item) for name, item in value.items()}
+
+
 def _header(file: InputFile) -> CsvHeader:
     assert file.header is not None, "every CSV file is read with its header"
     return file.header
@@ -262,7 +272,7 @@ def _loads_strictly(line: bytes) -> None:
     try:
         json.loads(line.decode(), parse_constant=_refuse_constant)
     except RecursionError:
-        raise BadInstance("Not JSON: it is nested too deeply") from None
+        raise BadInstance(_TOO_DEEP) from None
     except ValueError as error:
         raise BadInstance(f"Not JSON: {error}") from None
 

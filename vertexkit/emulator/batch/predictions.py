@@ -37,7 +37,10 @@ def split_predictions(body: bytes, count: int, parser: simdjson.Parser) -> list[
         raise NoPredictions("The model's reply holds no list of predictions.")
     if len(predictions) != count:
         raise NoPredictions(f"The model answered {count} instances with {len(predictions)} predictions.")
-    return [json_text.dumps(prediction) for prediction in predictions]
+    try:
+        return [json_text.dumps(prediction) for prediction in predictions]
+    except RecursionError:
+        raise NoPredictions("The model's predictions are nested too deeply.") from None
 
 
 def _split_numbers(body: bytes, count: int, parser: simdjson.Parser) -> list[bytes] | None:

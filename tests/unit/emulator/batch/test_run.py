@@ -245,6 +245,20 @@ def test_a_line_is_spliced_in_as_it_is_written(tmp_path: Path) -> None:
     assert came.results[0].read_bytes().startswith(b'{"instance":' + line + b',"prediction":')
 
 
+@pytest.mark.parametrize("key_field", ["", "k"])
+def test_a_line_that_is_nested_too_deeply_is_listed(tmp_path: Path, key_field: str) -> None:
+    deep = [b"[" * depth + b'"x"' + b"]" * depth for depth in (500, 1010, 5000, 200_000)]
+    lines = [b'{"x":%b,"k":"a"}' % line if key_field else line for line in deep]
+
+    def predict(body: bytes) -> Answer:
+        return Answer(200, b'{"predictions":[7]}')
+
+    what = spec([A], instances=Instances(key_field=key_field), batch_size=1)
+    came = answer(what, Objects({A: b"\n".join(lines)}), tmp_path, predict)
+    assert came.progress.succeeded in (1, 2)
+    assert "nested too deeply" in came.progress.failures[-1].message
+
+
 def test_a_byte_order_mark_is_skipped_where_a_file_begins_only(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbf1\n\xef\xbb\xbf2\n3"
     came = answer(spec([A]), Objects({A: content}), tmp_path)
