@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from vertexkit.errors import InvalidArgument
@@ -17,9 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["plot"]
 
 _WIDE: Final = 3
-_INCHES: Final = (4.2, 3.0)
+_PANEL: Final = (3.3, 2.3)
+_GAP: Final = (0.25, 0.65)
+"""Between panels: across; down, where the names of the parameters are."""
+_MARGIN: Final = (0.85, 0.15)
+"""At the left, where the metric is; at the right and the top. All in inches: to find out what room the texts
+need would take longer than to draw them."""
+_SLANTED: Final = 0.45
+"""Inches more for names of categories that do not fit beside each other."""
 _MANY: Final = 300
 _LOG_RATIO: Final = 1000
+_TICKS: Final = 5
+_DECADES: Final = 100
+_LETTERS: Final = 32
+"""That a panel has room for in a row."""
+_LONGEST: Final = 14
+"""Letters of a category that are shown."""
 
 
 def plot(trials: Sequence[Trial], metric: str, maximize: bool, *, log: Collection[str] = ()) -> Figure:
@@ -53,22 +66,54 @@ def plot(trials: Sequence[Trial], metric: str, maximize: bool, *, log: Collectio
     if not rated:
         raise InvalidArgument("metric", metric, "is of no trial so far", remedy="wait until one has ended")
     names = list(dict.fromkeys(name for _, trial, _ in rated for name in trial.parameters))
-    across = min(_WIDE, 1 + len(names))
-    down = math.ceil((1 + len(names)) / across)
-    figure = make(figsize=(_INCHES[0] * across, _INCHES[1] * down), layout="constrained")
-    _history(figure.add_subplot(down, across, 1), rated, objective)
+    values = {
+        name: [trial.parameters[name] for _, trial, _ in rated if name in trial.parameters] for name in names
+    }
+    slanted = any(_categories(given) and not _fit(_categories(given)) for given in values.values())
+    figure, panels = _laid_out(make, 1 + len(names), metric, _SLANTED if slanted else 0.0)
+    _history(panels[0], rated, objective)
     best = rated[0]
     for one in rated:
         if objective.better(one[2], best[2]):
             best = one
-    for index, name in enumerate(names, start=2):
+    for axes, name in zip(panels[1:], names, strict=True):
         points = [
             (trial.parameters[name], value, trial is best[1])
             for _, trial, value in rated
             if name in trial.parameters
         ]
-        _against(figure.add_subplot(down, across, index), name, objective, points, log=name in log)
+        _against(axes, name, points, log=name in log)
     return figure
+
+
+def _laid_out(make: Callable[..., Figure], count: int, metric: str, more: float) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, which have the metric in common; ``more`` inches are below each."""
+    across = min(_WIDE, count)
+    down = math.ceil(count / across)
+    width = _MARGIN[0] + _MARGIN[1] + across * _PANEL[0] + (across - 1) * _GAP[0]
+    below = _GAP[1] + more
+    height = _MARGIN[1] + down * (_PANEL[1] + below)
+    figure = make(figsize=(width, height))
+    grid = figure.add_gridspec(
+        down,
+        across,
+        left=_MARGIN[0] / width,
+        right=1 - _MARGIN[1] / width,
+        bottom=below / height,
+        top=1 - _MARGIN[1] / height,
+        wspace=_GAP[0] / _PANEL[0],
+        hspace=below / _PANEL[1],
+    )
+    panels: list[Axes] = []
+    for index in range(count):
+        axes = figure.add_subplot(grid[divmod(index, across)], sharey=panels[0] if panels else None)
+        axes.grid(visible=True, alpha=0.3)
+        if index % across:
+            axes.tick_params(labelleft=False)
+        else:
+            axes.set_ylabel(metric)
+        panels.append(axes)
+    return figure, panels
 
 
 def _history(axes: Axes, rated: Sequence[tuple[int, Trial, float]], objective: Objective) -> None:
@@ -80,50 +125,68 @@ def _history(axes: Axes, rated: Sequence[tuple[int, Trial, float]], objective: O
     places, values = [place for place, _, _ in rated], [value for _, _, value in rated]
     axes.plot(places, values, "o", color="0.6", markersize=_size(len(rated)), label="trial")
     axes.plot(places, so_far, color="C0", drawstyle="steps-post", label="best so far")
-    _scaled(axes, objective, values)
-    axes.set_xlabel("trial")
-    axes.set_ylabel(objective.metric)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    # A few bad trials would flatten a loss.
+    if not objective.maximize and min(values) > 0 and max(values) / min(values) > _LOG_RATIO:
+        axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=_TICKS))
     # Where the best ends is where no bad trial is; to look for free space takes long with many.
     axes.legend(fontsize="small", loc="lower right" if objective.maximize else "upper right")
-    axes.grid(visible=True, alpha=0.3)
+    axes.set_xlabel("trial")
 
 
 def _against(
-    axes: Axes,
-    name: str,
-    objective: Objective,
-    points: Sequence[tuple[ParameterValue, float, bool]],
-    *,
-    log: bool,
+    axes: Axes, name: str, points: Sequence[tuple[ParameterValue, float, bool]], *, log: bool
 ) -> None:
     given = [value for value, _, _ in points]
-    ticks: list[str] | None = None
-    places: list[Any] = list(given)
-    if any(isinstance(value, str | bool) for value in given):
-        ticks = sorted({str(value) for value in given})
-        number = {tick: index for index, tick in enumerate(ticks)}
-        places = [number[str(value)] for value in given]
+    categories = _categories(given)
+    number = {category: index for index, category in enumerate(categories)}
+    places: list[Any] = [number[str(value)] for value in given] if categories else list(given)
     size = _size(len(points))
     axes.plot(places, [value for _, value, _ in points], "o", color="C0", alpha=0.5, markersize=size)
     for place, (_, value, is_best) in zip(places, points, strict=True):
         if is_best:
             axes.plot([place], [value], "*", color="C3", markersize=11, label="best")
-    if ticks is not None:
-        axes.set_xticks(range(len(ticks)), ticks)
-        axes.set_xlim(-0.5, len(ticks) - 0.5)
-    elif log and all(place > 0 for place in places):
-        axes.set_xscale("log")
-    _scaled(axes, objective, [value for _, value, _ in points])
+    if categories:
+        _name_categories(axes, categories)
+    else:
+        _scale(axes, places, log=log and min(places) > 0)
     axes.set_xlabel(name)
-    axes.set_ylabel(objective.metric)
-    axes.grid(visible=True, alpha=0.3)
 
 
-def _scaled(axes: Axes, objective: Objective, values: Sequence[float]) -> None:
-    """A logarithmic axis for a loss that a few bad trials would flatten."""
-    if not objective.maximize and min(values) > 0 and max(values) / min(values) > _LOG_RATIO:
-        axes.set_yscale("log")
+def _categories(values: Sequence[ParameterValue]) -> list[str]:
+    """The values of a parameter that is no number; none of one that is."""
+    if not any(isinstance(value, str | bool) for value in values):
+        return []
+    return sorted({str(value) for value in values})
+
+
+def _shown(categories: Sequence[str]) -> list[str]:
+    return [one if len(one) <= _LONGEST else f"{one[: _LONGEST - 1]}\u2026" for one in categories]
+
+
+def _fit(categories: Sequence[str]) -> bool:
+    """Whether there is room for them beside each other."""
+    return len(categories) * max(map(len, _shown(categories))) <= _LETTERS
+
+
+def _name_categories(axes: Axes, categories: Sequence[str]) -> None:
+    fit = _fit(categories)
+    places = range(len(categories))
+    axes.set_xticks(places, _shown(categories), rotation=0 if fit else 30, ha="center" if fit else "right")
+    axes.set_xlim(-0.5, len(categories) - 0.5)
+
+
+def _scale(axes: Axes, values: Sequence[float], *, log: bool) -> None:
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
+    if not log:
+        whole = all(isinstance(value, int) for value in values)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=whole, nbins=_TICKS))
+        return
+    axes.set_xscale("log")
+    if max(values) / min(values) >= _DECADES:
+        # There are powers of ten enough to read it by.
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _size(count: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -117,6 +118,35 @@ def test_a_thousand_trials_are_listed_and_drawn_in_a_second() -> None:
     assert [tick.get_text() for tick in others[2].get_xticklabels()] == ["a", "b"]
     best_so_far = history.get_lines()[1].get_ydata()
     assert list(best_so_far) == sorted(best_so_far)
+
+
+def test_no_text_of_a_plot_lies_on_another() -> None:
+    pytest.importorskip("matplotlib")
+    names = ["sgd", "adam", "one that has a very long name", "rmsprop", "nadam"]
+    trials = Trials(
+        [
+            trial(n, lr=10.0 ** (n % 5 - 4), rate=0.001 + n / 10_000, o=names[n % 5], n=n, accuracy=n / 30)
+            for n in range(1, 31)
+        ],
+        [ACCURACY],
+        log=["lr", "rate"],
+    )
+    figure = trials.plot()
+    figure.savefig(io.BytesIO(), format="png")
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = axis.get_view_interval()
+        shown = [
+            tick for tick in axis.get_major_ticks() + axis.get_minor_ticks() if low <= tick.get_loc() <= high
+        ]
+        texts = [axis.label, *(tick.label1 for tick in shown)]
+        assert len(texts) > 2
+        # The box of one that is slanted is larger than its letters.
+        texts = [
+            text for text in texts if text.get_text() and text.get_visible() and text.get_rotation() % 90 == 0
+        ]
+        boxes += [text.get_window_extent() for text in texts]
+    assert not [(one, other) for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
 
 
 def test_there_is_nothing_to_draw_before_a_trial_has_ended() -> None:
