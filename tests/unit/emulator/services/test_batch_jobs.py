@@ -20,6 +20,7 @@ from local_services import IMAGE, PARENT, ThreadServing, Vertex
 from vertexkit.emulator.batch.types import InputMissing
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.jobs.logs import JobLogs
+from vertexkit.emulator.services import deployments, placement
 from vertexkit.emulator.services.batch_inputs import InputObjects, find_inputs
 from vertexkit.emulator.services.batch_jobs import BatchJobs
 from vertexkit.emulator.services.batch_output import Folders, Written, publish
@@ -87,7 +88,9 @@ class Batch:
         self.vertex.models.UploadModel(types.UploadModelRequest.pb(request)).response.Unpack(response)
         return str(response.model)
 
-    def create(self, model: str, numbers: list[int], replicas: int = 0, batch_size: int = 0) -> Any:
+    def create(
+        self, model: str, numbers: list[int], replicas: int = 0, batch_size: int = 0, accelerator: str = ""
+    ) -> Any:
         uri = f"gs://bbb/{uuid.uuid4()}.jsonl"
         content = "".join(f"{number}\n" for number in numbers)
         self.objects.write("bbb", uri.removeprefix("gs://bbb/"), content.encode())
@@ -96,7 +99,10 @@ class Batch:
         job.input_config.gcs_source.uris = [uri]
         job.output_config.predictions_format = "jsonl"
         job.output_config.gcs_destination.output_uri_prefix = "gs://bbb/out"
-        job.dedicated_resources.machine_spec.machine_type = "n1-standard-2"
+        machine = job.dedicated_resources.machine_spec
+        machine.machine_type = "n1-standard-2"
+        if accelerator:
+            machine.accelerator_type, machine.accelerator_count = types.AcceleratorType[accelerator], 1
         job.dedicated_resources.starting_replica_count = replicas
         job.manual_batch_tuning_parameters.batch_size = batch_size
         return self.jobs.create(PARENT, types.BatchPredictionJob.pb(job))
@@ -189,6 +195,26 @@ def test_what_the_container_is_told_is_what_it_would_be_told_of_an_endpoint(batc
     assert spec.artifact_dir.is_relative_to(batch.folder)
     loop.call_soon_threadsafe(batch.serving.held.set)
     batch.ended(job, "SUCCEEDED")
+
+
+def test_fewer_replicas_and_no_accelerator_are_said_and_change_no_file(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployments, "replicas_that_fit", lambda: 1)
+    monkeypatch.setattr(placement, "_has_gpu", lambda: False)
+    job = batch.create(batch.upload(), list(range(9)), replicas=3, accelerator="NVIDIA_TESLA_T4")
+    done = batch.ended(job, "SUCCEEDED")
+    folder = done.output_info.gcs_output_directory.removeprefix("gs://bbb/")
+    assert [found.name.rpartition("/")[2] for found in batch.objects.list("bbb", f"{folder}/")] == [
+        f"prediction.{kind}-0000{index}-of-00003"
+        for kind in ("errors_stats", "results")
+        for index in range(3)
+    ]
+    assert batch.lines(done) == [{"instance": n, "prediction": 2 * n} for n in range(9)]
+    said = " ".join(batch.said(job))
+    assert "is served by 1 replica." in said
+    assert "Served on CPU: the local Vertex AI has no NVIDIA_TESLA_T4." in said
+    assert "Served by 1 of 3 replicas: this machine holds no more." in said
 
 
 def test_a_job_that_waits_for_its_model_or_its_answers_can_be_cancelled(batch: Batch, loop: Any) -> None:
