@@ -194,16 +194,20 @@ def suggest(
 
 
 def warped(scores: Array) -> Array:
-    """Scores on a scale of the better half: what is worse than the median keeps its rank only."""
+    """Scores on a scale of the better half: what is worse than the median keeps its rank only.
+
+    Equals stay equal, such as the trials that have learnt nothing.
+    """
     middle = float(np.median(scores))
     better = scores >= middle
     spread = math.sqrt(float(((scores[better] - middle) ** 2).mean()))
     if not spread > 0:
         return np.zeros_like(scores)
     values = (scores - middle) / spread
-    ranks = scores.argsort().argsort()
-    quantiles = [NormalDist().inv_cdf((rank + 0.5) / len(scores)) for rank in ranks]
-    values = np.where(better, values, quantiles)
+    _, of, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - counts / 2
+    quantiles = np.array([NormalDist().inv_cdf(rank / len(scores)) for rank in ranks])
+    values = np.where(better, values, quantiles[of])
     centered: Array = values - values.mean()
     return centered
 

@@ -78,6 +78,8 @@ def test_scores_below_the_median_keep_their_rank_only() -> None:
     assert np.ptp(values) < 5
     assert values[4] - values[3] == pytest.approx(values[3] - values[2])
     assert not warped(np.full(4, 7.0)).any()
+    equals = warped(np.array([0.1, 0.9, 0.1, 0.8, 0.1, 0.95, 0.7]))
+    assert equals[0] == equals[2] == equals[4] < equals[6]
 
 
 @pytest.mark.parametrize("seed", range(5))
