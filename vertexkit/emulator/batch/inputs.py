@@ -6,13 +6,20 @@ import contextlib
 import io
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import BinaryIO, cast
 
 from google.rpc import code_pb2
 
 from vertexkit.emulator.batch.csv_rows import BadRow, CsvHeader, parse_header
-from vertexkit.emulator.batch.records import Fault, Record, read_lines, read_tf_records
+from vertexkit.emulator.batch.records import (
+    Fault,
+    Record,
+    count_lines,
+    count_tf_records,
+    read_lines,
+    read_tf_records,
+)
 from vertexkit.emulator.batch.types import BatchSpec, InputFormat, InputMissing, Sources
 from vertexkit.emulator.batch.unpacking import Unpacked
 
@@ -69,7 +76,10 @@ class Inputs:
         self._sources = sources
         self._bytes_before = list(accumulate(sizes, initial=0))
         self._all_bytes = max(1, self._bytes_before[-1])
-        self._position = start
+        self._start = self._here = start
+        self._last: tuple[int, Record] | None = None
+        """Which file the record is from that was read last; None where `_here` is known better."""
+        self._file = InputFile("")
         self._packed: BinaryIO | None = None
         self._records = self._read()
 
@@ -81,23 +91,43 @@ class Inputs:
         """
         taken: list[tuple[Record, InputFile]] = []
         begin_fraction, size = self._fraction(), 0
-        for record, file in self._records:
-            taken.append((record, file))
+        for record in self._records:
+            taken.append((record, self._file))
             size += len(record.payload)
             if len(taken) >= count or size >= _TAKEN_BYTES:
                 break
-        return Taken(taken, self._position, begin_fraction) if taken else None
+        return Taken(taken, self._position(), begin_fraction) if taken else None
 
-    def skim(self) -> Iterator[None]:
-        """One for every record that is left, which is passed over."""
-        return (None for _ in self._records)
+    def count(self) -> Iterator[int]:
+        """How many records there are in all, a few at a time; about, where the inputs are damaged.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        for uri in self._uris:
+            try:
+                opened = self._sources.open(uri)
+            except InputMissing:
+                yield 1
+                continue
+            with contextlib.closing(opened):
+                yield from self._count(opened)
 
     def close(self) -> None:
         """Close what is open."""
         self._records.close()
 
+    def _position(self) -> Position:
+        """Behind what was read."""
+        if self._last is None:
+            return self._here
+        index, record = self._last
+        if record.fault is not None and record.fault.of_file:
+            return Position(index + 1)
+        return Position(index, record.end, record.number)
+
     def _fraction(self) -> float:
-        place = self._position
+        place = self._position()
         # Of a packed file, the unpacked bytes say nothing.
         if self._format is InputFormat.TF_RECORD_GZIP:
             here = self._packed.tell() if self._packed is not None else 0
@@ -105,57 +135,57 @@ class Inputs:
             here = place.offset
         return min(1.0, (self._bytes_before[place.file] + here) / self._all_bytes)
 
-    def _read(self) -> Generator[tuple[Record, InputFile], None, None]:
-        start = self._position
-        for index in range(start.file, len(self._uris)):
-            begin = start if index == start.file else Position(index)
-            file = InputFile(self._uris[index])
+    def _count(self, opened: BinaryIO) -> Iterator[int]:
+        if self._format is InputFormat.TF_RECORD_GZIP:
+            return count_tf_records(io.BufferedReader(Unpacked(opened), _BUFFER_BYTES))
+        if self._format is InputFormat.TF_RECORD:
+            return count_tf_records(io.BufferedReader(cast(io.RawIOBase, opened), _BUFFER_BYTES))
+        found = count_lines(opened)
+        # Of a CSV file, the first line is the header.
+        return found if self._format is not InputFormat.CSV else chain((-1,), found)
+
+    def _read(self) -> Generator[Record, None, None]:
+        for index in range(self._start.file, len(self._uris)):
+            begin = self._start if index == self._start.file else Position(index)
+            self._file = InputFile(self._uris[index])
             try:
-                opened = self._sources.open(file.uri)
+                opened = self._sources.open(self._file.uri)
             except InputMissing as error:
-                self._position = Position(index + 1)
-                yield Record(b"", 0, 0, Fault(code_pb2.NOT_FOUND, str(error), of_file=True)), file
+                record = Record(b"", 0, 0, Fault(code_pb2.NOT_FOUND, str(error), of_file=True))
+                self._last = index, record
+                yield record
                 continue
             with contextlib.closing(opened):
-                for record, where in self._read_file(opened, file, begin):
-                    self._position = Position(index, record.end, record.number)
-                    if record.fault is not None and record.fault.of_file:
-                        self._position = Position(index + 1)
-                    yield record, where
+                for record in self._read_file(opened, begin):
+                    self._last = index, record
+                    yield record
                 self._packed = None
-                self._position = Position(index + 1)
+                self._last, self._here = None, Position(index + 1)
 
-    def _read_file(
-        self, opened: BinaryIO, file: InputFile, begin: Position
-    ) -> Iterator[tuple[Record, InputFile]]:
+    def _read_file(self, opened: BinaryIO, begin: Position) -> Iterator[Record]:
         if self._format is InputFormat.TF_RECORD_GZIP:
             self._packed = opened
-            yield from self._read_packed(opened, file, begin)
-            return
+            return self._read_packed(opened, begin)
         buffered = io.BufferedReader(cast(io.RawIOBase, opened), _BUFFER_BYTES)
         if self._format is InputFormat.TF_RECORD:
             buffered.seek(begin.offset)
-            for record in read_tf_records(buffered, begin.offset, begin.number):
-                yield record, file
-            return
+            return read_tf_records(buffered, begin.offset, begin.number)
         if self._format is InputFormat.CSV:
             first = next(read_lines(buffered, 0, 0), None)
             if first is None:
-                return
+                return iter(())
             try:
-                file = InputFile(file.uri, parse_header(first.payload))
+                self._file = InputFile(self._file.uri, parse_header(first.payload))
             except BadRow as error:
-                yield first._replace(fault=Fault(code_pb2.INVALID_ARGUMENT, str(error), of_file=True)), file
-                return
+                return iter(
+                    [first._replace(fault=Fault(code_pb2.INVALID_ARGUMENT, str(error), of_file=True))]
+                )
             if not begin.offset:
                 begin = Position(begin.file, first.end, first.number)
         buffered.seek(begin.offset)
-        for record in read_lines(buffered, begin.offset, begin.number):
-            yield record, file
+        return read_lines(buffered, begin.offset, begin.number)
 
-    def _read_packed(
-        self, opened: BinaryIO, file: InputFile, begin: Position
-    ) -> Iterator[tuple[Record, InputFile]]:
+    def _read_packed(self, opened: BinaryIO, begin: Position) -> Iterator[Record]:
         unpacked = Unpacked(opened)
         buffered = io.BufferedReader(unpacked, _BUFFER_BYTES)
         to_skip = begin.offset
@@ -164,9 +194,6 @@ class Inputs:
         number, told = begin.number, False
         for record in read_tf_records(buffered, begin.offset, begin.number):
             number, told = record.number, record.fault is not None and record.fault.of_file
-            yield record, file
+            yield record
         if unpacked.broken and not told:
-            yield (
-                Record(b"", number + 1, 0, Fault(code_pb2.DATA_LOSS, unpacked.broken, of_file=True)),
-                file,
-            )
+            yield Record(b"", number + 1, 0, Fault(code_pb2.DATA_LOSS, unpacked.broken, of_file=True))

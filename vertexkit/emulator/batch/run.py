@@ -11,11 +11,11 @@ from typing import Final
 
 from vertexkit.emulator.batch.asking import Asker, Patience, Stopped, Trust
 from vertexkit.emulator.batch.in_turn import InTurn
-from vertexkit.emulator.batch.inputs import Inputs, Position, Taken
+from vertexkit.emulator.batch.inputs import InputFile, Inputs, Position, Taken
 from vertexkit.emulator.batch.instances import BadInstance, Instance, InstanceMaker
 from vertexkit.emulator.batch.ledger import Ledger
 from vertexkit.emulator.batch.outputs import Outcome
-from vertexkit.emulator.batch.records import Fault
+from vertexkit.emulator.batch.records import Fault, Record
 from vertexkit.emulator.batch.types import (
     BatchEnd,
     BatchFailed,
@@ -30,7 +30,6 @@ _BODY_BYTES: Final = 16 * 2**20
 """Instances that are together longer than this are asked for in several requests."""
 _AHEAD: Final = 3
 """So many times as many lots as are in flight may be held: done, and behind one that takes long."""
-_COUNTED_AT_ONCE: Final = 4096
 
 
 class BatchRun:
@@ -128,18 +127,16 @@ class BatchRun:
 
     def _count(self, stopped: Callable[[], bool]) -> None:
         """Find out how many instances there are, while the first are answered."""
-        inputs = self._inputs(Position())
         counted = 0
         try:
-            for counted, _ in enumerate(inputs.skim(), start=1):
-                if counted % _COUNTED_AT_ONCE == 0 and stopped():
+            for found in self._inputs(Position()).count():
+                if stopped():
                     return
-            self._total = counted
+                counted += found
+            self._total = max(0, counted)
         except OSError:
             # Whoever reads the same to answer it says so.
             pass
-        finally:
-            inputs.close()
 
     def _inputs(self, start: Position) -> Inputs:
         return Inputs(self._spec, self._sources, self._sizes, start)
@@ -152,22 +149,24 @@ class BatchRun:
 
 def _answered(taken: Taken, maker: InstanceMaker, asker: Asker) -> list[Outcome]:
     """What comes of records, in their order."""
-    outcomes: list[Outcome] = []
-    asked: list[tuple[int, Instance]] = []
+    # A place for every record; what is asked for is put in when it is answered.
+    outcomes: list[Outcome | None] = []
+    asked: list[tuple[int, Record, InputFile, Instance]] = []
     size = 0
 
     def ask() -> None:
-        answers = asker.ask([instance.sent for _, instance in asked])
-        for (index, instance), answer in zip(asked, answers, strict=True):
+        answers = asker.ask([instance.sent for _, _, _, instance in asked])
+        for (index, record, file, instance), answer in zip(asked, answers, strict=True):
             if instance.unchecked and isinstance(answer, Fault):
                 try:
-                    maker.check(outcomes[index].record)
+                    maker.check(record)
                 except BadInstance as error:
-                    outcomes[index] = outcomes[index]._replace(answer=error.fault)
+                    outcomes[index] = Outcome(record, file, None, error.fault)
                     continue
             # What was sent is not needed any more, and may be long.
-            kept = instance if instance.sent is instance.shown else instance._replace(sent=b"")
-            outcomes[index] = outcomes[index]._replace(instance=kept, answer=answer)
+            same = instance.sent is instance.shown
+            kept = instance if same else Instance(b"", instance.shown, instance.member)
+            outcomes[index] = Outcome(record, file, kept, answer)
         asked.clear()
 
     for record, file in taken.records:
@@ -179,14 +178,14 @@ def _answered(taken: Taken, maker: InstanceMaker, asker: Asker) -> list[Outcome]
         except BadInstance as error:
             outcomes.append(Outcome(record, file, None, error.fault))
             continue
-        asked.append((len(outcomes), instance))
-        outcomes.append(Outcome(record, file, None, b""))
+        asked.append((len(outcomes), record, file, instance))
+        outcomes.append(None)
         size += len(instance.sent)
         if size >= _BODY_BYTES:
             ask()
             size = 0
     ask()
-    return outcomes
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 def _size(sources: Sources, uri: str) -> int:
