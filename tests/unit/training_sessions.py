@@ -1,4 +1,4 @@
-"""A session of autospecced doubles that knows one training job, and what a search gives."""
+"""A session of autospecced doubles: one training job, what a search gives, and a batch prediction."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from unittest.mock import MagicMock, create_autospec
 
 import pytest
 
+from vertexkit.batch import BatchPrediction, BatchPredictionJob
+from vertexkit.batch_progress import BatchProgress
+from vertexkit.batch_results import BatchRow
 from vertexkit.errors import NotFound
 from vertexkit.job_logs import LogLine
 from vertexkit.job_state import JobState
@@ -21,6 +24,7 @@ from vertexkit.tuning import HyperparameterTuningJob, Tuning
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NAME = "projects/1/locations/us-central1/trainingPipelines/7"
 TUNING_NAME = "projects/1/locations/us-central1/hyperparameterTuningJobs/9"
+BATCH_NAME = "projects/1/locations/us-central1/batchPredictionJobs/5"
 
 
 def training_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
@@ -30,7 +34,7 @@ def training_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMo
         if variable.startswith(("VERTEXKIT_", "GOOGLE_CLOUD_")):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("VERTEXKIT_EMULATOR", "http://127.0.0.1:1")
-    made = create_autospec(Session, instance=True, project="my-project", location="us-central1")
+    made: MagicMock = create_autospec(Session, instance=True, project="my-project", location="us-central1")
     made.__enter__.return_value = made
     made.training = create_autospec(Training, instance=True)
     for method in (made.training.get, made.training.run):
@@ -42,6 +46,11 @@ def training_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMo
     made.tuning.list.return_value = []
     made.tuning.run.return_value = tuning_job()
     made.tuning.check.return_value = []
+    made.batch = create_autospec(BatchPrediction, instance=True)
+    made.batch.get.side_effect = NotFound("there is none")
+    made.batch.list.return_value = []
+    made.batch.run.return_value = batch_job()
+    made.batch.check.return_value = []
     monkeypatch.setattr("vertexkit.session.connect", MagicMock(return_value=made))
     return made
 
@@ -106,4 +115,37 @@ def tuning_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
         labels={},
     )
     made.logs.return_value = iter([LogLine(CREATED, "1/workerpool0-0", "INFO", "epoch 1")])
+    return made  # type: ignore[no-any-return]
+
+
+def batch_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
+    """A batch prediction of three instances, of which the second failed."""
+    made = create_autospec(
+        BatchPredictionJob,
+        instance=True,
+        id="5",
+        display_name="images",
+        resource_name=BATCH_NAME,
+        state=state,
+        state_as_read=state,
+        created=CREATED,
+        start_time=CREATED,
+        end_time=None,
+        error=None,
+        model_name="projects/1/locations/l/models/m@1",
+        input_uris=("gs://b/in.jsonl",),
+        input_format="jsonl",
+        output_format="jsonl",
+        output_uri="gs://b/out/prediction-m-1",
+        progress_as_read=BatchProgress(2, 1, 3),
+        partial_failures=("it has the wrong shape",),
+        labels={},
+    )
+    rows = [
+        BatchRow(0, {"x": [1, 2]}, [0.5, 0.5], None),
+        BatchRow(1, "[1", None, "is no JSON"),
+        BatchRow(2, {"x": [3, 4]}, [0.25, 0.75], None),
+    ]
+    made.rows.side_effect = lambda: iter(rows)
+    made.logs.return_value = iter([LogLine(CREATED, "service", "INFO", "served by 1 replica")])
     return made  # type: ignore[no-any-return]

@@ -108,9 +108,9 @@ def write_predictions(predictions: Predictions, target: IO[bytes], kind: str, na
     elif kind == "csv":
         target.write(_csv(predictions, name).encode())
     elif kind == "jsonl":
-        target.writelines(json.dumps(row, default=_plain).encode() + b"\n" for row in rows(predictions))
+        target.writelines(json.dumps(row, default=plain).encode() + b"\n" for row in rows(predictions))
     else:
-        target.write(json.dumps({"predictions": rows(predictions)}, default=_plain).encode() + b"\n")
+        target.write(json.dumps({"predictions": rows(predictions)}, default=plain).encode() + b"\n")
 
 
 def rows(predictions: Predictions) -> list[Any]:
@@ -236,7 +236,7 @@ def _csv(predictions: Predictions, name: str) -> str:
     return text.getvalue()
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Bytes as the API writes them."""
     if isinstance(value, bytes):
         import base64

@@ -13,18 +13,20 @@ from vertexkit.cli.output import confirmed, json_option, show_record, show_rows
 from vertexkit.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
+    from vertexkit.batch_job import BatchPredictionJob
     from vertexkit.session import Session
     from vertexkit.training_job import CustomTrainingJob
     from vertexkit.tuning_job import HyperparameterTuningJob
 
-    AnyJob: TypeAlias = CustomTrainingJob | HyperparameterTuningJob
+    AnyJob: TypeAlias = CustomTrainingJob | HyperparameterTuningJob | BatchPredictionJob
 
 _TUNING = "/hyperparameterTuningJobs/"
+_BATCH = "/batchPredictionJobs/"
 
 
 @click.group()
 def jobs() -> None:
-    """Training and tuning jobs, running and over."""
+    """Training, tuning and batch prediction jobs, running and over."""
 
 
 @jobs.command("list")
@@ -32,8 +34,12 @@ def jobs() -> None:
 @json_option
 @connected
 def list_jobs(*, session: Session, only: str | None, as_json: bool) -> None:
-    """List the training and tuning jobs, the youngest first."""
-    found: list[AnyJob] = [*session.training.list(filter=only), *session.tuning.list(filter=only)]
+    """List the training, tuning and batch prediction jobs, the youngest first."""
+    found: list[AnyJob] = [
+        *session.training.list(filter=only),
+        *session.tuning.list(filter=only),
+        *session.batch.list(filter=only),
+    ]
     show_rows(
         ["ID", "Name", "Kind", "State", "Created", "Resource name"],
         (
@@ -41,7 +47,7 @@ def list_jobs(*, session: Session, only: str | None, as_json: bool) -> None:
             for job in sorted(found, key=lambda job: job.created, reverse=True)
         ),
         as_json=as_json,
-        empty=f"There are no training or tuning jobs in {session.project}, {session.location}.",
+        empty=f"There are no jobs in {session.project}, {session.location}.",
     )
 
 
@@ -65,7 +71,7 @@ def trials(*, session: Session, name: str, as_json: bool) -> None:
 
     job = _found(session, name)
     if not isinstance(job, HyperparameterTuningJob | KerasTunerJob):
-        raise click.UsageError(f"{name} is a training job that does not search.")
+        raise click.UsageError(f"{name} is a {_kind(job)} job, which does not search.")
     found = job.trials
     best = {trial.id for trial in found.optimal()} if found.objectives else set()
     show_rows(
@@ -101,11 +107,16 @@ def logs(
 
     Ctrl-C ends following it, and not the job.
     """
+    from vertexkit.batch_job import BatchPredictionJob
     from vertexkit.tuning_job import HyperparameterTuningJob
 
     job = _found(session, name)
     if isinstance(job, HyperparameterTuningJob):
         lines = job.logs(trial, replica, follow=follow)
+    elif isinstance(job, BatchPredictionJob):
+        if trial is not None or replica is not None:
+            raise click.UsageError("--trial and --replica are not for batch prediction jobs.")
+        lines = job.logs(follow=follow)
     elif trial is not None:
         raise click.UsageError("--trial is for tuning jobs, and this is none.")
     else:
@@ -163,15 +174,20 @@ def record(job: AnyJob) -> dict[str, object]:
         "end_time": job.end_time,
         "error": job.error,
     }
-    return {**facts, **_of_kind(job), "base_output_dir": job.base_output_dir, "labels": job.labels}
+    return {**facts, **_of_kind(job), "labels": job.labels}
 
 
 def _of_kind(job: AnyJob) -> dict[str, object]:
+    from vertexkit.batch_job import BatchPredictionJob
     from vertexkit.tuning_job import HyperparameterTuningJob
 
+    if isinstance(job, BatchPredictionJob):
+        return _of_batch(job)
+    output = {"base_output_dir": job.base_output_dir}
     if not isinstance(job, HyperparameterTuningJob):
         model = job.model
-        return {"model": None if model is None else model.versioned_name, "custom_job": job.custom_job}
+        name = None if model is None else model.versioned_name
+        return {"model": name, "custom_job": job.custom_job, **output}
     trials = job.trials_as_read
     facts: dict[str, object] = {
         "metrics": {one.metric: "maximize" if one.maximize else "minimize" for one in job.objectives},
@@ -187,7 +203,22 @@ def _of_kind(job: AnyJob) -> dict[str, object]:
         facts["best_metrics"] = {} if trial is None else dict(trial.metrics)
     else:
         facts["optimal_trials"] = [trial.id for trial in best]
-    return facts
+    return facts | output
+
+
+def _of_batch(job: BatchPredictionJob) -> dict[str, object]:
+    progress = job.progress_as_read
+    return {
+        "model": job.model_name,
+        "input": list(job.input_uris),
+        "input_format": job.input_format,
+        "instances": progress.total,
+        "succeeded": progress.succeeded,
+        "failed": progress.failed,
+        "failures": list(job.partial_failures),
+        "output": job.output_uri,
+        "output_format": job.output_format,
+    }
 
 
 def _kind(job: AnyJob) -> str:
@@ -195,17 +226,21 @@ def _kind(job: AnyJob) -> str:
 
     if _TUNING in job.resource_name:
         return "tuning"
+    if _BATCH in job.resource_name:
+        return "batch prediction"
     return "keras tuner" if is_search(job.labels) else "training"
 
 
 def _found(session: Session, name: str) -> AnyJob:
-    """The one job that is meant, of either kind."""
+    """The one job that is meant, of any kind."""
+    if name.startswith("projects/") and _BATCH in name:
+        return session.batch.get(name)
     if name.startswith("projects/"):
         return (
             session.tuning.get(name) if _TUNING in name else _searching(session, session.training.get(name))
         )
     found: list[AnyJob] = []
-    for get in (session.training.get, session.tuning.get):
+    for get in (session.training.get, session.tuning.get, session.batch.get):
         with suppress(NotFound):
             found.append(get(name))
     if not found:
@@ -216,9 +251,8 @@ def _found(session: Session, name: str) -> AnyJob:
         )
     if len(found) > 1:
         listed = ", ".join(job.resource_name for job in found)
-        raise InvalidArgument(
-            "name", name, f"is the name of two jobs: {listed}", remedy="give the resource name of one"
-        )
+        problem = f"is the name of {len(found)} jobs: {listed}"
+        raise InvalidArgument("name", name, problem, remedy="give the resource name of one")
     return _searching(session, found[0])
 
 

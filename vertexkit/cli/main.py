@@ -14,6 +14,7 @@ from vertexkit.errors import VertexkitError
 
 # Where each command is; a module is imported when its command is run, or its help asked for.
 _COMMANDS = {
+    "batch-predict": "vertexkit.cli.batch_predict:batch_predict",
     "buckets": "vertexkit.cli.buckets:buckets",
     "check": "vertexkit.cli.check:check",
     "emulator": "vertexkit.cli.emulator:emulator",

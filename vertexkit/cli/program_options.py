@@ -90,21 +90,22 @@ def program_arguments(
         program = None
     if require and requirements is not None:
         raise click.UsageError("Give --require or --requirements, not both.")
-    if accelerator is None and accelerator_count is not None:
-        raise click.UsageError("--accelerator-count needs --accelerator.")
     return {
         **same,
         "program": program,
         "args": list(arguments) or None,
-        "env": _pairs("--env", env) or None,
+        "env": pairs_of("--env", env) or None,
         "requirements": list(require) or requirements,
-        "machine": _machine(machine, accelerator, accelerator_count),
+        "machine": machine_of(machine, accelerator, accelerator_count),
         "command": None if command is None else _words(command),
-        "labels": _pairs("--label", label) or None,
+        "labels": pairs_of("--label", label) or None,
     }
 
 
-def _machine(kind: str, accelerator: str | None, count: int | None) -> Machine:
+def machine_of(kind: str, accelerator: str | None, count: int | None) -> Machine:
+    """The machine that three options name."""
+    if accelerator is None and count is not None:
+        raise click.UsageError("--accelerator-count needs --accelerator.")
     return Machine(kind, accelerator) if count is None else Machine(kind, accelerator, count)
 
 
@@ -115,7 +116,8 @@ def _words(command: str) -> list[str]:
         raise click.UsageError(f"--command {command}: {error}.") from None
 
 
-def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+def pairs_of(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """What an option that may be repeated gives as ``NAME=VALUE``."""
     pairs = {}
     for text in texts:
         key, equals, value = text.partition("=")

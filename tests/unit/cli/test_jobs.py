@@ -34,7 +34,7 @@ def test_an_empty_list_says_so_to_people(session: MagicMock, capsys: pytest.Capt
     session.training.list.return_value = []
     assert main(["jobs", "list"]) == 0
     shown = capsys.readouterr()
-    assert (shown.out, "no training or tuning jobs in my-project" in shown.err) == ("", True)
+    assert (shown.out, "no jobs in my-project" in shown.err) == ("", True)
 
 
 def test_a_job_is_shown_with_its_model(session: MagicMock, capsys: pytest.CaptureFixture[str]) -> None:
