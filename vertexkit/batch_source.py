@@ -140,7 +140,15 @@ class _Look:
             return self._files(source)
         if listed and all(isinstance(one, os.PathLike) for one in listed):
             return self._files(listed)
+        if listed and not self._takes_text() and _are_files(listed):
+            problem = "are texts, which are the names of files"
+            remedy = "pass [pathlib.Path(name) for name in names], or a pattern"
+            return self._refused([Finding(self.argument, listed, problem, remedy)])
         return self._rows(source, "instances")
+
+    def _takes_text(self) -> bool:
+        inputs = () if self.signature is None else self.signature.inputs.values()
+        return any(spec.dtype == "string" for spec in inputs)
 
     def _table(self, source: str) -> Understood:
         ready = BatchInput("bigquery", bigquery=source, config=self.config)
@@ -331,6 +339,13 @@ def _fixed_batch(signature: Signature | None) -> int | None:
     if signature is None:
         return None
     return next((spec.shape[0] for spec in signature.inputs.values() if spec.shape and spec.shape[0]), None)
+
+
+def _are_files(listed: Sequence[object]) -> bool:
+    try:
+        return all(isinstance(one, str) and Path(one).is_file() for one in listed)
+    except (OSError, ValueError):  # no path is so long, or holds a NUL
+        return False
 
 
 def _is_list(content: bytes) -> bool:

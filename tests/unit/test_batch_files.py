@@ -360,6 +360,15 @@ def test_paths_that_lead_nowhere_are_each_named(context: Context, tmp_path: Path
     assert "cannot be read: No such file" in told(understand_source(context, "nowhere/*.csv"))
 
 
+def test_names_of_files_that_are_passed_as_texts_are_not_taken_for_instances(
+    context: Context, tmp_path: Path
+) -> None:
+    path = _file(tmp_path / "a.jsonl", b"[1, 2]\n")
+    wrong = told(understand_source(context, [str(path)], signature=NUMBERS))
+    assert "are texts, which are the names of files" in wrong
+    good(understand_source(context, [str(path)], signature=ENCODED))
+
+
 # In the cloud ------------------------------------------------------------------------------------
 
 

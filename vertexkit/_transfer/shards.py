@@ -19,9 +19,9 @@ from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience, Stopped
 from vertexkit.errors import ChecksumMismatch
 
-SHARD_BYTES: Final = 8 * 1024 * 1024
+SHARD_BYTES: Final = 4 * 1024 * 1024
 """From this size on, a shard is sent."""
-_WIDTH: Final = 3
+_WIDTH: Final = 4
 
 
 class Shards:
