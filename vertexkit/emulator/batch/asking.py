@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,8 +36,8 @@ class Patience:
     """How long it is tried to get an answer."""
 
     delays: Sequence[float] = (0.2, 1.0, 2.0, 5.0)
-    """Seconds before the second, third, ... try of a request that no replica answered, or with an error of
-    the server's own."""
+    """Seconds before the second, third, ... try of a request that was answered with an error of the server's
+    own; one that no replica answered, which whoever was asked has tried already, is tried twice."""
     unanswered: int = 40
     """So many requests in a row, whoever sent them, are answered by no replica, and the run is given up."""
     seconds: float = 900.0
@@ -56,11 +57,30 @@ class Trust:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
+        self._asking = self._want_alone = 0
         self._unanswered = 0
         self._since = time.monotonic()
         self.errors_may_pass = True
         """Whether an internal error of a server's has not yet turned out to be one that stays."""
+
+    @contextlib.contextmanager
+    def asking(self, *, alone: bool) -> Iterator[None]:
+        """While a request is asked; alone, while no other is.
+
+        What was not answered may have ended its replica, and with it all requests that this had.
+        """
+        with self._turn:
+            self._want_alone += alone
+            self._turn.wait_for(lambda: self._asking == 0 if alone else not self._want_alone)
+            self._asking += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._asking -= 1
+                self._want_alone -= alone
+                self._turn.notify_all()
 
     def answered(self) -> None:
         """A replica has answered, whatever."""
@@ -73,7 +93,7 @@ class Trust:
         Raises:
             BatchFailed: It was the last of too many.
         """
-        with self._lock:
+        with self._turn:
             self._unanswered += 1
             waited = time.monotonic() - self._since
             if self._unanswered >= self._patience.unanswered or waited >= self._patience.seconds:
@@ -106,6 +126,7 @@ class Asker:
         self._patience = patience
         self._trust = trust
         self._stopped = stopped
+        self._alone = False
         self._parser = simdjson.Parser()
 
     def ask(self, sent: Sequence[bytes]) -> list[bytes | Fault]:
@@ -117,6 +138,7 @@ class Asker:
             BatchFailed: No replica answers any more.
             Stopped: The run is to end.
         """
+        self._alone = False
         return self._ask(sent, self._patience.delays) if sent else []
 
     def _ask(self, sent: Sequence[bytes], delays: Sequence[float]) -> list[bytes | Fault]:
@@ -134,16 +156,19 @@ class Asker:
 
     def _patiently(self, sent: Sequence[bytes], delays: Sequence[float]) -> list[bytes] | Fault:
         body = b'{"instances":[%b%b' % (b",".join(sent), self._tail)
+        tried_alone = False
         for delay in (*delays, None):
-            if self._stopped(0):
-                raise Stopped
             try:
-                answer = self._predict(body)
+                with self._trust.asking(alone=self._alone):
+                    if self._stopped(0):
+                        raise Stopped
+                    answer = self._predict(body)
             except NoAnswer as error:
                 if self._stopped(0):
                     raise Stopped from error
                 self._trust.unanswered(error)
-                fault, may_pass = Fault(code_pb2.UNAVAILABLE, str(error)), True
+                fault, may_pass = Fault(code_pb2.UNAVAILABLE, str(error)), not tried_alone
+                tried_alone = self._alone = True
             else:
                 self._trust.answered()
                 if answer.status == _OK:

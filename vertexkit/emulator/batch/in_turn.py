@@ -35,7 +35,7 @@ class InTurn(Generic[_T, _D]):
         self._keep = keep
         self._room = room
         self._turn = threading.Condition()
-        self._stopping = threading.Event()
+        self._stopping = self._cancelled = threading.Event()
         self._taken = self._kept = 0
         self._waiting: dict[int, tuple[_T, _D]] = {}
         self._no_more = False
@@ -59,7 +59,7 @@ class InTurn(Generic[_T, _D]):
         Raises:
             BaseException: What ``take``, ``work`` or ``keep`` raised first; no lot is kept after that.
         """
-        self._working = threads
+        self._working, self._cancelled = threads, cancelled
         started = [threading.Thread(target=self._run, name=f"batch-{n}", daemon=True) for n in range(threads)]
         for thread in started:
             thread.start()
@@ -98,7 +98,7 @@ class InTurn(Generic[_T, _D]):
         with self._turn:
             while self._taken - self._kept >= self._room and not self._stopping.is_set():
                 self._turn.wait(_POLL_SECONDS)
-            if self._no_more or self._stopping.is_set():
+            if self._no_more or self._stopping.is_set() or self._cancelled.is_set():
                 return None
             lot = self._take()
             if lot is None:

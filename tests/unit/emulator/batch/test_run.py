@@ -359,6 +359,26 @@ def test_an_instance_that_kills_every_replica_is_found_and_listed(tmp_path: Path
     assert error["error"]["message"] == f"{A}, line 14: the replica died"
 
 
+def test_an_instance_that_kills_every_replica_takes_no_other_with_it(tmp_path: Path) -> None:
+    lock, deaths = threading.Lock(), 0
+
+    def predict(body: bytes) -> Answer:
+        nonlocal deaths
+        before = deaths
+        threading.Event().wait(0.005)
+        with lock:
+            deaths += b"13" in body
+            if deaths > before:
+                # All that the replica was asked goes with it.
+                raise NoAnswer("the replica died")
+        return Model()(body)
+
+    what = spec([A], batch_size=4, in_flight=4)
+    came = answer(what, Objects({A: bytes_of(list(range(60)))}), tmp_path, predict)
+    assert [line["instance"] for line in results(came)] == [one for one in range(60) if one != 13]
+    assert [line["instance"] for line in errors(came)] == [13]
+
+
 def test_without_any_replica_it_is_given_up_and_can_go_on_later(tmp_path: Path) -> None:
     def predict(body: bytes) -> Answer:
         raise NoAnswer("none is up")
