@@ -277,6 +277,7 @@ def test_every_format_is_read(
     assert [json.loads(row[3]) for row in rows[1:]] == [[2.0, 4.0, 6.0], [9.0, -2.0, 0.0]]
 
 
+@over_rest
 def test_what_cannot_be_answered_is_listed_and_the_rest_answered(
     model: Any, storage: Bucket, aiplatform: Any
 ) -> None:
@@ -338,6 +339,7 @@ def test_a_job_fails_that_nothing_came_of(
     assert storage.names("out/") == before
 
 
+@over_grpc
 def test_a_job_says_how_far_it_is_and_can_be_cancelled(aiplatform: Any, model: Any, storage: Bucket) -> None:
     count = 60_000
     job = aiplatform.BatchPredictionJob.submit(
