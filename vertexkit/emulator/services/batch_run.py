@@ -25,7 +25,7 @@ from vertexkit.emulator.messages import BatchPredictionJob, DeployedModel, JobSt
 from vertexkit.emulator.services.batch_inputs import Input, InputObjects
 from vertexkit.emulator.services.batch_kept import Kept
 from vertexkit.emulator.services.batch_output import Written, disk_failure, publish
-from vertexkit.emulator.services.batch_spec import engine_spec, most_replicas, starting_replicas
+from vertexkit.emulator.services.batch_spec import engine_spec, starting_replicas
 from vertexkit.emulator.services.batch_verdict import (
     CANCELLED,
     Verdict,
@@ -52,6 +52,8 @@ Source: https://cloud.google.com/vertex-ai/docs/general/troubleshooting, "Exceed
 _LAST_ANSWERS_SECONDS: Final = 2.0
 """What requests in flight get to be answered when a job is cancelled."""
 _LOOK_SECONDS: Final = 0.2
+_SETTINGS: Final = {"VERTEXKIT_SERVING_BACKEND": "tensorflow"}
+"""One backend for all instances: the fast path would be searched for beside them, and step in amidst them."""
 
 
 class Logs(Protocol):
@@ -175,6 +177,9 @@ class BatchJobRun:
                 Code.DATA_LOSS, f"What the job needs is no longer in the data folder: {gone}"
             ) from gone
         deployment = self._deployment(job, version)
+        if self._kept.results.exists():
+            # It shows how far it had been, while its model is on its way.
+            self._batch = self._batch_run(job, inputs, deployment.key)
         self._wait_for_slot()
         try:
             self._serve(job, deployment)
@@ -207,7 +212,7 @@ class BatchJobRun:
         resources = deployed.dedicated_resources
         resources.machine_spec.CopyFrom(job.dedicated_resources.machine_spec)
         resources.min_replica_count = resources.max_replica_count = replicas
-        return Deployment(self._name, deployed, version)
+        return Deployment(self._name, deployed, version, _SETTINGS)
 
     def _serve(self, job: Raw, deployment: Deployment) -> None:
         """Have the model answer; the job runs from then on."""
@@ -225,8 +230,8 @@ class BatchJobRun:
         self._say(f"{version} is served by {served.replicas} replica{'s' * (served.replicas > 1)}.")
         if served.message:
             self._say(served.message)
-        if most_replicas(job) > starting_replicas(job):
-            most = most_replicas(job)
+        most = job.dedicated_resources.max_replica_count
+        if most > starting_replicas(job):
             self._say(f"The local Vertex AI does not scale up to max_replica_count, {most}, under any load.")
         with self._means.store.transaction():
             kept = self._means.store.get(BATCH_JOBS, str(self._name))
@@ -237,16 +242,9 @@ class BatchJobRun:
 
     def _predict_all(self, job: Raw, inputs: Sequence[Input], key: str) -> BatchEnd:
         """Have every instance answered, or what is left of them."""
-        batch = BatchRun(
-            engine_spec(job, tuple(one.uri for one in inputs), self._replicas),
-            InputObjects(self._means.objects, inputs),
-            lambda body: self._predict(key, body),
-            self._kept.results,
-        )
-        # Shown from now on.
-        self._batch = batch
+        self._batch = self._batch_run(job, inputs, key)
         try:
-            end = batch.run(self._halted)
+            end = self._batch.run(self._halted)
         except BatchFailed:
             self._say_of_servers(key, with_log=True)
             raise
@@ -254,6 +252,14 @@ class BatchJobRun:
         if not end.complete:
             raise _Halted
         return end
+
+    def _batch_run(self, job: Raw, inputs: Sequence[Input], key: str) -> BatchRun:
+        return BatchRun(
+            engine_spec(job, tuple(one.uri for one in inputs), max(1, self._replicas)),
+            InputObjects(self._means.objects, inputs),
+            lambda body: self._predict(key, body),
+            self._kept.results,
+        )
 
     def _say_of_servers(self, key: str, *, with_log: bool) -> None:
         """Say how the model servers fared, and perhaps their own last words."""

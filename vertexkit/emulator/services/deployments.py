@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +47,8 @@ class Deployment:
     deployed_model: Raw
     version: Raw
     """The row of the model's version."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Variables for its model servers, besides Vertex AI's own and those of the model's container."""
 
     @property
     def key(self) -> str:
@@ -203,6 +205,7 @@ class Deployments:
             "AIP_DEPLOYED_MODEL_ID": deployed.id,
             "AIP_MODEL_NAME": canonical_name(deployment.version.name, "models").id,
             "AIP_VERSION_NAME": deployment.version.version_id,
+            **deployment.settings,
         }
         for variable in container.env:
             environment[variable.name] = _expanded(variable.value, environment)
