@@ -101,6 +101,29 @@ def tuning(session: vk.Session) -> None:
     session.tuning.run("trial.py", metric="loss", space=space, trials=2, algorithm="bayes")  # type: ignore[arg-type]
 
 
+def batch_prediction(session: vk.Session, model: vk.Model, images: np.ndarray[Any, Any]) -> None:
+    job = model.batch_predict(images, replicas=(1, 4), machine=vk.Machine("n1-standard-4"))
+    assert_type(job, vk.BatchPredictionJob)
+    assert_type(job.progress, vk.BatchProgress)
+    assert_type(job.progress.total, int | None)
+    assert_type(job.failures, list[vk.BatchFailure])
+    assert_type(next(job.rows()), vk.BatchRow)
+    assert_type(next(job.rows()).error, str | None)
+    assert_type(next(job.logs(follow=True)), vk.LogLine)
+    assert_type(job.wait(60), vk.BatchPredictionJob)
+    assert_type(job.output_uri, str | None)
+    job.to_numpy(on_failure="nan").argmax(axis=1)
+    job.result(60)["probabilities"].argmax(axis=1)
+    for version in model.versions():
+        assert_type(version.batch_predict("images/*.jsonl", format="jsonl"), vk.BatchPredictionJob)
+    assert_type(session.batch.run("mnist", iter(images), wait=False), vk.BatchPredictionJob)
+    assert_type(session.batch.check(model, "bq://p.d.t", output_format="csv"), list[vk.Finding])
+    assert_type(session.batch.get("images"), vk.BatchPredictionJob)
+    model.batch_predict(images, output_format="xml")  # type: ignore[arg-type]  # no format
+    model.batch_predict(images, on_failure="nan")  # type: ignore[call-arg]  # of to_numpy()
+    job.to_numpy(on_failure="skip")  # type: ignore[arg-type]  # nothing to do
+
+
 def mistakes_are_found(session: vk.Session, endpoint: vk.Endpoint) -> None:
     session.models.upload("mnist")  # type: ignore[call-arg]  # there is no artifact
     endpoint.deploy(7)  # type: ignore[call-overload]  # not a model
@@ -116,6 +139,8 @@ def errors_form_one_tree(error: vk.VertexkitError) -> None:
         assert_type(error.findings, tuple[vk.Finding, ...])
     if isinstance(error, vk.TransferFailed):
         assert_type(error.failures, dict[str, str])
+    if isinstance(error, vk.BatchPredictionFailed):
+        assert_type(error.failures, dict[int, str])
     if isinstance(error, vk.TuningFailed):
         assert_type(error.failures, dict[str, str])
     if isinstance(error, vk.TrainingFailed):
