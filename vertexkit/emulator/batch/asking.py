@@ -18,7 +18,8 @@ from vertexkit.emulator.batch.records import Fault
 from vertexkit.emulator.batch.types import Answer, BatchFailed, NoAnswer, Predict
 
 _OK: Final = 200
-_TRANSIENT: Final = (408, 429, 502, 503, 504)
+_TOO_MUCH: Final = 429
+_TRANSIENT: Final = (408, _TOO_MUCH, 502, 503, 504)
 _SERVER_ERRORS: Final = 500
 _CODES: Final = {
     403: code_pb2.PERMISSION_DENIED,
@@ -178,6 +179,9 @@ class Asker:
                 if internal and delays and delay is None:
                     self._trust.errors_may_pass = False
                 may_pass = self._trust.errors_may_pass if internal else answer.status in _TRANSIENT
+                if answer.status == _TOO_MUCH and len(sent) > 1:
+                    # So a model says that its memory does not hold them all.
+                    may_pass = False
             if delay is None or not may_pass:
                 break
             self._stopped(delay)

@@ -6,9 +6,9 @@ sudden end cuts the files off where the last whole line says, and goes on readin
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,15 @@ class Ledger:
 
     Args:
         spec: The job.
-        identity: What its results depend on: a journal of anything else is not gone on with.
+        sizes: Bytes of its inputs, None for those that are gone. Where they were others, it starts anew.
         folder: Of the run.
     """
 
-    def __init__(self, spec: BatchSpec, identity: str, folder: Path) -> None:
+    def __init__(self, spec: BatchSpec, sizes: Sequence[int | None], folder: Path) -> None:
         self._spec = spec
-        self._identity = identity
+        self._identity = _identity(spec)
+        self.sizes = [size or 0 for size in sizes]
+        """Bytes of the inputs, also of those that have gone since it began."""
         self._folder = folder
         self._journal: FileIO | None = None
         self._lines = 0
@@ -61,7 +63,7 @@ class Ledger:
         """A file for every shard."""
         self.errors = [folder / f"errors-{shard:05d}" for shard in range(spec.shards)]
         """A file for every shard."""
-        self._state = self._read()
+        self._state = self._read(sizes)
         self._writer: Results = results_writer(spec.output_format, self._state.settled)
 
     @property
@@ -193,20 +195,26 @@ class Ledger:
         if self._journal is not None:
             self._journal.close()
         aside = self._folder / f"{_JOURNAL}.new"
-        identity = orjson.dumps({"identity": self._identity}, option=orjson.OPT_APPEND_NEWLINE)
-        aside.write_bytes(identity + self._line(self._state.failures))
+        of = {"identity": self._identity, "sizes": self.sizes}
+        aside.write_bytes(
+            orjson.dumps(of, option=orjson.OPT_APPEND_NEWLINE) + self._line(self._state.failures)
+        )
         aside.replace(self._folder / _JOURNAL)
         self._journal = _opened(self._folder / _JOURNAL)
         self._lines = 0
 
-    def _read(self) -> _State:
+    def _read(self, sizes: Sequence[int | None]) -> _State:
         state = _State()
         try:
             lines = (self._folder / _JOURNAL).read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             return state
-        if not lines or json.loads(lines[0]).get("identity") != self._identity:
+        of = orjson.loads(lines[0])
+        # What is gone was as it was: what had been answered of it stays.
+        now = [was if size is None else size for was, size in zip(of["sizes"], sizes, strict=False)]
+        if of["identity"] != self._identity or of["sizes"] != now:
             return state
+        self.sizes = now
         for line in lines[1:]:
             if not line.endswith(b"\n"):
                 # It was being written when everything ended.
@@ -218,6 +226,11 @@ class Ledger:
             state.failures += [Failure(*failure) for failure in told["failures"]]
             state.settled, state.complete = told["settled"], told["complete"]
         return state
+
+
+def _identity(spec: BatchSpec) -> str:
+    """A name for all of a job that its results depend on, but for what the inputs hold."""
+    return hashlib.sha256(repr(replace(spec, batch_size=0, in_flight=0)).encode()).hexdigest()
 
 
 def _opened(path: Path) -> FileIO:

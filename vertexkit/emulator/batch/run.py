@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,8 +63,7 @@ class BatchRun:
         self._sources = sources
         self._predict = predict
         self._patience = patience or Patience()
-        self._sizes = [_size(sources, uri) for uri in spec.uris]
-        self._ledger = Ledger(spec, _identity(spec, self._sizes), folder)
+        self._ledger = Ledger(spec, [_size(sources, uri) for uri in spec.uris], folder)
         self._total: int | None = None
         self._told = self._progress()
 
@@ -139,7 +137,7 @@ class BatchRun:
             pass
 
     def _inputs(self, start: Position) -> Inputs:
-        return Inputs(self._spec, self._sources, self._sizes, start)
+        return Inputs(self._spec, self._sources, self._ledger.sizes, start)
 
     def _progress(self) -> Progress:
         ledger = self._ledger
@@ -188,14 +186,8 @@ def _answered(taken: Taken, maker: InstanceMaker, asker: Asker) -> list[Outcome]
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _size(sources: Sources, uri: str) -> int:
+def _size(sources: Sources, uri: str) -> int | None:
     try:
         return sources.size(uri)
     except InputMissing:
-        return 0
-
-
-def _identity(spec: BatchSpec, sizes: list[int]) -> str:
-    """A name for all that the files of results depend on."""
-    lasting = replace(spec, batch_size=0, in_flight=0)
-    return hashlib.sha256(repr((lasting, sizes)).encode()).hexdigest()
+        return None

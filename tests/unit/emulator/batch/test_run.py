@@ -453,6 +453,39 @@ def test_inputs_that_have_changed_are_answered_anew(tmp_path: Path) -> None:
     assert [line["instance"] for line in results(came)] == [3, 4, 5]
 
 
+def test_an_input_that_goes_while_nothing_runs_takes_no_answer_with_it(tmp_path: Path) -> None:
+    cancelled = threading.Event()
+
+    def predict(body: bytes) -> Answer:
+        if b"25" in body:
+            cancelled.set()
+        return Model()(body)
+
+    sources = Objects({A: bytes_of(list(range(1000))), B: b"-1"})
+    what = spec([A, B], batch_size=10, in_flight=1)
+    end = BatchRun(what, sources, predict, tmp_path).run(cancelled)
+    assert not end.complete
+    done = end.progress.succeeded
+    del sources.objects[A]
+    came = answer(what, sources, tmp_path)
+    assert [line["instance"] for line in results(came)] == [*range(done), -1]
+    assert [line["instance"] for line in errors(came)] == [A]
+
+
+def test_what_is_too_much_at_once_is_asked_for_in_parts(tmp_path: Path) -> None:
+    asked = []
+
+    def predict(body: bytes) -> Answer:
+        asked.append(body)
+        return Answer(429, b"OOM") if body.count(b",") >= 3 else Model()(body)
+
+    impatient = Patience(delays=(600.0,))
+    what = spec([A], batch_size=8, in_flight=1)
+    came = answer(what, Objects({A: bytes_of([0] * 16)}), tmp_path, predict, impatient)
+    assert came.progress.succeeded == 16
+    assert len(asked) == 2 * 7
+
+
 def test_a_disk_that_is_full_fails_it_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(file: Any, content: bytes) -> None:
         raise OSError(28, "No space left on device")
