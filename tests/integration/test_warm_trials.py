@@ -31,6 +31,8 @@ def look():
     import signal, site, threading
     main = sys.modules["__main__"]
     own = sys.prefix, "keeper", "template", "log_writer"
+    with open("/proc/self/comm") as file:
+        called = file.read()
     files = [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
     return {
         "argv": sys.argv, "orig_argv": sys.orig_argv, "path": sys.path, "flags": list(sys.flags),
@@ -39,6 +41,7 @@ def look():
         "environ": dict(os.environ), "cwd": os.getcwd(), "files": sorted(files),
         "pids": [os.getpid(), os.getppid(), os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid()],
         "umask": os.umask(0o022),
+        "called": called,
         "signals": {str(one): str(signal.getsignal(one)) for one in signal.Signals},
         "mask": [str(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
         "wakeup": signal.set_wakeup_fd(-1),

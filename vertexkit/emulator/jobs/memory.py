@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from vertexkit.emulator.jobs import template
+
+_WARD: Final = template.NAME.encode()
 _PROC: Final = Path("/proc")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 # By version: the files of the limit, of what is used, and the name of what can be taken back of that.
@@ -37,6 +40,9 @@ def available_memory(*, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | N
 def memory_below(pids: Mapping[str, int]) -> dict[str, int]:
     """Bytes that processes take, with everything below them; what several share counts in parts.
 
+    Wardens and keepers that are forked from a template are passed over: nearly all of theirs is shared, which
+    takes the kernel as long to find as what the programs take.
+
     Args:
         pids: A process each, by any name.
 
@@ -44,9 +50,15 @@ def memory_below(pids: Mapping[str, int]) -> dict[str, int]:
         Bytes by name; 0 for a process that has gone.
     """
     children: dict[int, list[int]] = {}
-    for pid, parent in _parents():
+    passed_over = set()
+    for pid, parent, called in _processes():
         children.setdefault(parent, []).append(pid)
-    return {name: sum(map(_used, _below(pid, children))) for name, pid in pids.items()}
+        if called == _WARD:
+            passed_over.add(pid)
+    return {
+        name: sum(_used(one) for one in _below(pid, children) if one not in passed_over)
+        for name, pid in pids.items()
+    }
 
 
 def _of_the_machine(proc: Path) -> int | None:
@@ -95,8 +107,8 @@ def _left_in(folder: Path, version: int) -> int | None:
     return int(limit) - (used - cached)
 
 
-def _parents() -> Iterator[tuple[int, int]]:
-    """Every process of this machine, with its parent."""
+def _processes() -> Iterator[tuple[int, int, bytes]]:
+    """Every process of this machine, with its parent, and what the kernel calls it."""
     try:
         names = os.listdir(_PROC)  # noqa: PTH208 (once a second, over every process)
     except OSError:
@@ -107,7 +119,8 @@ def _parents() -> Iterator[tuple[int, int]]:
                 stat = (_PROC / name / "stat").read_bytes()
             except OSError:
                 continue
-            yield int(name), int(stat.rpartition(b")")[2].split()[1])
+            before, _, after = stat.rpartition(b")")
+            yield int(name), int(after.split()[1]), before.partition(b"(")[2]
 
 
 def _below(pid: int, children: Mapping[int, list[int]]) -> Iterator[int]:

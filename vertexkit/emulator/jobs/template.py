@@ -11,7 +11,7 @@ where namespaces are used as the first process of one; and that forks the trial,
 """
 
 # As in keeper.py.
-# ruff: noqa: PTH120, PTH208
+# ruff: noqa: PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ SOCKET = "../socket"
 """Where it is waited for, from its working folder."""
 STATUS = struct.Struct("i")
 """What a warden sends at last: how the keeper ended, as ``waitpid`` has it."""
+NAME = "vertexkit-ward"
+"""What the kernel calls a warden, and a keeper."""
 KEPT = b"k"
 """What a warden sends at first: there is a keeper."""
 
@@ -113,6 +115,9 @@ def _ward(fds: list[int], imported: Imported, namespaces: bool) -> Trial:
     """Be the warden of a keeper. Returns in the trial only."""
     orders, answers, connection = fds
     try:
+        # What is shared with the template is costly to count, and these two have little else.
+        with open("/proc/self/comm", "w") as file:
+            file.write(NAME)
         os.setsid()
         keeper.adopt()
         wake = keeper.wake_on_child()

@@ -163,6 +163,8 @@ def import_tensorflow() -> Imported:
             # These are imported when they are first used. Which Keras it is depends on the environment.
             tensorflow: Any = importlib.import_module("tensorflow")
             _ = tensorflow.keras.Sequential, tensorflow.summary.scalar
+            with contextlib.suppress(ImportError):
+                importlib.import_module("tensorboard.summary")
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -242,6 +244,9 @@ class Trial:
         for fd in open_files():
             if fd > 2 and fd not in self._imported.files:
                 os.close(fd)
+        # The kernel's name of this process, which is its keeper's as yet.
+        with open("/proc/self/comm", "w") as file:
+            file.write(os.path.basename(settings["command"][0]))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_IGN)

@@ -21,6 +21,8 @@ _SPARE: Final = _GIB // 4
 _SETTLED_SECONDS: Final = 30.0
 """After which a trial that still runs is taken to have shown what it takes."""
 _SAMPLE_SECONDS: Final = 1.0
+_SAMPLE_SHARE: Final = 0.02
+"""Of one core's time, at most, for looking: it takes the kernel milliseconds for each of large programs."""
 
 
 @dataclass
@@ -51,6 +53,7 @@ class TrialMemory:
         available: Bytes that are free; None where that is not known, and nothing is held back.
         cores: Of this machine.
         now: The time in seconds.
+        spent: The seconds of a core that this thread has had.
     """
 
     def __init__(
@@ -60,14 +63,16 @@ class TrialMemory:
         available: Callable[[], int | None] = available_memory,
         cores: int | None = None,
         now: Callable[[], float] = time.monotonic,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
         self._taken = taken
         self._available = available
         self._unknown_at_once = max(_UNKNOWN_AT_ONCE, cores or os.cpu_count() or 1)
         self._now = now
+        self._spent = spent
         self._lock = threading.Lock()
         self._searches: dict[str, _Search] = {}
-        self._sampled = float("-inf")
+        self._next = float("-inf")
         self._sample: Mapping[str, int] = {}
 
     def started(self, search: str, job_id: str) -> None:
@@ -90,15 +95,14 @@ class TrialMemory:
             self._searches.pop(search, None)
 
     def look(self) -> None:
-        """See what trials take; at most once a second, however often this is called."""
+        """See what trials take; about once a second at most, however often this is called."""
         with self._lock:
             now = self._now()
-            if now - self._sampled < _SAMPLE_SECONDS:
+            if now < self._next or not any(search.running for search in self._searches.values()):
                 return
-            self._sampled = now
-            if not any(search.running for search in self._searches.values()):
-                return
+            began = self._spent()
             self._sample = self._taken()
+            self._next = now + max(_SAMPLE_SECONDS, (self._spent() - began) / _SAMPLE_SHARE)
             for search in self._searches.values():
                 for job_id, since in search.running.items():
                     search.peaks[job_id] = max(search.peaks.get(job_id, 0), self._sample.get(job_id, 0))

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from vertexkit.emulator.jobs import template
 from vertexkit.emulator.jobs.memory import available_memory, memory_below
 
 GIB = 2**30
@@ -74,3 +75,18 @@ def test_what_a_process_and_its_children_take_is_counted():
     assert 64 * 2**20 < taken["it"] < 200 * 2**20
     assert taken["gone"] == 0
     assert memory_below({"me": os.getpid()})["me"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_keeps_a_forked_trial_is_passed_over_and_the_trial_is_not():
+    hold = "import sys; held = bytearray(64 * 2**20); print(1, flush=True); sys.stdin.read()"
+    ward = f"open('/proc/self/comm', 'w').write({template.NAME!r})"
+    code = f"{ward}; import subprocess, sys; mine = bytearray(256 * 2**20); "
+    code += f"subprocess.run([sys.executable, '-c', {hold!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline()
+        taken = memory_below({"it": process.pid})
+        process.stdin.close()
+    assert 64 * 2**20 < taken["it"] < 128 * 2**20

@@ -59,6 +59,25 @@ def test_once_one_has_ended_there_are_as_many_as_there_is_room_for() -> None:
     assert "6 run, one takes up to 3.3 GiB" in machine.memory.refusal("s")
 
 
+def test_looking_takes_a_small_share_of_the_time() -> None:
+    times, spent = [], [0.0]
+
+    def take() -> dict[str, int]:
+        times.append(now[0])
+        spent[0] += 0.1
+        return {}
+
+    now = [0.0]
+    memory = TrialMemory(take, available=lambda: None, now=lambda: now[0], spent=lambda: spent[0])
+    memory.look()
+    assert not times, "nothing runs"
+    memory.started("s", "s0")
+    for tenth in range(120):
+        now[0] = tenth / 10
+        memory.look()
+    assert times == [0.0, 5.0, 10.0]
+
+
 def test_one_that_ended_before_it_was_looked_at_is_a_small_one() -> None:
     machine = Machine(22 * GIB)
     machine.fill()
