@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "LocalFiles",
     "Refused",
     "blocks",
+    "columns",
     "find_files",
     "head_of",
     "header",
@@ -184,6 +186,12 @@ def header(file: LocalFile) -> tuple[bytes, int]:
             if bare.strip():
                 return bare if bare.endswith(b"\n") else bare + b"\n", position
     return b"", position
+
+
+def columns(first: bytes) -> list[str]:
+    """The names in the first line of a CSV file."""
+    text = first.decode("utf-8", "replace").strip()
+    return next(csv.reader([text], skipinitialspace=True), [])
 
 
 def head_of(file: LocalFile, most: int) -> bytes:

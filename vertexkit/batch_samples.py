@@ -38,6 +38,8 @@ class Sample:
     """What the job makes of it, before its configuration is applied."""
     problem: str | None = None
     """Why nothing can be made of it."""
+    columns: tuple[str, ...] = ()
+    """Of CSV, what the header calls them."""
 
 
 def samples(kind: str, content: bytes, *, is_whole: bool) -> list[Sample]:
@@ -210,7 +212,7 @@ def _csv_rows(content: bytes) -> Iterator[Sample]:
                     yield Sample(place, problem=problem)
                     return
             elif len(row) == len(names):
-                yield Sample(place, dict(zip(names, row, strict=True)))
+                yield Sample(place, dict(zip(names, row, strict=True)), columns=tuple(names))
             else:
                 problem = f"has {len(row)} values, and the header names {len(names)} columns"
                 yield Sample(place, problem=problem)

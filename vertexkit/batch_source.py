@@ -289,7 +289,7 @@ class _Look:
         looked = [one for _, found in every for one in found]
         if not looked and is_all and reads:
             return [], [Finding(self.argument, reads[0][0], "holds no instances")]
-        return looked, self._check(every, kind)
+        return looked, [*_other_columns(self.argument, every), *self._check(every, kind)]
 
     def _with_file(self, one: Sample) -> Sample:
         """The line of a list, with what is wrong with the file that it names."""
@@ -339,6 +339,17 @@ def _fixed_batch(signature: Signature | None) -> int | None:
     if signature is None:
         return None
     return next((spec.shape[0] for spec in signature.inputs.values() if spec.shape and spec.shape[0]), None)
+
+
+def _other_columns(argument: str, found: Sequence[tuple[str, Sequence[Sample]]]) -> list[Finding]:
+    """Whether files of CSV have the same columns: their rows are sent without their names."""
+    columns = {file: list(listed[0].columns) for file, listed in found if listed and listed[0].columns}
+    first = next(iter(columns), "")
+    return [
+        Finding(argument, file, f"has the columns {names}, and {first} has {columns[first]}")
+        for file, names in columns.items()
+        if names != columns[first]
+    ]
 
 
 def _are_files(listed: Sequence[object]) -> bool:

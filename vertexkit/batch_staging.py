@@ -16,7 +16,7 @@ from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.shards import Shards
 from vertexkit._transfer.upload import FolderUpload
 from vertexkit.batch_about import ABOUT, INSTANCES, REFUSED, About, content_of, refused_line
-from vertexkit.batch_files import Block, LocalFiles, blocks, header, keyed_blocks
+from vertexkit.batch_files import Block, LocalFiles, blocks, columns, header, keyed_blocks
 from vertexkit.batch_format import IMAGE
 from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_rows import Rows
@@ -71,8 +71,13 @@ class Staging:
         suffix = {"jsonl": ".jsonl", "csv": ".csv"}.get(files.kind, ".txt")
 
         def found(shards: Shards) -> Iterator[Block]:
+            names: list[str] = []
             for file in files.files:
                 first, start = header(file) if files.kind == "csv" else (b"", 0)
+                names = names or columns(first)
+                if columns(first) not in ([], names):
+                    problem = f"has the columns {columns(first)}, and those before it {names}"
+                    raise InvalidArgument("source", shown(file.path), problem)
                 shards.begin(first)
                 yield from blocks(file, start)
 

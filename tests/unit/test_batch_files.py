@@ -270,6 +270,21 @@ def test_rows_of_csv_can_be_objects_and_have_a_key(context: Context, tmp_path: P
     assert "excluded_fields=['id']: is not for csv" in told(understand_source(context, path, config=config))
 
 
+def test_files_of_csv_must_have_the_same_columns(context: Context, objects: Objects, tmp_path: Path) -> None:
+    for number in range(6):
+        _file(tmp_path / f"{number}.csv", b'"p", q\n1,2\n' if number % 2 else b"p,q\n1,2\n")
+    good(understand_source(context, tmp_path, signature=NUMBERS)).stage(context, "p").undo()
+    _file(tmp_path / "5.csv", b"q,p\n1,2\n")
+    understood = good(understand_source(context, tmp_path, signature=NUMBERS))
+    with pytest.raises(errors.InvalidArgument, match=r"5.csv.*\['q', 'p'\]"):
+        understood.stage(context, "p")
+    assert objects.content == {}
+    _file(tmp_path / "1.csv", b"q,p\n1,2\n")
+    assert "1.csv': has the columns ['q', 'p']" in told(
+        understand_source(context, tmp_path, signature=NUMBERS)
+    )
+
+
 # TFRecord ----------------------------------------------------------------------------------------
 
 
