@@ -126,6 +126,8 @@ def test_a_job_goes_on_when_the_emulator_was_killed(
         first.stop(signal.SIGKILL)
         assert not left_alive(below), "a model server outlived the emulator"
     with launch_emulator("--data-dir", str(data)) as second:
+        # How far it had been is shown before the model is up, which is not in so short a time.
+        until(lambda: answered(second, name) > COUNT / 6, within=1.5)
         # It has its own copy of the model.
         bucket = Bucket.at(second.storage, "p")
         requests.delete(f"{second.rest}/v1/{model}").raise_for_status()

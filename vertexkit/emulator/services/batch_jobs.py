@@ -165,7 +165,8 @@ class BatchJobs:
             raise
         self._names[parse_resource_name(job.name).id] = job.name
         self._begin(job.name)
-        return self.get(job.name)
+        # As it was before it began.
+        return job
 
     def get(self, name: str) -> Raw:
         """A job, as far as it is.
