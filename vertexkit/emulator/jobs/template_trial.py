@@ -7,7 +7,7 @@ executed anew, as a process of its own, and imports it itself.
 """
 
 # As in keeper.py.
-# ruff: noqa: PTH109, PTH120, PTH123, PTH208
+# ruff: noqa: PTH109, PTH119, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
