@@ -24,7 +24,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from typing import Any
 
 from trainer_scripts import keras_tuner_supervisor
 from trainer_scripts.environment import OUTPUT_DIR, Environment, read_environment
-from trainer_scripts.keras_tuner_supervisor import CHIEF
+from trainer_scripts.keras_tuner_supervisor import CHIEF, Tie
 
 SPARE = "spare"
 _joined: Cluster | None = None
@@ -108,23 +107,21 @@ def join(*, spare_worker: bool = False, max_restarts: int = 10, output_dir: str 
         if importlib.util.find_spec(module) is None:
             sys.exit(f"The search needs {package}: add it to the requirements of the job, or pip install it.")
     environment = read_environment(output_dir=output_dir)
-    tuner_id, leave = "", threading.Event()
+    tuner_id, tie = "", Tie()
     if sum(map(len, environment.cluster.values())) > 1:
-        tuner_id, leave = _take_part(environment, spare_worker, max_restarts)
+        tuner_id, tie = _take_part(environment, spare_worker, max_restarts)
         os.environ.update(keras_tuner_variables(environment, tuner_id))
     _choose_keras()
 
     from trainer_scripts import keras_tuner_oracle
 
     _joined = Cluster(environment, tuner_id)
-    keras_tuner_oracle.prepare(tuner_id, _joined.place, leave)
+    keras_tuner_oracle.prepare(tuner_id, _joined.place, tie)
     return _joined
 
 
-def _take_part(
-    environment: Environment, spare_worker: bool, max_restarts: int
-) -> tuple[str, threading.Event]:
-    """Who this process is, and what is set when it may leave; watches over another where it is the first."""
+def _take_part(environment: Environment, spare_worker: bool, max_restarts: int) -> tuple[str, Tie]:
+    """Who this process is, and its tie to its parent; watches over another where it is the first."""
     strangers = {environment.task.type, *environment.cluster} - {"chief", "worker"}
     if strangers:
         sys.exit(f"A Keras Tuner search has no use for replicas of type {', '.join(sorted(strangers))}.")
@@ -132,7 +129,7 @@ def _take_part(
     if child is not None:
         return child
     if tuner_id := os.environ.get("KERASTUNER_TUNER_ID"):
-        return tuner_id, threading.Event()  # a helper of a child, such as multiprocessing starts
+        return tuner_id, Tie()  # a helper of a child, such as multiprocessing starts
     programs: dict[str, Mapping[str, str]] = {
         CHIEF if environment.is_chief else f"worker{environment.task.index}": {}
     }

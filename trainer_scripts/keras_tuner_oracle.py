@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +22,7 @@ from keras_tuner.src.engine import base_tuner
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from keras_tuner.src.engine.oracle import Oracle
 
-from trainer_scripts.keras_tuner_supervisor import CHIEF
+from trainer_scripts.keras_tuner_supervisor import CHIEF, Tie, connect
 
 MAX_DEATHS = 3
 """A trial that ended its process so often has failed: it may be what kills it."""
@@ -32,32 +30,35 @@ MAX_DEATHS = 3
 _IDLE_SECONDS = 0.2
 
 
-def prepare(tuner_id: str, place: Callable[[str], str], leave: threading.Event) -> None:
+def prepare(tuner_id: str, place: Callable[[str], str], tie: Tie) -> None:
     """Change Keras Tuner in this process.
 
     Args:
         tuner_id: Who this process is; empty for one that searches alone.
         place: Tells where a directory lies that a tuner was given, "" if none was.
-        leave: Set once all workers have left.
+        tie: To the process that watches over this one.
     """
     _save_whole_files()
     _resume_each_trial_once()
     _place_directories(place, may_overwrite=tuner_id in ("", CHIEF))
     if tuner_id == CHIEF:
-        oracle_chief.start_server = functools.partial(serve, leave=leave)
+        oracle_chief.start_server = functools.partial(serve, tie=tie)
     elif tuner_id:
         _wait_for_the_chief()
 
 
-def serve(oracle: Any, leave: threading.Event) -> None:
+def serve(oracle: Any, tie: Tie) -> None:
     """Answer the workers until all have left. Keras Tuner's own leaves when there are no trials any more.
+
+    As long as answers come to an end, whoever watches over this process is told so.
 
     Raises:
         RuntimeError: The search cannot go on.
     """
     address = f"{_bracketed(os.environ['KERASTUNER_ORACLE_IP'])}:{os.environ['KERASTUNER_ORACLE_PORT']}"
     # One thread, because a call that fails keeps the oracle's lock, which only the same thread may pass.
-    server = grpc.server(ThreadPoolExecutor(max_workers=1))
+    answering = ThreadPoolExecutor(max_workers=1)
+    server = grpc.server(answering)
     servicer = _servicer()(oracle)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     if not server.add_insecure_port(address):
@@ -65,7 +66,10 @@ def serve(oracle: Any, leave: threading.Event) -> None:
     server.start()
     print(f"The chief hands out trials at {address}", flush=True)
     try:
-        while not leave.wait(0.1):
+        turn = answering.submit(tie.beat)
+        while not tie.leave.wait(0.1):
+            if turn.done():
+                turn = answering.submit(tie.beat)
             if servicer.failure is not None:
                 raise RuntimeError(f"The search cannot go on: {servicer.failure}") from servicer.failure
     finally:
@@ -145,7 +149,7 @@ def _wait_for_the_chief() -> None:
 
 def _answers(address: tuple[str, int]) -> bool:
     try:
-        socket.create_connection(address, timeout=5).close()
+        connect(address).close()
     except OSError:
         return False
     return True

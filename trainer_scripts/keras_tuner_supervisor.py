@@ -6,6 +6,7 @@ child; the child holds the tuner. The parents keep to these rules:
 - A child that was killed is started again; the chief gives it the trial that it had (``keras_tuner_oracle``).
 - A child that fails otherwise, or too often, ends its replica and with it the search.
 - The chief leaves when the last worker has, not before.
+- A chief that answers no worker any more is ended, and the search with it.
 - Whatever ends, with whatever reason, is known to all within seconds: the chief's parent holds a connection
   to every other parent, at the address that the cluster has for it (the chief's own is Keras Tuner's).
 - No child outlives its parent.
@@ -36,10 +37,13 @@ SILENCE_SECONDS = 30.0
 """After so long without a sign of life, a machine is taken for lost."""
 ABSENCE_SECONDS = 60.0
 """How long the chief waits, once all others are done, for a worker that never came."""
+HANG_SECONDS = 300.0
+"""How long one answer of the chief may take: beyond it, the chief hangs."""
 
-_PIPE = "KERAS_TUNER_CLUSTER_PIPE"
+_TIE = "KERAS_TUNER_CLUSTER_TIE"
 _TUNER_ID = "KERAS_TUNER_CLUSTER_TUNER_ID"
 _LEAVE = b"leave\n"
+_BEAT = b"."
 _GRACE_SECONDS = 20.0  # from SIGTERM to SIGKILL
 _BEAT_SECONDS = 2.0
 _POLL_SECONDS = 0.1
@@ -47,23 +51,45 @@ _POLL_SECONDS = 0.1
 _Heard = queue.Queue[tuple[str, str | socket.socket | None]]
 
 
-def this_child() -> tuple[str, threading.Event] | None:
-    """Where this process is a parent's child: its tuner's id, and what is set once the chief may leave."""
-    pipe = os.environ.pop(_PIPE, None)
-    if pipe is None:
+class Tie:
+    """What a child has of its parent.
+
+    Attributes:
+        leave: Set once the chief may leave.
+
+    Args:
+        connection: To the parent; None where there is none.
+    """
+
+    def __init__(self, connection: socket.socket | None = None) -> None:
+        self.leave = threading.Event()
+        self._connection = connection
+
+    def beat(self) -> None:
+        """Tell the parent that all is well. From the first time on, it expects that again and again."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):  # it has not read the last ones yet, or is gone
+                self._connection.send(_BEAT, socket.MSG_DONTWAIT)
+
+    def heed(self) -> None:
+        """Do what the parent says; ends this process with it."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                while self._connection.recv(len(_LEAVE)):
+                    self.leave.set()
+        # The parent is gone: there is nobody left to end this process.
+        os._exit(1)
+
+
+def this_child() -> tuple[str, Tie] | None:
+    """Where this process is a parent's child: its tuner's id, and its tie to the parent."""
+    number = os.environ.pop(_TIE, None)
+    if number is None:
         return None
-    os.set_inheritable(int(pipe), False)
-    leave = threading.Event()
-    threading.Thread(target=_heed_parent, args=(int(pipe), leave), daemon=True).start()
-    return os.environ.pop(_TUNER_ID), leave
-
-
-def _heed_parent(pipe: int, leave: threading.Event) -> None:
-    with os.fdopen(pipe, "rb") as lines:
-        for _ in lines:
-            leave.set()
-    # The parent is gone: there is nobody left to end this process.
-    os._exit(1)
+    os.set_inheritable(int(number), False)
+    tie = Tie(socket.socket(fileno=int(number)))
+    threading.Thread(target=tie.heed, daemon=True).start()
+    return os.environ.pop(_TUNER_ID), tie
 
 
 def supervise(environment: Environment, programs: Mapping[str, Mapping[str, str]], max_restarts: int) -> int:
@@ -94,6 +120,20 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def connect(address: tuple[str, int]) -> socket.socket:
+    """Connect to somebody.
+
+    Raises:
+        OSError: Nobody is there, or not within seconds.
+    """
+    connection = socket.create_connection(address, timeout=5)
+    if connection.getsockname() == connection.getpeername():
+        # On one machine, where nobody listens, the port may be the very one that it was given itself.
+        connection.close()
+        raise ConnectionRefusedError(f"nobody listens at {address}")
+    return connection
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches it."""
     try:
@@ -119,20 +159,23 @@ class Child:
         # What the chief knows of running trials is gone with it.
         self._max_restarts = 0 if tuner_id == CHIEF else max_restarts
         self._restarts = 0
+        self._has_left = False
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe = -1
+        self._tie: socket.socket | None = None
+        self._beat = float("inf")
+        """When it last said that all is well; never before it has begun to."""
 
     def start(self) -> None:
-        """Execute the command of this process, with a pipe that says so and that ends with this process."""
-        read, write = os.pipe()
-        added = {_PIPE: str(read), _TUNER_ID: self.tuner_id}
+        """Execute the command of this process, with a connection that says so and that ends with it."""
+        self._tie, theirs = socket.socketpair()
+        added = {_TIE: str(theirs.fileno()), _TUNER_ID: self.tuner_id}
         # The very same command: interpreter, its options, script or module, arguments.
         command = [sys.executable, *sys.orig_argv[1:]]
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **self._variables, **added}, pass_fds=[read]
-        )
-        os.close(read)
-        self._pipe = write
+        with theirs:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **self._variables, **added}, pass_fds=[theirs.fileno()]
+            )
+        self._beat = float("inf")
 
     def poll(self) -> int | None:
         """Its exit status: 0, or what the replica is to exit with; None while it runs, or runs again.
@@ -140,11 +183,14 @@ class Child:
         Raises:
             _EndError: It failed.
         """
-        status = None if self._process is None else self._process.poll()
-        if status is None:
+        if self._process is None or self._tie is None:
             return None
-        os.close(self._pipe)
-        self._process = None
+        status = self._process.poll()
+        if status is None:
+            self._listen(self._tie)
+            return None
+        self._tie.close()
+        self._process = self._tie = None
         if status == 0:
             return 0
         # A program that was executed by a shell says with 128 + n that it was killed.
@@ -162,9 +208,29 @@ class Child:
         return None
 
     def leave(self) -> None:
-        """Tell it that all others are done."""
-        with contextlib.suppress(OSError):
-            os.write(self._pipe, _LEAVE)
+        """Tell it that all others are done; what it does then may take its time."""
+        self._has_left = True
+        if self._tie is not None:
+            with contextlib.suppress(OSError):
+                self._tie.send(_LEAVE)
+
+    def _listen(self, tie: socket.socket) -> None:
+        """Hear whether all is well.
+
+        Raises:
+            _EndError: It has not said so for long.
+        """
+        now = time.monotonic()
+        with contextlib.suppress(BlockingIOError):
+            if tie.recv(4096, socket.MSG_DONTWAIT):
+                self._beat = now
+        silent = now - self._beat
+        if silent > HANG_SECONDS and not self._has_left:
+            if self._process is not None:
+                self._process.kill()  # it may be stopped, and would hear nothing else
+            raise _EndError(
+                1, f"the process of {self.tuner_id} hangs: it has answered nobody for {silent:.0f} s"
+            )
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -307,7 +373,7 @@ class _ChiefParent(_Parent):
         while True:
             with contextlib.suppress(OSError):
                 # Its name may be unknown until it runs; something else may answer in its place.
-                connection = socket.create_connection(split(address), timeout=5)
+                connection = connect(split(address))
                 # To hang up on a worker that is only slow would tell it that the chief is gone.
                 connection.settimeout(SILENCE_SECONDS)
                 connection.sendall(greeting)

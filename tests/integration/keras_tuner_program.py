@@ -48,4 +48,7 @@ tuner = Tuner(
 tuner.search()
 if cluster.tuner_id == names("linger"):
     time.sleep(3)
-print(f"{cluster.tuner_id} leaves; best {tuner.get_best_hyperparameters()[0].values}", flush=True)
+print(
+    f"{cluster.tuner_id} leaves at {time.time()}; best {tuner.get_best_hyperparameters()[0].values}",
+    flush=True,
+)

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from trainer_scripts import keras_tuner_supervisor
 from trainer_scripts.environment import read_environment
 from trainer_scripts.keras_tuner_supervisor import CHIEF, supervise, this_child
 
@@ -13,14 +14,19 @@ environment = read_environment()
 name = CHIEF if environment.is_chief else f"worker{environment.task.index}"
 child = this_child()
 if child is None:
+    if Path("impatient").exists():
+        keras_tuner_supervisor.HANG_SECONDS = 3
     sys.exit(supervise(environment, {name: {"ADDED": "yes"}}, max_restarts=1))
 assert child[0] == name and os.environ["ADDED"] == "yes"
 if Path(f"{name}.stubborn").exists():
     signal.signal(signal.SIGTERM, lambda *_: Path(f"{name}.terminated").touch())
 Path(f"{name}.{os.getpid()}.pid").touch()
-while not (child[1].is_set() or Path(f"{name}.do").exists()):
+tie = child[1]
+while not (tie.leave.is_set() or Path(f"{name}.do").exists()):
+    if name == CHIEF and not Path("mute").exists():
+        tie.beat()
     time.sleep(0.02)
-if child[1].is_set():
+if tie.leave.is_set():
     print("the chief leaves", flush=True)
 else:
     sys.exit(int(Path(f"{name}.do").read_text()))

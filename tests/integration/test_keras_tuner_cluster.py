@@ -12,98 +12,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from keras_tuner_replicas import ROOT, SECONDS, Replicas, until
 
-ROOT = Path(__file__).parents[2]
 SEARCH = [str(Path(__file__).with_name("keras_tuner_program.py"))]
 SUPERVISED = [str(Path(__file__).with_name("supervised_program.py"))]
 PROJECT = Path("output", "checkpoints", "keras_tuner", "mine", "parabola")
-SECONDS = 240
-
-
-class Replicas:
-    """Chief and workers of one program, each told by TF_CONFIG who it is."""
-
-    def __init__(self, folder: Path, command: list[str], workers: int = 2) -> None:
-        self.folder, self.command = folder, command
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.names = ["chief", *(f"worker{index}" for index in range(workers))]
-        with ExitStack() as held:
-            addresses = [f"127.0.0.1:{_free_port(held)}" for _ in self.names]
-        self.cluster = {"chief": addresses[:1], "worker": addresses[1:]}
-
-    def start(self, *names: str) -> None:
-        for name in names or self.names:
-            kind = name.rstrip("0123456789")
-            task = {"type": kind, "index": int(name.removeprefix(kind) or 0)}
-            clean = {
-                key: value
-                for key, value in os.environ.items()
-                if not key.startswith(("AIP_", "TF_", "CLUSTER_", "CLOUD_ML_", "RANK", "WORLD_SIZE", "KERAS"))
-            }
-            told = {"TF_CONFIG": json.dumps({"cluster": self.cluster, "task": task})}
-            told |= {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-            with (self.folder / f"{name}.log").open("wb") as log:
-                self.running[name] = subprocess.Popen(
-                    [sys.executable, *self.command],
-                    cwd=self.folder,
-                    env=clean | told,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-
-    def ends(self, seconds: float = SECONDS) -> dict[str, tuple[int, float]]:
-        """The exit status of each, and when it ended, once all have."""
-        ended: dict[str, tuple[int, float]] = {}
-        until(lambda: self._note(ended), seconds, self.printed)
-        return ended
-
-    def succeed(self, seconds: float = SECONDS) -> dict[str, float]:
-        """When each ended, all with success."""
-        ended = self.ends(seconds)
-        assert {status for status, _ in ended.values()} == {0}, self.printed()
-        return {name: when for name, (_, when) in ended.items()}
-
-    def fail(self, reason: str, *names: str, seconds: float = 10) -> None:
-        """These end within seconds, none with success, and each gives the reason."""
-        ended = self.ends(seconds)
-        for name in names:
-            assert ended[name][0] > 0, self.printed()
-            assert reason in self.log(name), self.printed()
-
-    def children(self, name: str) -> list[int]:
-        """The processes that a replica's parent has."""
-        pid = self.running[name].pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    def kill(self, name: str) -> None:
-        """End a replica's parent, as a lost machine does."""
-        self.running[name].kill()
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text(errors="replace")
-
-    def printed(self) -> str:
-        return "\n".join(f"{name}: {self.log(name)}" for name in self.running)
-
-    def _note(self, ended: dict[str, tuple[int, float]]) -> bool:
-        for name, process in self.running.items():
-            status = process.poll()
-            if status is not None and name not in ended:
-                ended[name] = status, time.monotonic()
-        return len(ended) == len(self.running)
-
-
-def until(
-    condition: Callable[[], object], seconds: float = SECONDS, printed: Callable[[], str] = str
-) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, printed()
-        time.sleep(0.02)
 
 
 def runs(folder: Path, what: str) -> list[list[str]]:
@@ -130,12 +46,6 @@ def assert_all_done_once(folder: Path) -> None:
 def alive(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def _free_port(held: ExitStack) -> int:
-    listener = held.enter_context(socket.socket())
-    listener.bind(("127.0.0.1", 0))
-    return int(listener.getsockname()[1])
 
 
 Start = Callable[..., Replicas]
@@ -186,15 +96,21 @@ def test_with_a_late_chief_and_a_killed_process_each_trial_is_done_once(
     (killed,) = [run for run in runs(tmp_path, "began") if run[1] == "worker0"]
     os.kill(int(killed[2]), signal.SIGKILL)
     (tmp_path / "hold").unlink()
-    ended = cluster.succeed()
+    cluster.succeed()
 
     assert_all_done_once(tmp_path)
     assert times(tmp_path, "began") == {str(number): 1 for number in range(6)} | {killed[0]: 2}
     assert "the process of worker0 was killed by SIGKILL; it is started again" in cluster.log("worker0")
     assert f"Trial {killed[0]} starts again" in cluster.log("chief")
     # Who leaves late still gets its answers.
-    assert all(f"{name} leaves; best {{'x': 0." in cluster.log(name) for name in cluster.names)
-    assert ended["worker1"] < ended["worker0"] <= ended["chief"] < ended["worker0"] + 30
+    left = {
+        name: float(when)
+        for name in cluster.names
+        for when in re.findall(
+            rf"^{name} leaves at ([\d.]+); best {{'x': 0\.", cluster.log(name), re.MULTILINE
+        )
+    }
+    assert max(left["worker0"], left["worker1"]) < left["chief"] < left["worker0"] + 30
 
 
 @pytest.mark.slow
@@ -295,9 +211,9 @@ assert metrics_tracking.MetricsTracker().metrics == {}
 def test_a_search_that_was_killed_between_two_writes_resumes_with_each_trial_once(tmp_path: Path) -> None:
     """A trial's file is written before the list of trials, which still names one that has just ended."""
     code = """
-import json, os, pathlib, threading
-from trainer_scripts import keras_tuner_oracle
-keras_tuner_oracle.prepare("", lambda directory: directory, threading.Event())
+import json, os, pathlib
+from trainer_scripts import keras_tuner_oracle, keras_tuner_supervisor
+keras_tuner_oracle.prepare("", lambda directory: directory, keras_tuner_supervisor.Tie())
 import keras_tuner
 
 def make():
@@ -339,6 +255,69 @@ assert resumed.create_trial("e").status == "STOPPED"
         check=True,
         timeout=SECONDS,
     )
+
+
+def test_a_chief_whose_answer_never_ends_says_no_more_that_all_is_well(tmp_path: Path) -> None:
+    code = """
+import os, socket, sys, threading, time
+from trainer_scripts import keras_tuner_oracle, keras_tuner_supervisor
+parent, child = socket.socketpair()
+tie = keras_tuner_supervisor.Tie(child)
+keras_tuner_oracle.prepare("chief", lambda directory: directory, tie)
+from keras_tuner.src.distribute import oracle_chief, oracle_client
+import keras_tuner
+
+class Stuck(keras_tuner.oracles.RandomSearchOracle):
+    def create_trial(self, tuner_id):
+        stuck.set()
+        free.wait()
+        return super().create_trial(tuner_id)
+
+stuck, free = threading.Event(), threading.Event()
+space = keras_tuner.HyperParameters()
+space.Float("x", 0, 1)
+oracle = Stuck(keras_tuner.Objective("error", "min"), max_trials=5, hyperparameters=space)
+oracle._set_project_dir(".", "search")
+
+def heard():
+    parent.setblocking(False)
+    try:
+        while parent.recv(4096): pass
+    except BlockingIOError: pass
+    parent.settimeout(1)
+    try:
+        return bool(parent.recv(4096))
+    except TimeoutError:
+        return False
+
+def watch():
+    assert heard() and heard()
+    client = oracle_client.OracleClient(oracle)
+    asking = threading.Thread(target=client.create_trial, args=("worker0",))
+    asking.start()
+    stuck.wait()
+    time.sleep(0.5)
+    assert not heard()
+    free.set()
+    asking.join()
+    assert heard()
+    print("as it should be", flush=True)
+    tie.leave.set()
+
+threading.Thread(target=watch, daemon=True).start()
+oracle_chief.start_server(oracle)
+"""
+    port = str(Replicas(tmp_path, []).cluster["chief"][0].rpartition(":")[2])
+    told = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": "w"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, **told, "PYTHONPATH": str(ROOT), "no_grpc_proxy": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "as it should be" in done.stdout, done.stderr
 
 
 # Without it: how processes are kept
@@ -431,6 +410,21 @@ def test_a_program_that_fails_or_a_chief_that_leaves_early_ends_the_search(
     do(cluster, name, status)
     cluster.fail(reason, *cluster.names)
     assert cluster.running[name].returncode == (status or 1)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_chief_that_answers_nobody_ends_the_search(replicas: Start, tmp_path: Path, stopped: bool) -> None:
+    (tmp_path / "impatient").touch()
+    cluster = replicas(SUPERVISED)
+    cluster.start()
+    children_of(cluster)
+    time.sleep(4)
+    assert all(process.poll() is None for process in cluster.running.values()), cluster.printed()
+    if stopped:
+        os.kill(cluster.children("chief")[0], signal.SIGSTOP)
+    else:
+        (tmp_path / "mute").touch()
+    cluster.fail("the process of chief hangs: it has answered nobody for 3 s", *cluster.names, seconds=20)
 
 
 def test_a_process_that_is_killed_again_and_again_is_given_up(replicas: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -100,11 +101,36 @@ def test_a_helper_that_a_program_starts_watches_over_nothing(monkeypatch: pytest
     """Where multiprocessing imports the program again, ``join()`` runs again too."""
     monkeypatch.setattr(keras_tuner_supervisor, "supervise", None)
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker1")
-    tuner_id, leave = keras_tuner_cluster._take_part(read_environment(replica("workerpool1", 1)), False, 1)
-    assert (tuner_id, leave.is_set()) == ("worker1", False)
+    tuner_id, tie = keras_tuner_cluster._take_part(read_environment(replica("workerpool1", 1)), False, 1)
+    assert (tuner_id, tie.leave.is_set()) == ("worker1", False)
 
 
 def test_an_address_that_is_none_is_named() -> None:
     config = {"cluster": {"chief": ["nowhere"], "worker": ["w:1"]}, "task": {"type": "chief", "index": 0}}
     with pytest.raises(SystemExit, match="'nowhere' is not host:port"):
         keras_tuner_variables(read_environment({"TF_CONFIG": json.dumps(config)}), "chief")
+
+
+def test_who_waits_for_a_port_does_not_take_itself_for_the_one_that_is_to_listen_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        keras_tuner_supervisor.connect(address).close()
+    create = socket.create_connection
+
+    def by_chance(to: tuple[str, int], timeout: float) -> socket.socket:
+        # What the system does now and then, of itself.
+        return create(to, timeout, source_address=to)
+
+    monkeypatch.setattr(keras_tuner_supervisor.socket, "create_connection", by_chance)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    with by_chance(address, 5) as itself:
+        assert itself.getpeername() == itself.getsockname()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    with pytest.raises(ConnectionRefusedError, match="nobody listens"):
+        keras_tuner_supervisor.connect(address)
