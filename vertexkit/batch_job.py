@@ -5,7 +5,6 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 
 from __future__ import annotations
 
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.arguments import seconds
+from vertexkit._core.callers import stack_level
 from vertexkit._core.deletion import delete_resource
 from vertexkit.batch_job_state import BatchJobState
 from vertexkit.batch_progress import BatchProgress, shown
@@ -35,15 +35,6 @@ __all__ = ["BatchPredictionJob", "PartialFailureWarning"]
 
 _NAMED = 3
 _BIGQUERY = "bigquery"
-_PACKAGE = f"{__name__.partition('.')[0]}."
-
-
-def _depth() -> int:
-    """How far above its caller the first frame is that is not vertexkit's own."""
-    depth, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
-        depth, frame = depth + 1, frame.f_back
-    return depth
 
 
 class PartialFailureWarning(UserWarning):
@@ -237,7 +228,7 @@ class BatchPredictionJob(BatchJobState):
         if state in (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED):
             lost = (progress.total or progress.done) - progress.succeeded
             if lost or self.partial_failures:
-                warnings.warn(self._in_part(lost), PartialFailureWarning, stacklevel=_depth())
+                warnings.warn(self._in_part(lost), PartialFailureWarning, stacklevel=stack_level())
             return
         if state.ended:
             why = self.error or f"the job ended as {state}"

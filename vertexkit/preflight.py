@@ -17,6 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 
+from vertexkit._core.callers import stack_level
 from vertexkit.errors import Finding, PreflightFailed
 from vertexkit.identifiers import check_alias, check_display_name, check_labels
 from vertexkit.images import check_image, check_image_on
@@ -51,7 +52,7 @@ def require(findings: Sequence[Finding]) -> None:
     """
     for found in findings:
         if found.warning:
-            warnings.warn(str(found), PreflightWarning, stacklevel=3)
+            warnings.warn(str(found), PreflightWarning, stacklevel=stack_level())
     if any(not found.warning for found in findings):
         raise PreflightFailed([found for found in findings if not found.warning])
 

@@ -32,6 +32,7 @@ from vertexkit.types import Machine, Signature, TensorSpec
 JOBS = f"{PARENT}/batchPredictionJobs"
 NAME = f"{JOBS}/5"
 MODEL = f"{PARENT}/models/m"
+SEVEN = {"successfulCount": "7"}
 CREATED = "2026-01-02T03:04:05Z"
 FOLDER = "gs://my-bucket/out/prediction-mnist-2026_01_02T03_04_05_000Z"
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
@@ -137,7 +138,7 @@ class Files:
 
     def info(self, uri: str) -> ObjectInfo:
         name = uri.removeprefix("gs://").partition("/")[2]
-        return ObjectInfo(name, len(self.objects[uri]), 0, 1, uri, None, None)
+        return ObjectInfo(name, len(self.objects[uri]), "", 1, uri, None, None)
 
 
 class Folder:
@@ -162,6 +163,7 @@ def results(*lines: Any) -> str:
 def test_a_job_is_sent_as_the_api_has_it(
     doubles: Doubles, batch: BatchPrediction, model: Model, source: MagicMock
 ) -> None:
+    model._data = {**model._data, "containerSpec": {"imageUri": IMAGE.replace("cpu", "gpu")}}
     made = batch.run(
         model,
         "in.jsonl",
@@ -256,9 +258,7 @@ def test_what_is_wrong_is_told_at_once_and_nothing_is_sent(
     }
     with pytest.raises(errors.PreflightFailed, match="BigQuery"):
         batch.run(model, [1], output_format="bigquery")
-    with pytest.raises(
-        errors.PreflightFailed, match=r"bucket='?.*does not exist|in a bucket that does not exist"
-    ):
+    with pytest.raises(errors.PreflightFailed, match="in a bucket that does not exist"):
         batch.run(model, [1], destination="gs://other/x")
     with pytest.raises(errors.InvalidArgument, match="logs"):
         batch.run(model, [1], logs="file")  # type: ignore[arg-type]
@@ -322,6 +322,7 @@ def test_waiting_ends_well_with_a_warning_or_with_an_error(doubles: Doubles) -> 
     assert failed.value.job == NAME
     with pytest.raises(errors.Cancelled):
         waited("CANCELLED")
+    doubles.rest.answers[f"GET {NAME}"] = resource()
     with pytest.raises(errors.DeadlineExceeded, match=r"session\.batch\.get"):
         BatchPredictionJob(doubles.context, resource()).wait(0.001)
 
@@ -331,17 +332,15 @@ def test_waiting_ends_well_with_a_warning_or_with_an_error(doubles: Doubles) -> 
     [
         (resource("PENDING"), BatchProgress(0, 0, None)),
         (
-            resource(completionStats={"successfulCount": "7", "incompleteCount": "-1"}),
+            resource(completionStats={**SEVEN, "incompleteCount": "-1"}),
             BatchProgress(7, 0, None),
         ),
         (resource(completionStats={"failedCount": "7", "incompleteCount": "3"}), BatchProgress(0, 7, 10)),
-        (resource(completionStats={"successfulCount": "7"}), BatchProgress(7, 0, None)),
+        (resource(completionStats=SEVEN), BatchProgress(7, 0, None)),
         (resource(labels={"vertexkit_instances": "9"}), BatchProgress(0, 0, 9)),
-        (resource("SUCCEEDED", completionStats={"successfulCount": "7"}), BatchProgress(7, 0, 7)),
+        (resource("SUCCEEDED", completionStats=SEVEN), BatchProgress(7, 0, 7)),
         (
-            resource(
-                "SUCCEEDED", completionStats={"successfulCount": "7"}, labels={"vertexkit_instances": "9"}
-            ),
+            resource("SUCCEEDED", completionStats=SEVEN, labels={"vertexkit_instances": "9"}),
             BatchProgress(7, 2, 9),
         ),
     ],
@@ -395,7 +394,8 @@ def test_results_of_written_instances_come_in_order(
     np.testing.assert_array_equal(made.to_numpy(on_failure="nan"), [0, 10, np.nan, 30, np.nan, np.nan])
     frame = made.to_frame()
     assert list(frame.columns) == ["x", "instance", "prediction", "error"]
-    assert frame["error"].tolist()[:3] == [None, None, "it is of shape [1]"]
+    assert frame["error"].notna().tolist() == [False, False, True, False, True, True]
+    assert frame["error"][2] == "it is of shape [1]"
     assert frame["instance"][4] == "[4"
     with pytest.raises(errors.InvalidArgument, match="on_failure"):
         made.to_numpy(on_failure="skip")  # type: ignore[arg-type]
@@ -504,9 +504,8 @@ def test_a_log_of_the_wait_says_how_many_are_done(
         show(JobState.SUCCEEDED)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Batch prediction images ..."
-    assert lines[-1].startswith(
-        "Batch prediction images: succeeded, 1 failed: 9 instances of 9 instances, done in"
-    )
+    said = "Batch prediction images: succeeded, 1 failed: 9 instances of 9 instances, done in"
+    assert lines[-1].startswith(said)
     with shown(going, False) as show:
         show(JobState.RUNNING)
     assert capsys.readouterr().err == ""
