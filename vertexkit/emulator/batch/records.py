@@ -23,6 +23,7 @@ _LENGTH_AND_CRC = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _LENGTH_BYTES = 8
 _SHOWN_BYTES = 200
+_BROKEN_OFF = "the file ends in the middle of it"
 _PIECE_BYTES = 2**20
 
 
@@ -79,27 +80,38 @@ def read_tf_records(file: BinaryIO, offset: int, number: int) -> Iterator[Record
         offset: The byte where it is.
         number: How many records are before.
     """
+    length, right_head = 0, b""
     while head := file.read(_LENGTH_AND_CRC.size):
         number += 1
-        if len(head) < _LENGTH_AND_CRC.size:
-            yield _broken_off(number, offset + len(head))
+        if head != right_head:
+            # Many records have the length of the one before.
+            length, wrong = _checked_length(head)
+            if wrong:
+                yield Record(b"", number, offset, _lost(wrong, of_file=True))
+                return
+            right_head = head
+        content = file.read(length + _CRC.size)
+        if len(content) < length + _CRC.size:
+            yield Record(b"", number, offset, _lost(_BROKEN_OFF, of_file=True))
             return
-        length, head_crc = _LENGTH_AND_CRC.unpack(head)
-        if head_crc != _masked_crc(head[:_LENGTH_BYTES]):
-            message = "its length has a wrong checksum: this is no TFRecord file, or damaged from here on"
-            yield Record(b"", number, offset, _lost(message, of_file=True))
-            return
-        if length > MOST_RECORD_BYTES:
-            message = f"it has {length} bytes, and at most {MOST_RECORD_BYTES >> 20} MiB are read"
-            yield Record(b"", number, offset, _lost(message, of_file=True))
-            return
-        payload, crc = file.read(length), file.read(_CRC.size)
-        offset += len(head) + len(payload) + len(crc)
-        if len(crc) < _CRC.size:
-            yield _broken_off(number, offset)
-            return
-        right = _CRC.unpack(crc)[0] == _masked_crc(payload)
-        yield Record(payload, number, offset, None if right else _lost("its content has a wrong checksum"))
+        payload = content[:length]
+        offset += len(head) + len(content)
+        if _CRC.unpack_from(content, length)[0] == _masked_crc(payload):
+            yield Record(payload, number, offset)
+        else:
+            yield Record(payload, number, offset, _lost("its content has a wrong checksum"))
+
+
+def _checked_length(head: bytes) -> tuple[int, str]:
+    """A record's bytes, and what is wrong with what says so; empty for nothing."""
+    if len(head) < _LENGTH_AND_CRC.size:
+        return 0, _BROKEN_OFF
+    length, crc = _LENGTH_AND_CRC.unpack(head)
+    if crc != _masked_crc(head[:_LENGTH_BYTES]):
+        return 0, "its length has a wrong checksum: this is no TFRecord file, or damaged from here on"
+    if length > MOST_RECORD_BYTES:
+        return 0, f"it has {length} bytes, and at most {MOST_RECORD_BYTES >> 20} MiB are read"
+    return length, ""
 
 
 def count_lines(file: BinaryIO) -> Iterator[int]:
@@ -134,10 +146,6 @@ def _masked_crc(content: bytes) -> int:
     """As TFRecord files mask it, lest a checksum of data with checksums in them be special."""
     crc: int = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _broken_off(number: int, offset: int) -> Record:
-    return Record(b"", number, offset, _lost("the file ends in the middle of it", of_file=True))
 
 
 def _lost(message: str, *, of_file: bool = False) -> Fault:
