@@ -174,8 +174,7 @@ class BatchJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND.
         """
-        with self._store.transaction():
-            return self._shown(self._store.get(BATCH_JOBS, str(canonical_name(name, BATCH_JOBS.collection))))
+        return self._shown(self._store.get(BATCH_JOBS, str(canonical_name(name, BATCH_JOBS.collection))))
 
     def list(self, request: Raw) -> Raw:
         """The page that a ListBatchPredictionJobs request asks for."""
