@@ -126,13 +126,18 @@ class Fit:
     solved: Array
     variance: float
 
-    def predict(self, squared: Array) -> tuple[Array, Array]:
+    def distances(self, squared: Array) -> Array:
+        """Squared distances in length scales, of those along each axis, ``(axes, points, observed)``."""
+        apart: Array = np.tensordot(self.weights, squared, 1)
+        return apart
+
+    def predict(self, distances: Array) -> tuple[Array, Array]:
         """Means and standard deviations at some points.
 
         Args:
-            squared: Squared distances from these points along each axis, ``(axes, points, observed)``.
+            distances: Of these points, ``(points, observed)``.
         """
-        across = _matern(np.tensordot(self.weights, squared, 1))
+        across = _matern(distances)
         left = np.maximum(1 - (across @ self.inverse * across).sum(axis=1), 1e-12)
         return across @ self.solved, np.sqrt(self.variance * left)
 
@@ -170,7 +175,7 @@ def suggest(
     best = values.max()
     if len(waiting):
         # What is under way is taken to come out as expected.
-        believed = np.concatenate([values, fit.predict(axes.squared(waiting, known))[0]])
+        believed = np.concatenate([values, fit.predict(fit.distances(axes.squared(waiting, known)))[0]])
         fit = _process(axes, np.concatenate([known, waiting]), believed, fit.weights, fit.noise)
     order = values.argsort()[::-1]
 
@@ -276,10 +281,10 @@ def _matern(squared: Array) -> Array:
 
 def _gains(axes: Axes, fit: Fit, points: Array, best: float) -> Array:
     """Expected improvement over the best at some points; none where something was observed already."""
-    squared = axes.squared(points, fit.points)
-    means, deviations = fit.predict(squared)
+    distances = fit.distances(axes.squared(points, fit.points))
+    means, deviations = fit.predict(distances)
     above = (means - best) / deviations
     density = np.exp(-0.5 * above**2) / math.sqrt(2 * math.pi)
     exceeded = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in above])
     gains = deviations * (above * exceeded + density)
-    return np.where((squared.max(axis=0) == 0).any(axis=1), -1.0, gains)
+    return np.where((distances == 0).any(axis=1), -1.0, gains)
