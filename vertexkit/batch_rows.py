@@ -172,11 +172,15 @@ class Ahead:
 
     def __init__(self, source: Iterator[Any]) -> None:
         self.taken = list(islice(source, _FIRST_ROWS))
-        self._source = source
+        self._source: Iterator[Any] | None = source
 
     def __iter__(self) -> Iterator[Any]:
-        taken, self.taken = self.taken, []
-        return chain(taken, self._source)
+        source, self._source = self._source, None
+        if source is None:
+            raise InvalidArgument(
+                "source", type(self).__name__, "is an iterator that was gone through already"
+            )
+        return chain(self.taken, source)
 
 
 def rows_of(  # noqa: PLR0911 - one return per thing that may be wrong

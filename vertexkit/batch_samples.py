@@ -139,7 +139,7 @@ def check_samples(
                 told[problem] = (where, first, count + 1)
     remedy = None
     if loose is not None and not good:
-        remedy = f"write each instance as {_one_instance(loose)}"
+        remedy = f"write one instance a line, as {_one_instance(loose)}"
         if kind not in ("jsonl", "csv"):
             remedy = "use a model of one input, of text or bytes, which decodes what it is sent"
     findings = []
@@ -171,7 +171,7 @@ def _json_line(place: str, line: bytes) -> Sample:
         # A whole number of more than 64 bits is JSON all the same; NaN is not.
         return Sample(place, json.loads(line, parse_constant=_refuse_constant))
     except (ValueError, RecursionError):
-        return Sample(place, problem=f"is not JSON: {first}")
+        return Sample(place, problem=f"is not JSON by itself: {first}")
 
 
 def _refuse_constant(name: str) -> Any:

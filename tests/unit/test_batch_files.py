@@ -174,10 +174,10 @@ def test_a_file_that_wrote_itself_into_a_folder_of_ours_can_be_predicted_again(
     ("content", "words"),
     [
         (b"[1, 2, 3]\n" * 20, r"line 1 \(and 7 of the next\) has the shape \(3,\), which is not what"),
-        (b"[1, 2, 3]\n" * 20, r"write each instance as float32\[2\]"),
+        (b"[1, 2, 3]\n" * 20, r"write one instance a line, as float32\[2\]"),
         (b'["a", "b"]\n', r"line 1 holds 'a', which is not what the model takes"),
-        (b"nonsense\n", r"line 1 is not JSON"),
-        (b"[NaN, 1]\n", r"line 1 is not JSON"),
+        (b"nonsense\n", r"line 1 is not JSON by itself"),
+        (b"[NaN, 1]\n", r"line 1 is not JSON by itself"),
         (b'{"y": [1, 2]}\n', r"missing: x; unknown: y"),
         (b"\n \n\r\n", r"holds no instances"),
         (b"", r"is empty: it holds no instances"),

@@ -238,6 +238,13 @@ def test_what_a_stream_raises_is_raised(context: Context, objects: Objects) -> N
     assert objects.content == {}
 
 
+def test_a_stream_is_sent_once(context: Context) -> None:
+    understood = good(understand_source(context, iter([[1, 2, 3]] * 20), signature=PIXELS))
+    assert understood.stage(context, "p").count == 20
+    with pytest.raises(errors.InvalidArgument, match="gone through already"):
+        understood.stage(context, "q")
+
+
 def test_a_bucket_that_cannot_be_written_leaves_nothing_behind(context: Context, objects: Objects) -> None:
     objects.refuses = "_about"
     with pytest.raises(errors.PermissionDenied):
