@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
+import io
 import json
 import threading
 from pathlib import Path
@@ -451,6 +453,55 @@ def test_inputs_that_have_changed_are_answered_anew(tmp_path: Path) -> None:
     answer(spec([A]), Objects({A: b"1\n2"}), tmp_path)
     came = answer(spec([A]), Objects({A: b"3\n4\n5"}), tmp_path)
     assert [line["instance"] for line in results(came)] == [3, 4, 5]
+
+
+GOOD = {
+    InputFormat.JSONL: b'{"k":"1","x":[1,2]}\n[3]\n"s"\n{"x":{"k":1},"k":null}\n',
+    InputFormat.CSV: b'k,"x"\n1,2.5\n"a ""b""",3\n',
+    InputFormat.TF_RECORD: tf_record(b"one", b"", b"three"),
+    InputFormat.TF_RECORD_GZIP: gzip.compress(tf_record(b"one", b"", b"three")),
+    InputFormat.FILE_LIST: b"gs://bucket/b.jsonl\ngs://b/none\n",
+}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(InputFormat),
+    output_format=st.sampled_from(OutputFormat),
+    instances=st.sampled_from(
+        [
+            Instances(),
+            Instances(key_field="k"),
+            Instances(included=("x", "k"), instance_type="array"),
+            Instances(excluded=("x",), key_field="k", instance_type="object"),
+        ]
+    ),
+    changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 2), st.binary(max_size=3)), max_size=4),
+)
+def test_whatever_the_bytes_of_an_input_are_it_is_answered_or_listed(
+    tmp_path: Path,
+    name: InputFormat,
+    output_format: OutputFormat,
+    instances: Instances,
+    changes: list[tuple[int, int, bytes]],
+) -> None:
+    content = GOOD[name]
+    for place, cut, put in changes:
+        place %= len(content) + 1
+        content = content[:place] + put + content[place + cut :]
+    if name not in (InputFormat.JSONL, InputFormat.CSV):
+        instances = Instances()
+    what = spec([A, B], name, output_format=output_format, instances=instances, batch_size=3)
+    came = answer(what, Objects({A: content, B: GOOD[name]}), fresh(tmp_path))
+    listed = errors(came)
+    assert len(listed) == came.progress.failed
+    assert all(set(error) in ({"instance", "error"}, {"key", "error"}) for error in listed)
+    if output_format is OutputFormat.JSONL:
+        assert len(results(came)) == came.progress.succeeded
+    else:
+        rows = list(csv.reader(io.StringIO(came.results[0].read_text(), newline="")))
+        assert len(rows) == came.progress.succeeded + bool(came.progress.succeeded)
+        assert len({len(row) for row in rows}) <= 1
 
 
 def test_an_input_that_goes_while_nothing_runs_takes_no_answer_with_it(tmp_path: Path) -> None:
