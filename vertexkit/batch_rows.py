@@ -11,13 +11,13 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from vertexkit.batch_input import own_key_field
+from vertexkit.batch_input import is_own_key, own_key_field
 from vertexkit.casting import as_array
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import as_batch, is_b64, is_pandas
 from vertexkit.types import Signature
 
-__all__ = ["Rows", "loosened", "rows_of", "told"]
+__all__ = ["Rows", "leaving_out", "loosened", "rows_of", "told"]
 
 _JSON: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _FIRST_ROWS: Final = 16
@@ -60,7 +60,7 @@ class Rows:
                 self._taken(chunk)
             except InvalidArgument as error:
                 if not self._one_by_one:
-                    return [told(error, self.argument, start, count=self.count)]
+                    return [self._told(error, start)]
                 for found in self._wrong_ones(start, chunk):
                     findings.setdefault(found.problem, found)
                     seen[found.problem] = seen.get(found.problem, 0) + 1
@@ -94,13 +94,13 @@ class Rows:
                 yield self._written(start, chunk)
             except InvalidArgument as error:
                 if not self._one_by_one:
-                    raise _raised(told(error, self.argument, start, count=self.count)) from None
+                    raise _raised(self._told(error, start)) from None
                 # Instances of different lengths fit no array together, and each by itself may be good.
                 for index, row in enumerate(chunk, start):
                     try:
                         yield self._written(index, [row])
                     except InvalidArgument as one:
-                        raise _raised(told(one, self.argument, index, one=True)) from None
+                        raise _raised(self._told(one, index, one=True)) from None
 
     def _written(self, start: int, chunk: Any) -> tuple[int, bytes]:
         columns, names = self._taken(chunk)
@@ -144,7 +144,10 @@ class Rows:
             try:
                 self._taken([row])
             except InvalidArgument as error:
-                yield told(error, self.argument, index, one=True)
+                yield self._told(error, index, one=True)
+
+    def _told(self, error: InvalidArgument, start: int, *, one: bool = False) -> Finding:
+        return told(error, self.argument, start, one=one, count=self.count, signature=self.signature)
 
     def _to_check(self) -> Iterator[tuple[int, Any]]:
         if self.count is None:
@@ -248,8 +251,26 @@ def loosened(signature: Signature) -> Signature:
     return replace(signature, inputs=inputs)
 
 
+def leaving_out(names: object, signature: Signature | None) -> str | None:
+    """How to leave out the fields that a model does not take; None where it takes all, or misses one."""
+    if signature is None or not isinstance(names, Iterable) or isinstance(names, str):
+        return None
+    listed = [name for name in names if isinstance(name, str)]
+    others = [name for name in listed if name not in signature.inputs]
+    if not others or any(name not in listed for name in signature.inputs):
+        return None
+    key = next((name for name in others if is_own_key(name)), others[0])
+    return f"add key_field={key!r}" if len(others) == 1 else f"add excluded_fields={others}"
+
+
 def told(
-    error: InvalidArgument, argument: str, start: int, *, one: bool = False, count: int | None = None
+    error: InvalidArgument,
+    argument: str,
+    start: int,
+    *,
+    one: bool = False,
+    count: int | None = None,
+    signature: Signature | None = None,
 ) -> Finding:
     """What is wrong with some instances, in the caller's words.
 
@@ -259,6 +280,7 @@ def told(
         start: Position of the first of them among all.
         one: Whether it is about a single one.
         count: How many there are in all.
+        signature: What the model takes, if that is known.
     """
     match = _PLACE.match(error.argument)
     value = error.value
@@ -274,7 +296,7 @@ def told(
     remedy = error.remedy
     if remedy is not None:
         remedy = None if one and "[None]" in remedy else remedy.replace("instances[", f"{argument}[")
-    return Finding(where, value, error.problem, remedy)
+    return Finding(where, value, error.problem, leaving_out(value, signature) or remedy)
 
 
 def _raised(found: Finding) -> InvalidArgument:

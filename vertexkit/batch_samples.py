@@ -15,7 +15,7 @@ import orjson
 
 from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_input import InstanceConfig
-from vertexkit.batch_rows import loosened
+from vertexkit.batch_rows import leaving_out, loosened
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import as_batch, b64
 from vertexkit.types import Signature, TensorSpec
@@ -144,6 +144,8 @@ def check_samples(
             remedy = "use a model of one input, of text or bytes, which decodes what it is sent"
     findings = []
     for problem, (file, one, count) in told.items():
+        if kind == "jsonl" and config.is_default and isinstance(one.value, dict):
+            remedy = leaving_out(one.value, loose) or remedy
         more = f" (and {count - 1} of the next)" if count > 1 else ""
         findings.append(Finding(argument, file, f"{one.place}{more} {problem}", remedy, warning=good > 0))
     return findings

@@ -302,6 +302,13 @@ def test_fields_that_are_not_there_are_refused(context: Context) -> None:
     assert "needs included_fields" in told(understand_source(context, rows, config=config))
 
 
+def test_fields_that_the_model_does_not_take_are_to_be_named(context: Context) -> None:
+    frame = pd.DataFrame({"id": ["p"], "a": [[1.0, 2.0]], "b": ["x"], "day": [3]})
+    assert "add excluded_fields=['id', 'day']" in told(understand_source(context, frame, signature=TWO))
+    rows = [{"id": 1, "a": [1, 2], "b": "x"}]
+    assert "add key_field='id'" in told(understand_source(context, rows, signature=TWO))
+
+
 # A model of a fixed batch ------------------------------------------------------------------------
 
 
