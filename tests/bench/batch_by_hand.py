@@ -20,9 +20,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 import orjson
-import tensorflow as tf
 
-_BATCH = 1000
+BATCH = 1000
+"""Instances at a time."""
 
 
 def jsonl(source: Path, predict: Callable[[Any], Any], results: BinaryIO) -> None:
@@ -38,7 +38,9 @@ def jsonl(source: Path, predict: Callable[[Any], Any], results: BinaryIO) -> Non
 
 def tf_record(source: Path, predict: Callable[[Any], Any], results: BinaryIO) -> None:
     """A serialized ``tf.train.Example`` a record."""
-    for records in tf.data.TFRecordDataset(str(source)).batch(_BATCH).prefetch(2):
+    import tensorflow as tf
+
+    for records in tf.data.TFRecordDataset(str(source)).batch(BATCH).prefetch(2):
         for record, prediction in zip(records.numpy(), predict(records), strict=True):
             written = orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY)
             encoded = base64.b64encode(record)
@@ -46,13 +48,15 @@ def tf_record(source: Path, predict: Callable[[Any], Any], results: BinaryIO) ->
 
 
 def _batches(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while batch := list(itertools.islice(lines, _BATCH)):
+    while batch := list(itertools.islice(lines, BATCH)):
         yield batch
 
 
 def main() -> None:
     """Load the model, run the loop, print its seconds."""
     name, model, source, results = sys.argv[1:]
+    import tensorflow as tf
+
     loaded = tf.saved_model.load(model)
     signature = loaded.signatures["serving_default"]
     (argument,) = signature.structured_input_signature[1]
