@@ -273,6 +273,11 @@ def _loads_strictly(line: bytes) -> None:
         json.loads(line.decode(), parse_constant=_refuse_constant)
     except RecursionError:
         raise BadInstance(_TOO_DEEP) from None
+    except json.JSONDecodeError as error:
+        # Its own words name a line, which is always the first.
+        raise BadInstance(f"Not JSON: {error.msg} at character {error.pos + 1}") from None
+    except UnicodeDecodeError as error:
+        raise BadInstance(f"Not JSON: byte {error.start + 1} is not UTF-8 text") from None
     except ValueError as error:
         raise BadInstance(f"Not JSON: {error}") from None
 

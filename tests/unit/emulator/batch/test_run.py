@@ -274,8 +274,16 @@ def test_a_malformed_line_is_listed_with_its_place(tmp_path: Path) -> None:
     (error,) = errors(came)
     assert error["instance"] == '{"x":'
     assert error["error"]["code"] == 3
-    assert error["error"]["message"].startswith(f"{A}, line 3: Not JSON")
+    assert error["error"]["message"] == f"{A}, line 3: Not JSON: Expecting value at character 6"
     assert came.progress.failures[0].message == error["error"]["message"]
+
+
+def test_a_line_that_is_not_text_is_listed(tmp_path: Path) -> None:
+    came = answer(spec([A]), Objects({A: b'["a"]\n["\xff"]\n[NaN]'}), tmp_path)
+    assert [error["error"]["message"] for error in errors(came)] == [
+        f"{A}, line 2: Not JSON: byte 3 is not UTF-8 text",
+        f"{A}, line 3: Not JSON: NaN is not a number of JSON",
+    ]
 
 
 def test_two_broken_lines_do_not_make_up_two_whole_ones(tmp_path: Path) -> None:
