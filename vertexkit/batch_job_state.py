@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,11 +12,17 @@ from vertexkit.batch_progress import BatchProgress
 from vertexkit.job import Job, took
 from vertexkit.job_state import JobState
 
-__all__ = ["COUNT_LABEL", "BatchJobState"]
+__all__ = ["COUNT_LABEL", "BatchJobState", "without_place"]
 
 COUNT_LABEL: Final = "vertexkit_instances"
 """How many instances vertexkit has written for a job: the service counts them only at the end."""
 _SHOWN: Final = 3
+_PLACE = re.compile(r"^gs://.*?, (?:line|row) \d+: ")
+
+
+def without_place(message: str) -> str:
+    """What is wrong with an instance, without the file and line: of no use where vertexkit wrote these."""
+    return _PLACE.sub("", message)
 
 
 class BatchJobState(Job):
@@ -75,7 +82,8 @@ class BatchJobState(Job):
     @property
     def partial_failures(self) -> tuple[str, ...]:
         """What failed without ending the job, in the service's words; 20 of them at most."""
-        return tuple(str(one.get("message", "")) for one in self._data.get("partialFailures", ()))
+        told = [str(one.get("message", "")) for one in self._data.get("partialFailures", ())]
+        return tuple(dict.fromkeys(map(without_place, told)) if self._has_positions else told)
 
     @property
     def _input(self) -> Mapping[str, Any]:

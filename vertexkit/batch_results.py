@@ -17,7 +17,7 @@ import numpy as np
 
 from vertexkit.batch_matching import DigestIndex, digest, key_digest, loads, value_digest
 from vertexkit.batch_records import Record
-from vertexkit.batch_spool import Spool, failure_of, prediction_of
+from vertexkit.batch_spool import Spool, prediction_of
 from vertexkit.errors import BatchPredictionFailed
 
 __all__ = ["BatchFailure", "BatchResults", "BatchRow", "located_by_instance", "located_by_position"]
@@ -133,8 +133,9 @@ class BatchResults:
         entry = int(self._entries[index])
         if entry == _LEFT:
             return None, self._unexplained
-        line = self._spool.line(entry)
-        return (None, failure_of(line)) if self._spool.is_error[entry] else (prediction_of(line), None)
+        if self._spool.is_error[entry]:
+            return None, self._spool.failure(entry)
+        return prediction_of(self._spool.line(entry)), None
 
     @cached_property
     def _unexplained(self) -> str:
@@ -152,7 +153,7 @@ def unordered(spool: Spool) -> Iterator[BatchRow]:
     for entry in range(len(spool)):
         value = loads(spool.line(entry))
         instance = value["key"] if "key" in value else value.get("instance")
-        error = failure_of(spool.line(entry)) if spool.is_error[entry] else None
+        error = spool.failure(entry) if spool.is_error[entry] else None
         yield BatchRow(-1, instance, value.get("prediction"), error)
 
 
@@ -269,7 +270,7 @@ def _refuse_left_over(spool: Spool, taken: bytearray, *, keyed: bool, job: str) 
         if is_taken:
             continue
         if spool.is_error[entry]:
-            spool.reasons.setdefault(failure_of(spool.line(entry)))
+            spool.reasons.setdefault(spool.failure(entry))
             continue
         over += 1
         example = example or spool.line(entry)

@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import orjson
 
+from vertexkit.batch_job_state import without_place
 from vertexkit.batch_matching import digest, key_digest, loads, value_digest
 
-__all__ = ["Spool", "failure_of", "prediction_of"]
+__all__ = ["Spool", "prediction_of"]
 
 _NAME = re.compile(rb'\s*\{\s*"(key|instance)"\s*:\s*')
-_PLACE = re.compile(r"^gs://.*?, (?:line|row) \d+: ")
 _BLOCK: Final = 1 << 20
 _NO_INSTANCE: Final = b"\0" * 16
 
@@ -76,6 +76,11 @@ class Spool:
     def line(self, entry: int) -> bytes:
         """The line of an entry. Thread-safe."""
         return os.pread(self._file.fileno(), self._lengths[entry], self._offsets[entry])
+
+    def failure(self, entry: int) -> str:
+        """Why the instance of an error line has no prediction."""
+        message = _message(loads(self.line(entry)).get("error"))
+        return without_place(message) if self._positions else message
 
     def value_digests(self) -> bytearray:
         """As `digests`, but of instances as JSON values, however they are written."""
@@ -148,14 +153,6 @@ def prediction_of(line: bytes) -> Any:
         except orjson.JSONDecodeError:
             pass
     return loads(line).get("prediction")
-
-
-def failure_of(line: bytes) -> str:
-    """Why the instance of an error line has no prediction."""
-    value = loads(line)
-    message = _message(value.get("error"))
-    # Which line of which file it was is of use to whoever has written that file.
-    return _PLACE.sub("", message) if "key" in value else message
 
 
 def _reason(line: bytes, value: Any) -> str:

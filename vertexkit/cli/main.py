@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, 1 for an error or findings, 2 for wrong usage, 130 after Ctrl-C.
     """
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *about: Any, **more: Any) -> None:
+            # Which line of vertexkit's it comes from is of no use to who has typed a command.
+            if category.__module__.partition(".")[0] == "vertexkit":
+                click.echo(f"Warning: {message}", err=True)
+            else:
+                others(message, category, *about, **more)
+
+        warnings.showwarning = show
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         status: Any = app.main(args=arguments, prog_name="vertexkit", standalone_mode=False)
     except click.ClickException as error:

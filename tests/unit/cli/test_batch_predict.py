@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from training_sessions import BATCH_NAME, batch_job, training_session
 
-from vertexkit.batch import BatchPrediction
+from vertexkit.batch import BatchPrediction, PartialFailureWarning
 from vertexkit.cli.batch_predict import batch_predict
 from vertexkit.cli.main import main
 from vertexkit.errors import BatchPredictionFailed, Finding, NotFound
@@ -165,6 +166,17 @@ def test_arrays_are_written_whole_or_not_at_all(
     assert main([*LINE, "--out", "x.npy"]) == 1
     assert "1 of 3 instances" in capsys.readouterr().err
     assert np.load("x.npy").shape == (3, 2)
+
+
+def test_a_warning_is_a_line_without_the_line_of_a_program(
+    session: MagicMock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wait() -> None:
+        warnings.warn("1 of 3 instances have no prediction", PartialFailureWarning, stacklevel=1)
+
+    session.batch.run.return_value.wait.side_effect = wait
+    assert main(LINE) == 0
+    assert "Warning: 1 of 3 instances have no prediction\n" in capsys.readouterr().err
 
 
 def test_a_check_does_nothing(session: MagicMock, capsys: pytest.CaptureFixture[str]) -> None:
