@@ -15,7 +15,7 @@ import simdjson
 
 from vertexkit._transfer.local_tree import LocalFile, local_path, read_tree, reason, shown
 from vertexkit.batch_format import Kind, common_kind, is_data
-from vertexkit.batch_samples import Sample
+from vertexkit.batch_samples import CRC_BYTES, FRAME, Sample, length_of
 from vertexkit.batch_uris import is_pattern
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import is_b64
@@ -30,6 +30,7 @@ __all__ = [
     "head_of",
     "header",
     "keyed_blocks",
+    "record_blocks",
     "refused_sample",
 ]
 
@@ -170,6 +171,32 @@ def blocks(file: LocalFile, start: int = 0) -> Iterator[Block]:
             yield Block(whole, _count(whole))
         if rest.strip():
             yield Block(rest if rest.endswith(b"\n") else rest + b"\n", _count(rest))
+
+
+def record_blocks(file: LocalFile) -> Iterator[Block]:
+    """The records of a TFRecord file as they are.
+
+    Behind a broken frame nothing can be told apart any more: of the rest, no more is given than shows that.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    parts: list[bytes] = []
+    held = 0
+    with file.path.open("rb", buffering=_BLOCK_BYTES) as opened:
+        while frame := opened.read(FRAME.size):
+            length = length_of(frame)
+            rest = b"" if length is None else opened.read(length + CRC_BYTES)
+            parts += (frame, rest)
+            held += len(frame) + len(rest)
+            is_broken = length is None or len(rest) < length + CRC_BYTES
+            if held >= _BLOCK_BYTES or is_broken:
+                yield Block(b"".join(parts), len(parts) // 2)
+                parts, held = [], 0
+            if is_broken:
+                return
+        if parts:
+            yield Block(b"".join(parts), len(parts) // 2)
 
 
 def header(file: LocalFile) -> tuple[bytes, int]:

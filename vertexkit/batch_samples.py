@@ -20,11 +20,25 @@ from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import as_batch, b64
 from vertexkit.types import Signature, TensorSpec
 
-__all__ = ["HEAD_BYTES", "Sample", "check_samples", "masked_crc", "samples", "sent"]
+__all__ = [
+    "CRC_BYTES",
+    "FRAME",
+    "HEAD_BYTES",
+    "Sample",
+    "check_samples",
+    "length_of",
+    "masked_crc",
+    "samples",
+    "sent",
+]
 
 HEAD_BYTES: Final = 256 * 1024
 _SAMPLES: Final = 8
-_FRAME: Final = struct.Struct("<QI")
+FRAME: Final = struct.Struct("<QI")
+"""What is in front of a record: its length, and the checksum of that."""
+CRC_BYTES: Final = 4
+"""What is behind it: its checksum."""
+_MOST_RECORD_BYTES: Final = 64 * 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -157,6 +171,14 @@ def masked_crc(data: bytes) -> int:
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def length_of(frame: bytes) -> int | None:
+    """The length of a record of a TFRecord file; None if that is none, or longer than any is read."""
+    if len(frame) < FRAME.size:
+        return None
+    length, checksum = FRAME.unpack(frame)
+    return length if masked_crc(frame[:8]) == checksum and length <= _MOST_RECORD_BYTES else None
+
+
 def _first(found: Iterable[Sample]) -> Iterator[Sample]:
     for number, one in enumerate(found, 1):
         yield one
@@ -235,26 +257,26 @@ def _records(content: bytes, *, is_whole: bool) -> Iterator[Sample]:
     while position < len(content):
         number += 1
         place, rest = f"record {number}", len(content) - position
-        if rest < _FRAME.size:
+        if rest < FRAME.size:
             if is_whole:
                 yield Sample(place, problem="breaks off")
             return
-        length, checksum = _FRAME.unpack_from(content, position)
-        if masked_crc(content[position : position + 8]) != checksum:
+        length = length_of(content[position : position + FRAME.size])
+        if length is None:
             what = "is not framed as in a TFRecord file: its length has another checksum"
             yield Sample(place, problem=what)
             return
-        start, stop = position + _FRAME.size, position + _FRAME.size + length
-        if stop + 4 > len(content):
+        start, stop = position + FRAME.size, position + FRAME.size + length
+        if stop + CRC_BYTES > len(content):
             if is_whole:
                 yield Sample(place, problem="breaks off")
             return
         data = content[start:stop]
-        if masked_crc(data) != int.from_bytes(content[stop : stop + 4], "little"):
+        if masked_crc(data) != int.from_bytes(content[stop : stop + CRC_BYTES], "little"):
             yield Sample(place, problem="is damaged: it has another checksum")
         else:
             yield Sample(place, b64(data))
-        position = stop + 4
+        position = stop + CRC_BYTES
 
 
 def _problem(one: Sample, signature: Signature | None, config: InstanceConfig, kind: str) -> str | None:

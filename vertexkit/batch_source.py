@@ -203,7 +203,7 @@ class _Look:
         given = source if isinstance(source, str | os.PathLike) else files.files[0].path
         stem = _stem(os.fspath(given))
         send: Send
-        if files.kind in (IMAGE, "tf-record", "tf-record-gzip"):
+        if files.kind in (IMAGE, "tf-record-gzip"):
             kind, send = (
                 files.kind.replace(IMAGE, "file-list"),
                 lambda staging: staging.files(files, self.config),
@@ -214,7 +214,7 @@ class _Look:
             key_field = own_key_field([*inputs, *fields])
             kind, send = "jsonl", lambda staging: staging.keyed(files, self.config, key_field, inputs[0])
         else:
-            kind, send = files.kind, lambda staging: staging.text(files, self.config)
+            kind, send = files.kind, lambda staging: staging.parts(files, self.config)
         count = len(files.files) if files.kind == IMAGE else None
         return self._understood(findings, kind, stem, count=count, send=send)
 

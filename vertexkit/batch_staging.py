@@ -16,7 +16,7 @@ from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.shards import Shards
 from vertexkit._transfer.upload import FolderUpload
 from vertexkit.batch_about import ABOUT, INSTANCES, REFUSED, About, content_of, refused_line
-from vertexkit.batch_files import Block, LocalFiles, blocks, columns, header, keyed_blocks
+from vertexkit.batch_files import Block, LocalFiles, blocks, columns, header, keyed_blocks, record_blocks
 from vertexkit.batch_format import IMAGE
 from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_rows import Rows
@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 __all__ = ["Send", "Staging", "staged"]
 
 _THREADS: Final = 16
-_TYPES: Final = {".jsonl": "application/jsonl", ".csv": "text/csv", ".txt": "text/plain"}
+_TYPES: Final = {
+    ".jsonl": "application/jsonl",
+    ".csv": "text/csv",
+    ".txt": "text/plain",
+    ".tfrecord": "application/octet-stream",
+}
 
 
 class Staging:
@@ -66,9 +71,9 @@ class Staging:
         found = _read(keyed_blocks(files.files, key_field, name))
         return self._lines("jsonl", ".jsonl", config.with_key(key_field), found, total=_bytes_of(files))
 
-    def text(self, files: LocalFiles, config: InstanceConfig) -> BatchInput:
-        """Write the lines of files as they are, those of a large one as several objects."""
-        suffix = {"jsonl": ".jsonl", "csv": ".csv"}.get(files.kind, ".txt")
+    def parts(self, files: LocalFiles, config: InstanceConfig) -> BatchInput:
+        """Write the lines or records of files as they are, those of a large one as several objects."""
+        suffix = {"jsonl": ".jsonl", "csv": ".csv", "tf-record": ".tfrecord"}.get(files.kind, ".txt")
 
         def found(shards: Shards) -> Iterator[Block]:
             names: list[str] = []
@@ -79,7 +84,7 @@ class Staging:
                     problem = f"has the columns {columns(first)}, and those before it {names}"
                     raise InvalidArgument("source", shown(file.path), problem)
                 shards.begin(first)
-                yield from blocks(file, start)
+                yield from record_blocks(file) if files.kind == "tf-record" else blocks(file, start)
 
         def read(shards: Shards) -> Iterator[Block]:
             return _read(found(shards))

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from vertexkit._core.context import Context
 from vertexkit._transfer import shards
 from vertexkit.batch_about import about, refused
 from vertexkit.batch_files import blocks, find_files
-from vertexkit.batch_samples import samples
+from vertexkit.batch_samples import masked_crc, samples
 from vertexkit.batch_source import understand_source
 from vertexkit.types import Signature, TensorSpec
 
@@ -220,6 +221,37 @@ def test_files_of_csv(
 
 
 @OFTEN
+@given(
+    records=st.lists(st.binary(max_size=30), min_size=1, max_size=30),
+    tail=st.binary(max_size=20),
+    cut=st.integers(0, 3),
+)
+def test_files_of_records(
+    records: list[bytes],
+    tail: bytes,
+    cut: int,
+    context: Context,
+    objects: Objects,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("records") / "a.tfrecord"
+    framed = [_framed(data) for data in records]
+    whole = b"".join(framed)
+    # Either whole, or broken in one of two ways at its end.
+    end = [b"", tail, framed[-1][:-1], framed[-1][:5]][cut]
+    path.write_bytes(whole + end)
+    objects.content.clear()
+    given = understand_source(context, path).stage(context, "p")
+    parts = [data for name, data in sorted(objects.content.items()) if "/instances-" in name]
+    assert b"".join(parts).startswith(whole)
+    assert (b"".join(parts) == whole) == (not end)
+    assert given.count == len(records) + bool(end)
+    assert end.startswith(b"".join(parts)[len(whole) :])
+    starts = {0, *(sum(map(len, framed[:number])) for number in range(len(framed) + 1))}
+    assert {sum(map(len, parts[:number])) for number in range(len(parts))} <= starts
+
+
+@OFTEN
 @given(content=st.binary(max_size=200), block=st.integers(1, 50))
 def test_lines_of_a_file_are_the_same_however_it_is_read(
     content: bytes, block: int, tmp_path_factory: pytest.TempPathFactory
@@ -259,6 +291,11 @@ def test_nothing_that_is_passed_raises_but_it_is_told(source: Any, known: bool, 
     for found in understand_source(context, source, signature=signature).findings:
         assert found.argument
         assert str(found)
+
+
+def _framed(data: bytes) -> bytes:
+    length = struct.pack("<Q", len(data))
+    return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
 
 
 def _text(value: Any) -> Any:
