@@ -23,9 +23,11 @@ _MOST_FITTED: Final = 50
 """Observations that the length scales are fitted to: the best, and the latest."""
 _ROUNDS: Final = 16
 """Of the fit."""
-_CANDIDATES: Final = 200
+_CANDIDATES: Final = 500
 """Points drawn at random, and as many near the best ones."""
-_NEAREST: Final = 6
+_NEAREST: Final = 10
+_SAME: Final = 1e-9
+"""Squared distance, in length scales, of points that are the same."""
 _SQRT5: Final = math.sqrt(5)
 
 Array = NDArray[np.floating]
@@ -105,6 +107,24 @@ class Axes:
         kept[np.arange(len(points)), rng.integers(points.shape[1], size=len(points))] = False
         return self.snap(np.where(kept, points, np.clip(moved, 0, None)))
 
+    def scaled(self, points: Array, weights: Array) -> Array:
+        """Points where plain distances are those in length scales: a category has an axis for each value.
+
+        Args:
+            points: Points.
+            weights: Inverse squared length scales.
+        """
+        columns = []
+        for column, node in enumerate(self.nodes):
+            if self.categorical[column]:
+                # Two that differ do so along two axes.
+                values = np.arange(len(node.parameter.values))
+                weight = weights[column] / 2
+                columns.append((points[:, [column]] == values) * math.sqrt(weight))
+            else:
+                columns.append(points[:, [column]] * math.sqrt(weights[column]))
+        return np.concatenate(columns, axis=1)
+
     def squared(self, first: Array, second: Array) -> Array:
         """Squared distances along each axis, ``(axes, first, second)``; of categories 1 where they differ."""
         apart = first.T[:, :, np.newaxis] - second.T[:, np.newaxis, :]
@@ -117,7 +137,9 @@ class Axes:
 class Fit:
     """A Gaussian process."""
 
+    axes: Axes
     points: Array
+    """Scaled by the length scales."""
     weights: Array
     """Inverse squared length scales."""
     noise: float
@@ -126,10 +148,10 @@ class Fit:
     solved: Array
     variance: float
 
-    def distances(self, squared: Array) -> Array:
-        """Squared distances in length scales, of those along each axis, ``(axes, points, observed)``."""
-        apart: Array = np.tensordot(self.weights, squared, 1)
-        return apart
+    def distances(self, points: Array) -> Array:
+        """Squared distances of points from the observed ones, in length scales: ``(points, observed)``."""
+        scaled = self.axes.scaled(points, self.weights)
+        return _apart(scaled, self.points)
 
     def predict(self, distances: Array) -> tuple[Array, Array]:
         """Means and standard deviations at some points.
@@ -175,7 +197,7 @@ def suggest(
     best = values.max()
     if len(waiting):
         # What is under way is taken to come out as expected.
-        believed = np.concatenate([values, fit.predict(fit.distances(axes.squared(waiting, known)))[0]])
+        believed = np.concatenate([values, fit.predict(fit.distances(waiting))[0]])
         fit = _process(axes, np.concatenate([known, waiting]), believed, fit.weights, fit.noise)
     order = values.argsort()[::-1]
 
@@ -187,12 +209,12 @@ def suggest(
 
     leaders = known[order[np.minimum(rng.geometric(0.3, _CANDIDATES) - 1, len(order) - 1)]]
     candidates = held(np.concatenate([axes.drawn(rng, _CANDIDATES), axes.near(rng, leaders, 0.3)]))
-    gains = _gains(axes, fit, candidates, best)
-    for spread in (0.1, 0.02):
+    gains = _gains(fit, candidates, best)
+    for spread in (0.1, 0.03, 0.01):
         chosen = candidates[gains.argsort()[::-1][:_NEAREST]]
         closer = held(axes.near(rng, np.repeat(chosen, 10, axis=0), spread))
         candidates = np.concatenate([chosen, closer])
-        gains = _gains(axes, fit, candidates, best)
+        gains = _gains(fit, candidates, best)
     found = candidates[gains.argmax()]
     places = {node.key: axes.place(node, found[column]) for column, node in enumerate(axes.nodes)}
     return space.walk(lambda node: places[node.key] if node.key in places else next(node.places()), pinned)
@@ -211,7 +233,7 @@ def warped(scores: Array) -> Array:
     values = (scores - middle) / spread
     _, of, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - counts / 2
-    quantiles = np.array([NormalDist().inv_cdf(rank / len(scores)) for rank in ranks])
+    quantiles = np.array([NormalDist().inv_cdf(rank / len(scores)) for rank in ranks.tolist()])
     values = np.where(better, values, quantiles[of])
     centered: Array = values - values.mean()
     return centered
@@ -265,12 +287,20 @@ def _likelihood(squared: Array, targets: Array, place: Array) -> tuple[float, Ar
 
 
 def _process(axes: Axes, points: Array, values: Array, weights: Array, noise: float) -> Fit:
-    covariance = _matern(np.tensordot(weights, axes.squared(points, points), 1))
+    scaled = axes.scaled(points, weights)
+    covariance = _matern(_apart(scaled, scaled))
     covariance[np.diag_indices(len(points))] += noise + 1e-8
     inverse = np.linalg.inv(covariance)
     solved = inverse @ values
     variance = max(float(values @ solved) / len(values), 1e-12)
-    return Fit(points, weights, noise, inverse, solved, variance)
+    return Fit(axes, scaled, weights, noise, inverse, solved, variance)
+
+
+def _apart(first: Array, second: Array) -> Array:
+    """Squared distances, ``(first, second)``."""
+    squared = (first**2).sum(axis=1)[:, np.newaxis] + (second**2).sum(axis=1) - 2 * first @ second.T
+    found: Array = np.maximum(squared, 0.0)
+    return found
 
 
 def _matern(squared: Array) -> Array:
@@ -279,12 +309,12 @@ def _matern(squared: Array) -> Array:
     return covariance
 
 
-def _gains(axes: Axes, fit: Fit, points: Array, best: float) -> Array:
+def _gains(fit: Fit, points: Array, best: float) -> Array:
     """Expected improvement over the best at some points; none where something was observed already."""
-    distances = fit.distances(axes.squared(points, fit.points))
+    distances = fit.distances(points)
     means, deviations = fit.predict(distances)
     above = (means - best) / deviations
     density = np.exp(-0.5 * above**2) / math.sqrt(2 * math.pi)
-    exceeded = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in above])
+    exceeded = 0.5 * np.array([math.erfc(value) for value in (above * -math.sqrt(0.5)).tolist()])
     gains = deviations * (above * exceeded + density)
-    return np.where((distances == 0).any(axis=1), -1.0, gains)
+    return np.where((distances < _SAME).any(axis=1), -1.0, gains)

@@ -72,6 +72,16 @@ def test_places_go_to_coordinates_and_back() -> None:
         assert axes.snap(row.copy()) == pytest.approx(row)
 
 
+def test_distances_in_length_scales_are_those_along_each_axis() -> None:
+    axes = Axes(Space((X, N, TURNED, BATCH, KIND)).roots)
+    rng = np.random.default_rng(0)
+    points, weights = axes.drawn(rng, 20), rng.random(5) * 100
+    scaled = axes.scaled(points, weights)
+    assert gaussian_process._apart(scaled, scaled[:7]) == pytest.approx(
+        np.tensordot(weights, axes.squared(points, points[:7]), 1), abs=1e-9
+    )
+
+
 def test_scores_below_the_median_keep_their_rank_only() -> None:
     values = warped(np.array([-1e40, -5.0, 1.0, 2.0, 3.0]))
     assert list(values.argsort()) == [0, 1, 2, 3, 4]
