@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,14 @@ def test_a_reply_without_a_prediction_for_every_instance_fails_those_alone(
         assert "The model's reply" in errors(came)[0]["error"]["message"]
 
 
+@pytest.mark.parametrize(("bad", "most"), [((17,), 1 + 3 * 4), (range(64), 1 + 4 + 16 + 64), ((), 1)])
+def test_a_bad_instance_is_found_with_few_requests(tmp_path: Path, bad: Sequence[int], most: int) -> None:
+    model = Model(refuses=lambda instance: instance in bad)
+    came = answer(spec([A]), Objects({A: bytes_of(list(range(64)))}), tmp_path, model)
+    assert [error["instance"] for error in errors(came)] == list(bad)
+    assert len(model.bodies) == most
+
+
 def test_an_instance_that_kills_every_replica_is_found_and_listed(tmp_path: Path) -> None:
     def predict(body: bytes) -> Answer:
         if b"13" in body:
@@ -542,7 +551,7 @@ def test_what_is_too_much_at_once_is_asked_for_in_parts(tmp_path: Path) -> None:
     what = spec([A], batch_size=8, in_flight=1)
     came = answer(what, Objects({A: bytes_of([0] * 16)}), tmp_path, predict, impatient)
     assert came.progress.succeeded == 16
-    assert len(asked) == 2 * 7
+    assert len(asked) == 2 * 5
 
 
 def test_a_disk_that_is_full_fails_it_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
