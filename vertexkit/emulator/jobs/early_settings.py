@@ -8,6 +8,7 @@ read off gets none. (One that slips through starts anew by itself: ``template_tr
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,18 +44,17 @@ def early_settings(module: str, folders: Sequence[Path], given: Collection[str])
         is_first = not seen
         seen.add(file)
         try:
-            tree = ast.parse(file.read_bytes())
+            read = _read(file.read_bytes(), name if file.stem == "__init__" else name.rpartition(".")[0])
         except (OSError, SyntaxError, ValueError):
             return None
-        package = name if file.stem == "__init__" else name.rpartition(".")[0]
-        imports = list(_imports(tree, package))
+        imports = read.imports
         waiting += [one.name for one in imports]
         frameworks = [one for one in imports if one.name.partition(".")[0] in FRAMEWORKS]
         imports_tensorflow |= bool(frameworks)
         # A module of the program's own may import it.
         own = [one for one in imports if _file(one.name, folders) is not None]
         first_line = min((one.line for one in (*frameworks, *own)), default=0)
-        for change in _changes(tree):
+        for change in read.changes:
             if change.name is not None and not change.name.startswith(READ_ON_IMPORT):
                 continue
             if not is_first or change.name is None or change.value is None or change.line > first_line:
@@ -78,6 +78,25 @@ class _Change:
     name: str | None = None
     value: str | None = None
     is_default: bool = False
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is read off a module."""
+
+    imports: tuple[_Import, ...]
+    changes: tuple[_Change, ...]
+
+
+@functools.lru_cache(maxsize=256)
+def _read(source: bytes, package: str) -> _Read:
+    """Every trial of a search has the same modules, and to parse them takes tens of milliseconds.
+
+    Raises:
+        SyntaxError, ValueError: It is no module.
+    """
+    tree = ast.parse(source)
+    return _Read(tuple(_imports(tree, package)), tuple(_changes(tree)))
 
 
 def _file(module: str, folders: Sequence[Path]) -> Path | None:

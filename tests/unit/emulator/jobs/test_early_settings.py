@@ -1,6 +1,8 @@
 """What is read off a program of what it sets before it imports TensorFlow."""
 
+import ast
 import textwrap
+from unittest import mock
 
 import pytest
 
@@ -63,3 +65,17 @@ def test_what_cannot_be_read_gets_no_template(tmp_path, source):
 
 def test_a_program_that_is_not_there_gets_no_template(tmp_path):
     assert early_settings("program.trial", [tmp_path], ()) is None
+
+
+def test_a_module_is_parsed_once_however_many_trials_run_it(tmp_path, monkeypatch):
+    parse = mock.Mock(wraps=ast.parse)
+    monkeypatch.setattr(ast, "parse", parse)
+    for trial in ("1", "2"):
+        (tmp_path / trial).mkdir()
+        (tmp_path / trial / "once.py").write_text(
+            "import os\nos.environ['TF_ONCE'] = '1'\nimport tensorflow\n"
+        )
+        assert early_settings("once", [tmp_path / trial], ()) == {"TF_ONCE": "1"}
+    assert parse.call_count == 1
+    (tmp_path / "2" / "once.py").write_text("import os\nos.environ['TF_ONCE'] = '2'\nimport tensorflow\n")
+    assert early_settings("once", [tmp_path / "2"], ()) == {"TF_ONCE": "2"}
