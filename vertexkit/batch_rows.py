@@ -17,7 +17,7 @@ from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import as_batch, is_b64, is_pandas
 from vertexkit.types import Signature
 
-__all__ = ["Rows", "leaving_out", "loosened", "rows_of", "told"]
+__all__ = ["Rows", "leaving_out", "loosened", "rows_of", "told", "without_axes"]
 
 _JSON: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _FIRST_ROWS: Final = 16
@@ -147,7 +147,20 @@ class Rows:
                 yield self._told(error, index, one=True)
 
     def _told(self, error: InvalidArgument, start: int, *, one: bool = False) -> Finding:
-        return told(error, self.argument, start, one=one, count=self.count, signature=self.signature)
+        among = self._firsts() if self._one_by_one else ()
+        return told(
+            error,
+            self.argument,
+            start,
+            one=one,
+            count=self.count,
+            signature=self.signature,
+            among=among,
+        )
+
+    def _firsts(self) -> list[Any]:
+        found: Any = self.values.taken if self.count is None else self.values
+        return list(found[:_FIRST_ROWS])
 
     def _to_check(self) -> Iterator[tuple[int, Any]]:
         if self.count is None:
@@ -236,7 +249,7 @@ def rows_of(  # noqa: PLR0911 - one return per thing that may be wrong
         twice = sorted({str(name) for name in values.columns[values.columns.duplicated()]})
         return None, [Finding(f"{argument}.columns", twice, "are the names of more than one column")]
     if count == 0 or (isinstance(values, Ahead) and not values.taken):
-        return None, [Finding(argument, "[]", "holds no instances")]
+        return None, [_empty(argument, values)]
     loose = None if signature is None else loosened(signature)
     key_field = _key_field(values, loose) if keyed else None
     return Rows(argument, values, count, loose, key_field), []
@@ -251,16 +264,32 @@ def loosened(signature: Signature) -> Signature:
     return replace(signature, inputs=inputs)
 
 
-def leaving_out(names: object, signature: Signature | None) -> str | None:
-    """How to leave out the fields that a model does not take; None where it takes all, or misses one."""
-    if signature is None or not isinstance(names, Iterable) or isinstance(names, str):
+def leaving_out(names: object, signature: Signature | None, *, among: Iterable[object]) -> str | None:
+    """How to leave out the fields that a model does not take.
+
+    Args:
+        names: The fields of an instance.
+        signature: What the model takes.
+        among: Other instances, which must have the fields too.
+
+    Returns:
+        It; None where the model takes all, or misses one.
+    """
+    if signature is None or not isinstance(names, Mapping | list):
         return None
     listed = [name for name in names if isinstance(name, str)]
     others = [name for name in listed if name not in signature.inputs]
     if not others or any(name not in listed for name in signature.inputs):
         return None
+    if not all(isinstance(one, Mapping) and all(name in one for name in others) for one in among):
+        return None
     key = next((name for name in others if is_own_key(name)), others[0])
     return f"add key_field={key!r}" if len(others) == 1 else f"add excluded_fields={others}"
+
+
+def without_axes(problem: str) -> str:
+    """What is wrong with a shape, without numbers of axes, of which that of the instances is one."""
+    return re.sub(r" \(\d+ axes, not \d+\)", "", problem)
 
 
 def told(
@@ -271,6 +300,7 @@ def told(
     one: bool = False,
     count: int | None = None,
     signature: Signature | None = None,
+    among: Iterable[object] = (),
 ) -> Finding:
     """What is wrong with some instances, in the caller's words.
 
@@ -281,6 +311,7 @@ def told(
         one: Whether it is about a single one.
         count: How many there are in all.
         signature: What the model takes, if that is known.
+        among: Other instances, with which it is compared.
     """
     match = _PLACE.match(error.argument)
     value = error.value
@@ -296,11 +327,19 @@ def told(
     remedy = error.remedy
     if remedy is not None:
         remedy = None if one and "[None]" in remedy else remedy.replace("instances[", f"{argument}[")
-    return Finding(where, value, error.problem, leaving_out(value, signature) or remedy)
+    problem = without_axes(error.problem) if one else error.problem
+    return Finding(where, value, problem, leaving_out(value, signature, among=among) or remedy)
 
 
 def _raised(found: Finding) -> InvalidArgument:
     return InvalidArgument(found.argument, found.value, found.problem, remedy=found.remedy)
+
+
+def _empty(argument: str, values: Any) -> Finding:
+    if hasattr(values, "shape"):
+        return Finding(f"{argument}.shape", tuple(values.shape), "holds no instances")
+    shown = values if isinstance(values, list | tuple | Mapping) else "..."
+    return Finding(argument, shown, "holds no instances", "pass at least one")
 
 
 def _key_field(values: Any, signature: Signature | None) -> str | None:

@@ -15,7 +15,7 @@ import orjson
 
 from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_input import InstanceConfig
-from vertexkit.batch_rows import leaving_out, loosened
+from vertexkit.batch_rows import leaving_out, loosened, without_axes
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import as_batch, b64
 from vertexkit.types import Signature, TensorSpec
@@ -152,16 +152,23 @@ def check_samples(
                 where, first, count = told.get(problem, (file, one, 0))
                 told[problem] = (where, first, count + 1)
     remedy = None
+    every = [one for _, listed in found for one in listed]
     if loose is not None and not good:
         remedy = f"write one instance a line, as {_one_instance(loose)}"
-        if kind not in ("jsonl", "csv"):
+        if kind == "csv":
+            remedy = _csv_remedy(every[0].columns if every else (), loose, config)
+        elif kind != "jsonl":
             remedy = "use a model of one input, of text or bytes, which decodes what it is sent"
     findings = []
     for problem, (file, one, count) in told.items():
-        if kind == "jsonl" and config.is_default and isinstance(one.value, dict):
-            remedy = leaving_out(one.value, loose) or remedy
+        if kind == "jsonl" and config.is_default:
+            told_remedy = leaving_out(one.value, loose, among=[other.value for other in every]) or remedy
+        else:
+            told_remedy = remedy
         more = f" (and {count - 1} of the next)" if count > 1 else ""
-        findings.append(Finding(argument, file, f"{one.place}{more} {problem}", remedy, warning=good > 0))
+        findings.append(
+            Finding(argument, file, f"{one.place}{more} {problem}", told_remedy, warning=good > 0)
+        )
     return findings
 
 
@@ -292,13 +299,24 @@ def _problem(one: Sample, signature: Signature | None, config: InstanceConfig, k
     except InvalidArgument as error:
         value = error.value
         if error.argument.endswith(".shape") and isinstance(value, tuple):
-            return f"has the shape {value[1:]}, which {error.problem}"
+            return f"has the shape {value[1:]}, which {without_axes(error.problem)}"
         where = error.argument.removeprefix("instances").replace("[:]", "")
         where = re.sub(r"\[0(?:, ([^\]]*))?\]", lambda at: f"[{at[1]}]" if at[1] else "", where, count=1)
         shown = repr(value)
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         return f"holds {shown}{f' at {where}' if where else ''}, which {error.problem}"
     return None
+
+
+def _csv_remedy(columns: Sequence[str], signature: Signature, config: InstanceConfig) -> str:
+    """How rows become what the model takes."""
+    own = [name for name in columns if name != config.key_field]
+    as_objects = "" if config.instance_type == "object" else ", and add instance_type='object'"
+    if sorted(own) == sorted(signature.inputs) and as_objects:
+        return "add instance_type='object', for rows by the names of their columns"
+    if all(spec.shape is not None and len(spec.shape) == 1 for spec in signature.inputs.values()):
+        return f"have the columns {', '.join(signature.inputs)}{as_objects}"
+    return f"have rows that are {_one_instance(signature)}, or write jsonl"
 
 
 def _one_instance(signature: Signature) -> str:

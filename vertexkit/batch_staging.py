@@ -185,6 +185,8 @@ def staged(context: Context, prefix: str, send: Send) -> BatchInput:
         found = send(Staging(context, bucket.name, prefix))
     except BaseException as error:  # Ctrl-C too
         noting(error, undo, f"the instances in {where}")
+        if isinstance(error, InvalidArgument):
+            error.add_note("There is no job; what was sent before is deleted again.")
         raise
     context.created.add(where, undo, order=Order.OBJECTS)
     return found.sent_to(where, undo)

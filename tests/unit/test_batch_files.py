@@ -271,6 +271,26 @@ def test_rows_of_csv_can_be_objects_and_have_a_key(context: Context, tmp_path: P
     assert "excluded_fields=['id']: is not for csv" in told(understand_source(context, path, config=config))
 
 
+def test_how_rows_become_what_the_model_takes_is_told(context: Context, tmp_path: Path) -> None:
+    scalar = Signature({"x": TensorSpec("x", "float32", (None,))}, OUT)
+    path = _file(tmp_path / "a.csv", b"x\n1\n2.5\n")
+    wrong = told(understand_source(context, path, signature=scalar))
+    assert "line 2 (and 1 of the next) has the shape (1,)" in wrong
+    assert "axes" not in wrong
+    assert "add instance_type='object'" in wrong
+    good(understand_source(context, path, signature=scalar, config=InstanceConfig(instance_type="object")))
+    path = _file(tmp_path / "a.csv", b"y\n1\n")
+    wrong = told(understand_source(context, path, signature=scalar))
+    assert "have the columns x, and add instance_type='object'" in wrong
+
+
+def test_a_field_of_one_line_alone_is_no_key(context: Context, tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.jsonl", b'{"x": [1, 2]}\n{"x": [1, 2], "c": 3}\n')
+    found = told(understand_source(context, path, signature=NUMBERS), warnings=True)
+    assert "line 2 holds ['x', 'c'], which are not the model's inputs (unknown: c)" in found
+    assert "key_field" not in found
+
+
 def test_files_of_csv_must_have_the_same_columns(context: Context, objects: Objects, tmp_path: Path) -> None:
     for number in range(6):
         _file(tmp_path / f"{number}.csv", b'"p", q\n1,2\n' if number % 2 else b"p,q\n1,2\n")

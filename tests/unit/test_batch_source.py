@@ -178,9 +178,9 @@ def test_a_saved_array_is_a_source(context: Context, objects: Objects, tmp_path:
         ([[1, 2, 3], [1, 2, 300]], r"source\[1, 2\]=300: .*numbers from 0 to 255"),
         ([[1, 2], [1, 2], [1]], r"source\[0\].shape=\(2,\): .*\(the first of 2 like it\)"),
         ({"y": [[1, 2, 3]]}, r"source=\['y'\]: are not the model's inputs"),
-        ([], r"source='\[\]': holds no instances"),
-        (iter([]), r"source='\[\]': holds no instances"),
-        (np.zeros((0, 3)), r"source='\[\]': holds no instances"),
+        ([], r"source=\[\]: holds no instances"),
+        (iter([]), r"source='...': holds no instances"),
+        (np.zeros((0, 3)), r"source.shape=\(0, 3\): holds no instances"),
         (7, r"source=7: is a int, and no source of instances"),
         (None, r"source=None: .*pass an array, a list"),
         ({"x": 3}, r"is a mapping, and not from the names of inputs"),
@@ -222,8 +222,9 @@ def test_a_stream_that_goes_wrong_leaves_nothing_behind(context: Context, object
         yield [1]
 
     understood = good(understand_source(context, stream(), signature=PIXELS))
-    with pytest.raises(errors.InvalidArgument, match=r"source\[5000\].shape=\(1,\)"):
+    with pytest.raises(errors.InvalidArgument, match=r"source\[5000\].shape=\(1,\)") as caught:
         understood.stage(context, "jobs/1/input")
+    assert caught.value.__notes__ == ["There is no job; what was sent before is deleted again."]
     assert objects.content == {}
     assert context.created.names == ()
 
@@ -307,6 +308,10 @@ def test_fields_that_the_model_does_not_take_are_to_be_named(context: Context) -
     assert "add excluded_fields=['id', 'day']" in told(understand_source(context, frame, signature=TWO))
     rows = [{"id": 1, "a": [1, 2], "b": "x"}]
     assert "add key_field='id'" in told(understand_source(context, rows, signature=TWO))
+    rows = [{"a": [1, 2], "b": "x"}, *rows]
+    wrong = told(understand_source(context, rows, signature=TWO))
+    assert "unknown: id" in wrong
+    assert "key_field" not in wrong
 
 
 # A model of a fixed batch ------------------------------------------------------------------------
