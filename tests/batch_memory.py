@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import google_crc32c
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 from vertexkit.emulator.batch.asking import Patience
 from vertexkit.emulator.batch.run import BatchRun
@@ -23,6 +25,20 @@ from vertexkit.emulator.batch.types import (
     NoAnswer,
 )
 
+A, B = "gs://bucket/a.jsonl", "gs://bucket/b.jsonl"
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    # No tensor holds a larger one, and no model server answers with it.
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+ANY_FOLDER = settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 IMPATIENT = Patience(delays=(0.0, 0.0), unanswered=1000)
 
 
@@ -143,6 +159,16 @@ def results(end: BatchEnd) -> list[Any]:
 def errors(end: BatchEnd) -> list[Any]:
     """The lines of all errors, shard by shard."""
     return [json.loads(line) for path in end.errors for line in path.read_bytes().splitlines()]
+
+
+def bytes_of(instances: list[Any], end: bytes = b"\n") -> bytes:
+    """Instances as JSON, one a line."""
+    return end.join(json.dumps(instance).encode() for instance in instances)
+
+
+def fresh(folder: Path) -> Path:
+    """A folder for every example: hypothesis gives them all the same tmp_path."""
+    return folder / str(len(list(folder.iterdir())))
 
 
 def tf_record(*contents: bytes) -> bytes:

@@ -15,6 +15,7 @@ from batch_memory import Objects, tf_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vertexkit.emulator.batch import records
 from vertexkit.emulator.batch.csv_rows import BadRow, parse_header, row_array, row_values
 from vertexkit.emulator.batch.inputs import Inputs, Position
 from vertexkit.emulator.batch.records import Record
@@ -78,6 +79,40 @@ def test_lines_come_back_from_any_of_them_on(name: InputFormat, most: int) -> No
     for index, (_, end) in enumerate(found):
         rest = read(content, name, most=most, start=end, count=2)
         assert [record for record, _ in rest] == [record for record, _ in found[index + 1 :]]
+
+
+def counted(content: bytes, name: InputFormat, most: int) -> int:
+    inputs = Inputs(BatchSpec(name, (A,)), Objects({A: content}, most=most), [len(content)], Position())
+    return sum(inputs.count())
+
+
+@settings(deadline=None)
+@given(
+    lines=st.lists(st.sampled_from([b"", b" ", b"\t\r", b"1", b" 23 ", b"four", bytes(30)]), max_size=12),
+    mark=st.booleans(),
+    last=st.booleans(),
+    piece=st.integers(4, 40),
+    most=st.integers(1, 30),
+)
+def test_lines_are_counted_as_they_are_read(
+    lines: list[bytes], mark: bool, last: bool, piece: int, most: int
+) -> None:
+    content = b"\xef\xbb\xbf" * mark + b"\n".join(lines) + b"\n" * last
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "_PIECE_BYTES", piece)
+        assert counted(content, InputFormat.JSONL, most) == len(read(content, InputFormat.JSONL))
+
+
+@settings(deadline=None)
+@given(contents=CONTENTS, packed=st.booleans(), most=st.integers(1, 30))
+def test_tf_records_are_counted_as_they_are_read(contents: list[bytes], packed: bool, most: int) -> None:
+    content = gzip.compress(tf_record(*contents)) if packed else tf_record(*contents)
+    name = InputFormat.TF_RECORD_GZIP if packed else InputFormat.TF_RECORD
+    assert counted(content, name, most) == len(contents)
+
+
+def test_the_header_of_csv_is_not_counted() -> None:
+    assert counted(b"a,b\n1,2\n\n3,4", InputFormat.CSV, 2**20) == 2
 
 
 @settings(deadline=None)
