@@ -136,13 +136,12 @@ class Inputs:
         return min(1.0, (self._bytes_before[place.file] + here) / self._all_bytes)
 
     def _count(self, opened: BinaryIO) -> Iterator[int]:
-        if self._format is InputFormat.TF_RECORD_GZIP:
-            return count_tf_records(io.BufferedReader(Unpacked(opened), _BUFFER_BYTES))
-        if self._format is InputFormat.TF_RECORD:
-            return count_tf_records(io.BufferedReader(cast(io.RawIOBase, opened), _BUFFER_BYTES))
-        found = count_lines(opened)
+        packed = self._format is InputFormat.TF_RECORD_GZIP
+        file = io.BufferedReader(Unpacked(opened) if packed else cast(io.RawIOBase, opened), _BUFFER_BYTES)
+        if packed or self._format is InputFormat.TF_RECORD:
+            return count_tf_records(file)
         # Of a CSV file, the first line is the header.
-        return found if self._format is not InputFormat.CSV else chain((-1,), found)
+        return chain((-1,), count_lines(file)) if self._format is InputFormat.CSV else count_lines(file)
 
     def _read(self) -> Generator[Record, None, None]:
         for index in range(self._start.file, len(self._uris)):

@@ -192,6 +192,8 @@ def test_what_the_container_is_told_is_what_it_would_be_told_of_an_endpoint(batc
     number = job.name.rpartition("/")[2]
     assert spec.env["AIP_PREDICT_ROUTE"] == f"/v1/endpoints/{number}/deployedModels/{number}:predict"
     assert spec.env["AIP_MACHINE_TYPE"] == "n1-standard-2"
+    # No fast path, which would answer some of a job's instances and not others.
+    assert spec.env["VERTEXKIT_SERVING_BACKEND"] == "tensorflow"
     assert spec.artifact_dir.is_relative_to(batch.folder)
     loop.call_soon_threadsafe(batch.serving.held.set)
     batch.ended(job, "SUCCEEDED")
