@@ -75,8 +75,13 @@ class DigestIndex:
         self._next = np.zeros(len(self._order), dtype=np.int64)
         """By the place of the first of equals, how many of them are known to be taken."""
 
-    def take(self, digests: Sequence[bytes]) -> list[int]:
-        """An entry that nobody has taken for each of these instances; -1 where there is none."""
+    def take(self, digests: Sequence[bytes], *, only: bytearray | None = None) -> list[int]:
+        """An entry that nobody has taken for each of these instances; -1 where there is none.
+
+        Args:
+            digests: What stands for the instances.
+            only: For each entry, whether it may be one; None for any.
+        """
         if not digests:
             return []
         wanted = np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2)
@@ -84,11 +89,11 @@ class DigestIndex:
         stops = np.searchsorted(self._first, wanted[:, 0], "right").tolist()
         seconds = wanted[:, 1].tolist()
         return [
-            self._take(start, stop, second) if start < stop else -1
+            self._take(start, stop, second, only) if start < stop else -1
             for start, stop, second in zip(starts, stops, seconds, strict=True)
         ]
 
-    def _take(self, start: int, stop: int, second: int) -> int:
+    def _take(self, start: int, stop: int, second: int, only: bytearray | None) -> int:
         # All but never does the first half alone leave more than one to choose from.
         start, stop = (
             start + int(np.searchsorted(self._second[start:stop], second, side)) for side in ("left", "right")
@@ -98,12 +103,18 @@ class DigestIndex:
         place = start + int(self._next[start])
         while place < stop and self._taken[self._order[place]]:
             place += 1
-        self._next[start] = min(place + 1, stop) - start
+        self._next[start] = place - start
+        while only is not None and place < stop and not self._is(only, place):
+            place += 1
         if place == stop:
             return -1
         entry = int(self._order[place])
         self._taken[entry] = 1
         return entry
+
+    def _is(self, only: bytearray, place: int) -> bool:
+        entry = self._order[place]
+        return bool(only[entry]) and not self._taken[entry]
 
     def repeated(self) -> Iterable[list[int]]:
         """The entries that have their digest with others, group by group."""
@@ -159,9 +170,12 @@ def _numbers(value: list[Any]) -> np.ndarray[Any, Any] | None:
         array = np.array(value)
     except (ValueError, OverflowError):
         return None
-    if array.dtype.kind not in "iuf" or (array.size and not np.all(np.abs(array) < _EXACT)):
+    if array.dtype.kind not in "iuf":
+        return None
+    numbers = array.astype(np.float64, copy=False)  # first, for the least integer has no absolute value
+    if not np.all(np.abs(numbers) < _EXACT):
         return None
     written = orjson.dumps(value)  # numpy takes a truth value among numbers for a number
     if b"true" in written or b"false" in written:
         return None
-    return array.astype(np.float64, copy=False)
+    return numbers

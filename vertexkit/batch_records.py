@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import heapq
-import io
 import math
 import re
 import struct
@@ -22,6 +21,8 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
+from vertexkit._core.names import is_gcs_uri
+from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_matching import loads
 
@@ -29,8 +30,10 @@ __all__ = ["Record", "by_position", "csv_columns", "csv_rows", "read_records", "
 
 _BLANKS: Final = b" \t\r\n"
 _MARK: Final = b"\xef\xbb\xbf"
+_CELL = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*|([^",]*))(,|\Z)')
 _FRAME = struct.Struct("<QI")
 _CRC_BYTES: Final = 4
+_MOST_BYTES: Final = 64 * 2**20
 _POSITION: Final = re.compile(rb'\{"vertexkit_key\d*":"(\d+)"')
 
 
@@ -49,8 +52,11 @@ class Record:
 
     def values(self) -> list[Any]:
         """The values under which the results may name it."""
-        first = _json(self.text)
-        return [first] if self.sent is None else [first, *self.sent()]
+        return [_json(self.text), *(self.sent() if self.sent is not None else ())]
+
+    def texts(self) -> list[str]:
+        """The texts under which the errors may name it, should the service not take it for an instance."""
+        return [_text(self.text), *(value for value in self.values() if isinstance(value, str))]
 
 
 def read_records(kind: str, config: InstanceConfig, files: Iterable[tuple[str, Path]]) -> Iterator[Record]:
@@ -66,9 +72,9 @@ def read_records(kind: str, config: InstanceConfig, files: Iterable[tuple[str, P
             if kind == "jsonl":
                 yield from _of_lines(file, config)
             elif kind == "csv":
-                yield from _of_csv(file, config)
+                yield from _of_csv(file, uri, config)
             elif kind == "file-list":
-                yield from (_named(line.decode("utf-8", "replace")) for line in _lines(file))
+                yield from map(_of_list, _lines(file))
             else:
                 yield from _of_frames(file, uri, packed=kind == "tf-record-gzip")
 
@@ -97,15 +103,22 @@ def csv_columns(path: Path) -> list[str]:
 def csv_rows(file: BinaryIO) -> Iterator[list[Any]]:
     """The rows of a CSV file: what is quoted is text, and a number what is not and reads as one.
 
-    The csv module does not tell what was quoted.
+    The csv module would not tell what was quoted.
     """
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
-    try:
-        for row in _whole_rows(text):
-            if row.strip():
-                yield _cells(row)
-    finally:
-        text.detach()
+    held, first = b"", True
+    for line in file:
+        held += line.removeprefix(_MARK) if first else line
+        first = False
+        if held.count(b'"') % 2 == 0:  # else a line break is within quotes
+            if row := held.strip(_BLANKS):
+                yield _values(_cells(row))
+            held = b""
+    if held:
+        yield _values(_cells(held.strip(_BLANKS)))
+
+
+def _values(cells: list[tuple[str, bool]]) -> list[str | float]:
+    return [text if quoted else _number(text) for text, quoted in cells]
 
 
 def _of_lines(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:
@@ -123,21 +136,38 @@ def _of_lines(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:
             if isinstance(value, dict) and key_field in value:
                 yield Record(line, partial(_without, value, key_field), key=value[key_field])
             else:
-                yield Record(
-                    _dumped(value if isinstance(value, str) else line.decode()), partial(_json, line)
-                )
+                yield Record(_dumped(value if isinstance(value, str) else _text(line)), partial(_json, line))
 
 
-def _of_csv(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:
-    rows = csv_rows(file)
-    names = [str(name) for name in next(rows, [])]
-    for row in rows:
-        named = dict(zip(names, row, strict=False))
+def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record]:
+    lines = _lines(file)
+    header = next(lines, None)
+    if header is None:
+        return
+    names = [text for text, _ in _row(header)]
+    if not names or len(set(names)) < len(names):
+        yield _named(uri)  # nothing of it is read
+        return
+    # A row is a line, as Vertex AI has it.
+    for line in lines:
+        cells = _row(line)
+        values = _values(cells)
+        named = dict(zip(names, values, strict=False))
+        if len(cells) != len(names) or any(
+            isinstance(value, str) and not quoted for (_, quoted), value in zip(cells, values, strict=True)
+        ):
+            text = _text(line)
+            yield Record(_dumped(text), partial(_given, named or text), sent=partial(_both, values, named))
+            continue
         key = named.pop(config.key_field, None) if config.key_field else None
-        sent: Any = named
-        if config.instance_type != "object":
-            sent = [cell for name, cell in zip(names, row, strict=False) if name != config.key_field]
-        yield Record(_dumped(sent), partial(_given, named), key=key, sent=partial(_both, sent, row, named))
+        read = partial(_given, named)
+        if config.instance_type == "object":
+            yield Record(_dumped(named), read, key=key)
+            continue
+        # As it is written: numbers may have come from elsewhere with any number of digits.
+        parts = [orjson.dumps(text) if quoted else text.encode() for text, quoted in cells]
+        array = b"[" + (line if b'"' not in line else b",".join(parts)) + b"]"
+        yield Record(array, read, key=key, sent=partial(_both, values, named))
 
 
 def _of_frames(file: BinaryIO, uri: str, *, packed: bool) -> Iterator[Record]:
@@ -148,16 +178,28 @@ def _of_frames(file: BinaryIO, uri: str, *, packed: bool) -> Iterator[Record]:
             head = source.read(_FRAME.size)
             if not head:
                 return
-            size = _FRAME.unpack(head)[0]
-            content = source.read(size) if size < 1 << 31 else b""
-            if len(content) < size or len(source.read(_CRC_BYTES)) < _CRC_BYTES:
+            size, crc = _FRAME.unpack(head)
+            sound = crc == _masked_crc(head[:8]) and size <= _MOST_BYTES
+            content = source.read(size) if sound else b""
+            if not sound or len(content) < size or len(source.read(_CRC_BYTES)) < _CRC_BYTES:
                 yield _named(uri)
                 return
         except (OSError, EOFError, zlib.error, struct.error):
             yield _named(uri)
             return
         text = b'{"b64":"' + base64.b64encode(content) + b'"}'
-        yield Record(text, partial(_given, content))
+        # One whose checksum is wrong fails under its text.
+        yield Record(text, partial(_given, content), sent=partial(_alone, content))
+
+
+def _alone(content: bytes) -> list[Any]:
+    return [_text(content)]
+
+
+def _masked_crc(content: bytes) -> int:
+    """As TFRecord files have it."""
+    crc = crc32c(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
@@ -170,6 +212,17 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
             yield line
 
 
+def _of_list(line: bytes) -> Record:
+    uri = _text(line)
+    bare = uri.strip('"') if is_gcs_uri(uri.strip('"')) else uri
+    # A file that is not there fails under the line as it is.
+    return (
+        Record(_dumped(bare), partial(_given, bare), sent=partial(_alone, line))
+        if bare != uri
+        else _named(uri)
+    )
+
+
 def _named(uri: str) -> Record:
     return Record(_dumped(uri), partial(_given, uri))
 
@@ -179,7 +232,7 @@ def _json(text: bytes) -> Any:
     try:
         return loads(text)
     except (ValueError, RecursionError):
-        return text.decode("utf-8", "replace")
+        return _text(text)
 
 
 def _unkeyed(line: bytes, key_field: str) -> Any:
@@ -207,8 +260,16 @@ def _selected(line: bytes, config: InstanceConfig) -> list[Any]:
     return [kept, [*kept.values()]]
 
 
-def _both(sent: Any, row: list[Any], named: dict[str, Any]) -> list[Any]:
-    return [value for value in (row, named) if value != sent]
+def _both(values: list[str | float], named: dict[str, Any]) -> list[Any]:
+    return [values, named]
+
+
+def _row(line: bytes) -> list[tuple[str, bool]]:
+    """The cells of a line; none of what is no row."""
+    try:
+        return _cells(line)
+    except ValueError:
+        return []
 
 
 def _given(value: Any) -> Any:
@@ -219,39 +280,30 @@ def _dumped(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
-def _whole_rows(lines: Iterable[str]) -> Iterator[str]:
-    """Rows of which a quoted cell may have line breaks in it."""
-    held = ""
-    for line in lines:
-        held += line
-        if held.count('"') % 2 == 0:
-            yield held
-            held = ""
-    if held:
-        yield held
+def _cells(row: bytes) -> list[tuple[str, bool]]:
+    """The text of every cell, and whether it was in quotation marks.
+
+    Raises:
+        ValueError: It is no row.
+    """
+    text, at = row.decode(), 0
+    cells: list[tuple[str, bool]] = []
+    while (found := _CELL.match(text, at)) is not None:
+        quoted, bare, delimiter = found.groups()
+        cells.append((bare.strip(), False) if quoted is None else (quoted.replace('""', '"'), True))
+        if not delimiter:
+            return cells
+        at = found.end()
+    raise ValueError("there is text beside a quotation mark, or one is missing")
 
 
-def _cells(row: str) -> list[Any]:
-    cells: list[Any] = []
-    text, quoted, before = "", False, ","
-    for place, part in enumerate(row.rstrip("\r\n").split('"')):
-        if place % 2:
-            # Two quotes in quotes are one, and part of the text.
-            text += f'"{part}' if quoted and not before else part
-            quoted = True
-        else:
-            first, *rest = part.split(",")
-            text += first
-            for piece in rest:
-                cells.append(text if quoted else _cell(text))
-                text, quoted = piece, False
-        before = part
-    return [*cells, text if quoted else _cell(text)]
-
-
-def _cell(cell: str) -> str | float:
+def _number(cell: str) -> str | float:
     try:
         number = float(cell)
     except ValueError:
         return cell
     return number if math.isfinite(number) and "_" not in cell else cell
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")

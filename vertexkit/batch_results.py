@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
 from vertexkit.batch_matching import DigestIndex, digest, key_digest, loads, value_digest
 from vertexkit.batch_records import Record
@@ -211,11 +212,12 @@ def located_by_instance(
         found = index.take([_written(record) for record in chunk])
         left -= sum(entry != _LEFT for entry in found)
         missed = [place for place, entry in enumerate(found) if entry == _LEFT]
-        if missed and left:
-            by_value = by_value or DigestIndex(spool.value_digests(), taken)
-            for place in missed:
-                found[place] = _by_value(by_value, chunk[place])
-                left -= found[place] != _LEFT
+        for place in missed if left else ():
+            found[place] = _as_text(index, chunk[place], spool.is_error)
+            if found[place] == _LEFT:
+                by_value = by_value or DigestIndex(spool.value_digests(), taken)
+                found[place] = _by_value(by_value, chunk[place], spool.is_error)
+            left -= found[place] != _LEFT
         entries.extend(found)
     if left:
         _refuse_left_over(spool, taken, keyed=keyed, job=job)
@@ -227,14 +229,23 @@ def _written(record: Record) -> bytes:
     return digest(record.text) if record.key is None else key_digest(record.key)
 
 
-def _by_value(index: DigestIndex, record: Record) -> int:
+def _as_text(index: DigestIndex, record: Record, is_error: bytearray) -> int:
+    """What is no instance fails under its text: that saves a look at the value of every result."""
+    if record.key is not None:
+        return _LEFT
+    texts = [digest(orjson.dumps(text)) for text in record.texts()]
+    return next((entry for text in texts if (entry := index.take([text], only=is_error)[0]) != _LEFT), _LEFT)
+
+
+def _by_value(index: DigestIndex, record: Record, is_error: bytearray) -> int:
     if record.key is not None:
         return _LEFT  # a key has been looked for by its value already
     for value in record.values():
         (entry,) = index.take([value_digest(value)])
         if entry != _LEFT:
             return entry
-    return _LEFT
+    texts = map(value_digest, record.texts())
+    return next((entry for text in texts if (entry := index.take([text], only=is_error)[0]) != _LEFT), _LEFT)
 
 
 def _refuse_two_answers(

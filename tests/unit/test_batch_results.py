@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import random
 import struct
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +21,9 @@ from vertexkit.batch_matching import DigestIndex, digest, key_digest, value_dige
 from vertexkit.batch_records import Record, by_position, read_records, unsent
 from vertexkit.batch_results import BatchResults, located_by_instance, located_by_position
 from vertexkit.batch_spool import Spool, prediction_of
+from vertexkit.emulator.batch.inputs import Inputs, Position
+from vertexkit.emulator.batch.instances import BadInstance, InstanceMaker, raw_instance
+from vertexkit.emulator.batch.types import BatchSpec, InputFormat, InputMissing, Instances
 from vertexkit.errors import BatchPredictionFailed
 
 PLAIN = InstanceConfig()
@@ -69,6 +75,17 @@ def spooled(files: list[tuple[list[bytes], bool]], *, positions: bool = False) -
     for lines, errors in files:
         spool.add([line + b"\n" for line in lines], errors=errors)
     return spool
+
+
+def framed(content: bytes) -> bytes:
+    """A record of a TFRecord file."""
+
+    def masked(part: bytes) -> bytes:
+        crc = google_crc32c.value(part)
+        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+    length = struct.pack("<Q", len(content))
+    return length + masked(length) + content + masked(content)
 
 
 def records_of(path: Path, config: InstanceConfig = PLAIN, kind: str = "jsonl") -> Iterator[Record]:
@@ -261,21 +278,21 @@ def test_two_predictions_for_one_position_must_agree() -> None:
 
 def test_rows_of_csv_are_columns_by_name(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
-    path.write_bytes(b'\xef\xbb\xbfname,"size",note\r\n"5",5,"a ""b"", c"\r\n\r\nx,1e3,"two\nlines"\r\n')
+    path.write_bytes(b'\xef\xbb\xbfname,"size",note\r\n"5",5,"a ""b"", c"\r\n\r\n"x",1e3,""\r\n')
     first, second = records_of(path, kind="csv")
     assert json.loads(first.text) == ["5", 5.0, 'a "b", c']
-    assert second.read() == {"name": "x", "size": 1000.0, "note": "two\nlines"}
+    assert second.read() == {"name": "x", "size": 1000.0, "note": ""}
     (keyed, _) = records_of(path, InstanceConfig(key_field="size"), "csv")
     assert (keyed.key, keyed.read()) == (5.0, {"name": "5", "note": 'a "b", c'})
     lines = [
-        b'{"instance": ["x", 1000, "two\\nlines"], "prediction": 2}',
+        b'{"instance": ["x", 1000, ""], "prediction": 2}',
         b'{"instance": ["5", 5.0, "a \\"b\\", c"], "prediction": 1}',
     ]
     assert [row.prediction for row in ordered(spooled([(lines, False)]), path, kind="csv").rows()] == [1, 2]
 
 
 def test_records_of_a_broken_file_end_with_one_for_the_rest(tmp_path: Path) -> None:
-    whole = b"".join(struct.pack("<QI", len(one), 0) + one + b"\0\0\0\0" for one in (b"first", b"second"))
+    whole = framed(b"first") + framed(b"second")
     path = tmp_path / "in.tfrecord"
     path.write_bytes(whole[:-3])
     rest = [record.read() for record in records_of(path, kind="tf-record")]
@@ -301,6 +318,88 @@ def test_files_of_a_list_are_found_by_their_uris(tmp_path: Path) -> None:
         ("gs://b/1.png", True),
     ]
     assert str(next(results.failures())) == "instance 1: there is no such object"
+
+
+class Local:
+    """One object, for the local Vertex AI's own reader."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def open(self, uri: str) -> io.BytesIO:
+        if uri != "gs://b/input":
+            raise InputMissing(f"there is no {uri}")
+        return io.BytesIO(self._content)
+
+    def size(self, uri: str) -> int:
+        return len(self._content)
+
+
+cells = st.sampled_from(["1", "-1.50", "1e3", '"a"', '"a ""b"", c"', "x", "", " 2 ", '"', "1_0", "NaN", '""'])
+pieces = st.one_of(
+    st.sampled_from([b"\n", b"\r\n", b"[1,", b"[1, 2]", b'{"id": 1, "x": [1]}', b'{"x": 2}', b" ", b"\xff"]),
+    st.sampled_from([b"\xef\xbb\xbf", b'"gs://b/1.png"', b"gs://b/2.png", b"a,b\n", b"a,a\n", b"NaN"]),
+    st.lists(cells, min_size=1, max_size=3).map(lambda row: ",".join(row).encode() + b"\n"),
+    st.binary(max_size=20),
+    st.binary(max_size=20).map(framed),
+    st.binary(min_size=1, max_size=20).map(lambda content: framed(content)[:-1] + b"?"),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.lists(pieces, max_size=8).map(b"".join),
+    kind=st.sampled_from(list(InputFormat)),
+    config=st.sampled_from([PLAIN, InstanceConfig(key_field="id"), InstanceConfig(instance_type="object")]),
+    cut=st.integers(0, 30),
+)
+def test_the_client_reads_what_the_local_service_reads(
+    tmp_path_factory: pytest.TempPathFactory,
+    content: bytes,
+    kind: InputFormat,
+    config: InstanceConfig,
+    cut: int,
+) -> None:
+    if kind is InputFormat.TF_RECORD_GZIP:
+        content = gzip.compress(content)
+        content = content[: len(content) - cut] if cut > 20 else content
+    if kind not in (InputFormat.JSONL, InputFormat.CSV):
+        config = PLAIN
+    path = tmp_path_factory.mktemp("read") / "input"
+    path.write_bytes(content)
+    asked = Instances(instance_type=config.instance_type or "", key_field=config.key_field or "")
+    spec = BatchSpec(input_format=kind, uris=("gs://b/input",), instances=asked)
+    sources = Local(content)
+    inputs, maker = Inputs(spec, sources, [len(content)], Position()), InstanceMaker(spec, sources)
+    lines = []
+    while taken := inputs.take(100):
+        for record, file in taken.records:
+            try:
+                made = maker.make(record, file) if record.fault is None else None
+                if made is not None and made.unchecked:
+                    maker.check(record)
+            except BadInstance:
+                made = None
+            if made is None:
+                lines.append((b'{"instance":%b,"error":{"message":"no"}}' % raw_instance(record, file), True))
+            else:
+                lines.append((b'{"%b":%b,"prediction":%d}' % (made.member, made.shown, len(lines)), False))
+    spool = spooled(
+        [([line for line, wrong in lines if wrong is errors], errors) for errors in (True, False)]
+    )
+    try:
+        results = ordered(spool, path, config, str(kind))
+    except BatchPredictionFailed as error:
+        assert "have the key" in str(error)
+        return
+    assert len(results) == len(lines)
+    assert spool.reasons == {}
+    for row, (line, wrong) in zip(results.rows(), lines, strict=True):
+        assert row.error == ("no" if wrong else None)
+        if not wrong:
+            # Its own prediction, or that of an equal instance.
+            assert lines[row.prediction][0].rpartition(b",")[0] == line.rpartition(b",")[0]
+    spool.close()
 
 
 def test_own_keys_are_not_part_of_an_instance(tmp_path: Path) -> None:
