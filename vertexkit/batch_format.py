@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from vertexkit.batch_input import FORMATS
@@ -71,7 +71,7 @@ def common_kind(
         return _as_wanted(kinds, wanted)
     found = set(kinds.values())
     if len(found) > 1:
-        problem = f"holds files of several kinds: {_counted(kinds.values())}"
+        problem = f"holds files of several kinds: {_counted(kinds)}"
         remedy = "pass a pattern for those that are meant, or say which, with format="
         return None, [], [Finding(argument, source, problem, remedy)]
     kind = found.pop() if found else None
@@ -93,7 +93,12 @@ def _as_wanted(kinds: dict[str, Kind | None], wanted: str) -> tuple[Kind | None,
     return ("file-list", lists, []) if lists else (IMAGE, chosen, [])
 
 
-def _counted(kinds: Iterable[Kind | None]) -> str:
-    listed = list(kinds)
-    every = sorted({kind or "" for kind in listed})
-    return ", ".join(f"{sum((one or '') == kind for one in listed)} {kind or 'others'}" for kind in every)
+def _counted(kinds: Mapping[str, Kind | None]) -> str:
+    """``3 jsonl (a.jsonl, ...), 1 of no known kind (README.md)``."""
+    named: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        named.setdefault(kind or "of no known kind", []).append(name)
+    return ", ".join(
+        f"{len(names)} {kind} ({names[0]}{', ...' if len(names) > 1 else ''})"
+        for kind, names in named.items()
+    )

@@ -155,7 +155,9 @@ def check_samples(
     every = [one for _, listed in found for one in listed]
     if loose is not None and not good:
         remedy = f"write one instance a line, as {_one_instance(loose)}"
-        if kind == "csv":
+        if kind == "file-list" and all(one.problem is not None for one in every):
+            remedy = "list gs:// URIs of files that are there, or pass [pathlib.Path(...), ...]"
+        elif kind == "csv":
             remedy = _csv_remedy(every[0].columns if every else (), loose, config)
         elif kind != "jsonl":
             remedy = "use a model of one input, of text or bytes, which decodes what it is sent"
@@ -234,7 +236,10 @@ def _csv_rows(content: bytes) -> Iterator[Sample]:
             problem = f"holds {word}, which is neither a number nor in double quotes, as text is"
             yield Sample(place, problem=problem)
         except csv.Error as error:
-            yield Sample(place, problem=f"is not CSV: {error}")
+            why = f"is not CSV: {error}"
+            if "unexpected end" in str(error):
+                why = "has a double quote that is not closed in it: a cell holds no line break"
+            yield Sample(place, problem=why)
         else:
             if not names:
                 names = row

@@ -140,11 +140,15 @@ class _Look:
             return self._files(source)
         if listed and all(isinstance(one, os.PathLike) for one in listed):
             return self._files(listed)
-        if listed and not self._takes_text() and _are_files(listed):
+        findings = []
+        if listed and _are_files(listed):
             problem = "are texts, which are the names of files"
             remedy = "pass [pathlib.Path(name) for name in names], or a pattern"
-            return self._refused([Finding(self.argument, listed, problem, remedy)])
-        return self._rows(source, "instances")
+            as_text = self._takes_text()
+            findings.append(Finding(self.argument, listed, problem, remedy, warning=as_text))
+            if not as_text:
+                return self._refused(findings)
+        return self._rows(source, "instances", findings)
 
     def _takes_text(self) -> bool:
         inputs = () if self.signature is None else self.signature.inputs.values()
@@ -164,8 +168,8 @@ class _Look:
             return self._refused([Finding(self.argument, str(source), f"is no array: {error}")])
         return self._rows(values, Path(source).stem)
 
-    def _rows(self, source: Any, stem: str) -> Understood:
-        findings = []
+    def _rows(self, source: Any, stem: str, found: Sequence[Finding] = ()) -> Understood:
+        findings = list(found)
         if self.wanted not in (None, "jsonl"):
             problem = "is for files, and instances in memory are written as 'jsonl'"
             findings.append(Finding("format", self.wanted, problem, "leave it out"))
@@ -289,7 +293,11 @@ class _Look:
         looked = [one for _, found in every for one in found]
         if not looked and is_all and reads:
             return [], [Finding(self.argument, reads[0][0], "holds no instances")]
-        return looked, [*_other_columns(self.argument, every), *self._check(every, kind)]
+        return looked, [
+            *_numbers_for_names(self.argument, every),
+            *_other_columns(self.argument, every),
+            *self._check(every, kind),
+        ]
 
     def _with_file(self, one: Sample) -> Sample:
         """The line of a list, with what is wrong with the file that it names."""
@@ -339,6 +347,26 @@ def _fixed_batch(signature: Signature | None) -> int | None:
     if signature is None:
         return None
     return next((spec.shape[0] for spec in signature.inputs.values() if spec.shape and spec.shape[0]), None)
+
+
+def _numbers_for_names(argument: str, found: Sequence[tuple[str, Sequence[Sample]]]) -> Iterator[Finding]:
+    """Whether the header of a file of CSV looks like its first row."""
+    for file, listed in found:
+        names = listed[0].columns if listed else ()
+        numbered = [str(number) for number in range(len(names) + 1)]
+        # What pandas calls columns without names.
+        if list(names) in (numbered[:-1], numbered[1:]) or not names or not all(map(_is_number, names)):
+            continue
+        problem = f"has numbers in its first row, {', '.join(names)[:80]}, which is taken for the header"
+        yield Finding(argument, file, problem, "add a row with the names of the columns", warning=True)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _other_columns(argument: str, found: Sequence[tuple[str, Sequence[Sample]]]) -> list[Finding]:

@@ -247,6 +247,7 @@ def test_rows_go_whole_and_every_part_of_a_large_file_has_the_header(
         (b"p,q\n", "holds no instances"),
         (b"p,q\n1,nan\n", "line 2 holds nan at"),
         (b"p,\xff\n1,2\n", "line 1 is not UTF-8"),
+        (b'p,q\n1,"a\nb"\n', "line 2 has a double quote that is not closed in it"),
     ],
 )
 def test_csv_that_the_model_cannot_take_is_refused_by_line(
@@ -282,6 +283,12 @@ def test_how_rows_become_what_the_model_takes_is_told(context: Context, tmp_path
     path = _file(tmp_path / "a.csv", b"y\n1\n")
     wrong = told(understand_source(context, path, signature=scalar))
     assert "have the columns x, and add instance_type='object'" in wrong
+
+
+def test_a_header_that_looks_like_a_row_is_warned_of(context: Context, tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.csv", b"1.5,2\n3,4\n")
+    assert "has numbers in its first row, 1.5, 2," in told(understand_source(context, path), warnings=True)
+    good(understand_source(context, _file(tmp_path / "a.csv", b"0,1\n3,4\n"), signature=NUMBERS))
 
 
 def test_a_field_of_one_line_alone_is_no_key(context: Context, tmp_path: Path) -> None:
@@ -380,7 +387,7 @@ def test_a_folder_of_several_kinds_is_refused_but_for_a_format_that_chooses(
     _file(tmp_path / "a.csv", b"p,q\n1,2\n")
     _file(tmp_path / "README.md", b"words")
     wrong = told(understand_source(context, tmp_path, signature=NUMBERS))
-    assert "holds files of several kinds: 1 others, 1 csv, 1 jsonl" in wrong
+    assert "holds files of several kinds: 1 of no known kind (README.md), 1 csv (a.csv), 1 jsonl" in wrong
     assert good(understand_source(context, tmp_path, signature=NUMBERS, format="csv")).format == "csv"
 
 
@@ -402,7 +409,9 @@ def test_names_of_files_that_are_passed_as_texts_are_not_taken_for_instances(
     path = _file(tmp_path / "a.jsonl", b"[1, 2]\n")
     wrong = told(understand_source(context, [str(path)], signature=NUMBERS))
     assert "are texts, which are the names of files" in wrong
-    good(understand_source(context, [str(path)], signature=ENCODED))
+    understood = understand_source(context, [str(path)], signature=ENCODED)
+    assert told(understood) == ""
+    assert "are texts, which are the names of files" in told(understood, warnings=True)
 
 
 # In the cloud ------------------------------------------------------------------------------------
@@ -483,7 +492,9 @@ def test_a_list_of_files_is_known_by_what_is_in_it(
     document = good(understand_source(context, "gs://my-bucket/in/1.pdf", format="file-list"))
     assert document.is_local
     path = _file(tmp_path / "files.txt", b"images/1.png\n")
-    assert "line 1 is 'images/1.png', and no gs:// URI of a file" in told(understand_source(context, path))
+    wrong = told(understand_source(context, path, signature=ENCODED))
+    assert "line 1 is 'images/1.png', and no gs:// URI of a file" in wrong
+    assert "list gs:// URIs of files that are there, or pass [pathlib.Path(...), ...]" in wrong
 
 
 def test_patterns_stand_for_objects_as_cloud_storage_has_them(context: Context, objects: Objects) -> None:
