@@ -40,7 +40,7 @@ _ERRORS: Final = ("prediction.errors", "errors_")
 
 
 def fetch_results(
-    context: Context, directory: str, *, positions: bool, kind: str, uris: tuple[str, ...]
+    context: Context, directory: str, *, positions: bool, written: bool, kind: str, uris: tuple[str, ...]
 ) -> Spool:
     """Every line that a job has written.
 
@@ -48,6 +48,7 @@ def fetch_results(
         context: The session's parts.
         directory: ``gs://`` URI of the folder that it made for them.
         positions: Whether its keys are positions in the input.
+        written: Whether vertexkit has written the input.
         kind: The format of the input, and
         uris: where that is, which names the columns of results in CSV.
 
@@ -57,7 +58,7 @@ def fetch_results(
     uri = parse_gcs_uri(directory.rstrip("/"))
     found = Bucket(context, uri.bucket).list(f"{uri.name}/")
     wanted = {info.uri: info for info in found if _base(info.uri).startswith((*_RESULTS, *_ERRORS))}
-    spool = Spool(positions=positions)
+    spool = Spool(positions=positions, written=written)
     size = sum(info.size for info in wanted.values())
     with (
         tracked("Fetching the results", size, "bytes", context.progress) as shown,

@@ -263,6 +263,7 @@ class BatchPredictionJob(BatchJobState):
                     self._context,
                     self._output_folder(),
                     positions=self._has_positions,
+                    written=self._count is not None,
                     kind=self.input_format,
                     uris=self.input_uris,
                 )

@@ -17,7 +17,7 @@ __all__ = ["COUNT_LABEL", "BatchJobState", "without_place"]
 COUNT_LABEL: Final = "vertexkit_instances"
 """How many instances vertexkit has written for a job: the service counts them only at the end."""
 _SHOWN: Final = 3
-_PLACE = re.compile(r"^gs://.*?, (?:line|row) \d+: ")
+_PLACE = re.compile(r"gs://\S+, (?:line|row) \d+: ")
 
 
 def without_place(message: str) -> str:
@@ -27,6 +27,12 @@ def without_place(message: str) -> str:
 
 class BatchJobState(Job):
     """What is known of a batch prediction job without asking."""
+
+    @property
+    def error(self) -> str | None:
+        """What it failed of, in the service's words; None if it did not fail, as far as is known."""
+        error = super().error
+        return error if error is None or self._count is None else without_place(error)
 
     @property
     def model_name(self) -> str:
@@ -83,7 +89,7 @@ class BatchJobState(Job):
     def partial_failures(self) -> tuple[str, ...]:
         """What failed without ending the job, in the service's words; 20 of them at most."""
         told = [str(one.get("message", "")) for one in self._data.get("partialFailures", ())]
-        return tuple(dict.fromkeys(map(without_place, told)) if self._has_positions else told)
+        return tuple(told if self._count is None else dict.fromkeys(map(without_place, told)))
 
     @property
     def _input(self) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import ast
 import os
 import re
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -32,14 +33,17 @@ class Spool:
 
     Args:
         positions: Whether the keys are positions in the input, as vertexkit writes them.
+        written: Whether vertexkit has written the input.
     """
 
-    def __init__(self, *, positions: bool) -> None:
+    def __init__(self, *, positions: bool, written: bool = False) -> None:
         self._file = tempfile.TemporaryFile(prefix="vertexkit-")  # noqa: SIM115 - for as long as this
         self._at = 0
         self._offsets = array("q")
         self._lengths = array("q")
+        weakref.finalize(self, self._file.close)
         self._positions = positions
+        self._written = written
         self.is_error = bytearray()
         """By entry, whether it says why its instance has no prediction."""
         self.positions = array("q")
@@ -80,7 +84,7 @@ class Spool:
     def failure(self, entry: int) -> str:
         """Why the instance of an error line has no prediction."""
         message = _message(loads(self.line(entry)).get("error"))
-        return without_place(message) if self._positions else message
+        return without_place(message) if self._written else message
 
     def value_digests(self) -> bytearray:
         """As `digests`, but of instances as JSON values, however they are written."""

@@ -320,6 +320,17 @@ def test_waiting_ends_well_with_a_warning_or_with_an_error(doubles: Doubles) -> 
     with pytest.raises(errors.BatchPredictionFailed, match=r"no space(.|\n)*reason 0") as failed:
         waited("FAILED", error={"code": 8, "message": "no space"}, partialFailures=failures)
     assert failed.value.job == NAME
+    # Of a file that vertexkit has written, no line is named, and nothing is told twice.
+    place = "gs://my-bucket/in/instances-000000.jsonl, line 1: "
+    more = {
+        "error": {"message": f"All instances failed. The first: {place}it is negative"},
+        "partialFailures": [{"message": f"{place}it is negative"}],
+        "labels": {"vertexkit_instances": "2"},
+    }
+    with pytest.raises(errors.BatchPredictionFailed) as failed:
+        waited("FAILED", **more)
+    said = f"{NAME}: the batch prediction failed: All instances failed. The first: it is negative"
+    assert str(failed.value) == said
     with pytest.raises(errors.Cancelled):
         waited("CANCELLED")
     doubles.rest.answers[f"GET {NAME}"] = resource()
