@@ -50,7 +50,7 @@ def clean_env() -> dict[str, str]:
 
 
 def test_there_are_snippets_to_run() -> None:
-    assert len(SNIPPETS) == 8
+    assert len(SNIPPETS) == 9
 
 
 def test_the_first_script_predicts_what_the_model_does(folder: Path) -> None:
@@ -81,14 +81,25 @@ def test_the_search_by_keras_tuner_finds_a_model(folder: Path) -> None:
     assert re.search(r"trial [01]: SUCCEEDED, .*val_accuracy=0\.\d+.* <Model '", shown[-1]), shown
 
 
+def test_a_batch_prediction_is_in_order_and_says_what_failed(folder: Path) -> None:
+    shown = run_snippet(SNIPPETS[6], folder)
+    digits = np.load(ROOT / "trainer_scripts" / "data" / "mnist_subset.npz")
+    assert float(shown[0]) > 0.8
+    assert "50" in shown[1]
+    assert "shape" in shown[1] or "instances" in shown[1], shown
+    predicted = [line.split() for line in shown[2:]]
+    assert [index for index, _ in predicted] == ["0", "1", "2"]
+    assert np.mean([int(digit) for _, digit in predicted] == digits["y_test"][:3]) > 0.6
+
+
 def test_the_nightly_update_can_run_again_and_again(folder: Path, emulator: Any) -> None:
-    script = SNIPPETS[6].replace("http://127.0.0.1:8080", emulator.rest)
+    script = SNIPPETS[7].replace("http://127.0.0.1:8080", emulator.rest)
     for _ in range(2):
         assert run_snippet(script, folder)[-1].endswith("100 %")
 
 
 def test_google_s_own_client_creates_an_endpoint(folder: Path) -> None:
-    shown = run_snippet(SNIPPETS[7], folder)[-1]
+    shown = run_snippet(SNIPPETS[8], folder)[-1]
     assert re.fullmatch(r"projects/\d+/locations/us-central1/endpoints/\d+", shown)
 
 
