@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
-from vertexkit.batch_input import InstanceConfig
+from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.identifiers import check_display_name, check_labels
 from vertexkit.instances import json_value
@@ -83,6 +83,10 @@ def config_of(
         findings.append(Finding("instance_type", instance_type, "is neither 'object' nor 'array'"))
     if key_field is not None and not (isinstance(key_field, str) and key_field):
         findings.append(Finding("key_field", key_field, "is not the name of a field"))
+    elif isinstance(key_field, str) and is_own_key(key_field):
+        problem = "is what vertexkit calls an instance's position in what it writes itself"
+        remedy = f"rename the field, or leave it out with excluded_fields=[{key_field!r}]"
+        findings.append(Finding("key_field", key_field, problem, remedy))
     lists = {}
     for argument, names in (("included_fields", included_fields), ("excluded_fields", excluded_fields)):
         listed = list(names) if isinstance(names, list | tuple) else []

@@ -148,7 +148,7 @@ class Rows:
 
     def _told(self, error: InvalidArgument, start: int, *, one: bool = False) -> Finding:
         among = self._firsts() if self._one_by_one else ()
-        return told(
+        found = told(
             error,
             self.argument,
             start,
@@ -157,6 +157,12 @@ class Rows:
             signature=self.signature,
             among=among,
         )
+        if is_pandas(self.values, "DataFrame") and self.signature is not None:
+            inputs, columns = list(self.signature.inputs), [str(name) for name in self.values.columns]
+            if len(inputs) == len(columns) == 1 and inputs != columns:
+                remedy = f"rename the column {columns[0]!r} to {inputs[0]!r}, which the model takes"
+                return replace(found, problem=without_axes(found.problem), remedy=remedy)
+        return found
 
     def _firsts(self) -> list[Any]:
         found: Any = self.values.taken if self.count is None else self.values
@@ -283,8 +289,9 @@ def leaving_out(names: object, signature: Signature | None, *, among: Iterable[o
         return None
     if not all(isinstance(one, Mapping) and all(name in one for name in others) for one in among):
         return None
-    key = next((name for name in others if is_own_key(name)), others[0])
-    return f"add key_field={key!r}" if len(others) == 1 else f"add excluded_fields={others}"
+    if len(others) > 1 or is_own_key(others[0]):
+        return f"add excluded_fields={others}"
+    return f"add key_field={others[0]!r}"
 
 
 def without_axes(problem: str) -> str:

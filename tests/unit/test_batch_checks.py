@@ -80,6 +80,8 @@ def test_a_batch_must_fit_a_model_of_a_fixed_one() -> None:
     [
         ({"instance_type": "row"}, "instance_type='row': is neither 'object' nor 'array'"),
         ({"key_field": 3}, "key_field=3: is not the name of a field"),
+        ({"key_field": "vertexkit_key"}, "rename the field, or leave it out with excluded_fields"),
+        ({"key_field": "vertexkit_key7"}, "is what vertexkit calls an instance's position"),
         ({"included_fields": "abc"}, "write included_fields=['width', 'height']"),
         ({"excluded_fields": ["a", "a"]}, "excluded_fields=['a', 'a']: names a field twice"),
         ({"included_fields": ["a"], "excluded_fields": ["b"]}, "give one of them"),

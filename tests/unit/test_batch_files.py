@@ -165,10 +165,10 @@ def test_a_file_that_wrote_itself_into_a_folder_of_ours_can_be_predicted_again(
     path = _file(tmp_path / "a.jsonl", b'{"vertexkit_key": "7", "x": [1, 2]}\n')
     wrong = told(understand_source(context, path, signature=NUMBERS))
     assert "unknown: vertexkit_key" in wrong
-    assert "add key_field='vertexkit_key'" in wrong
-    config = InstanceConfig(key_field="vertexkit_key")
+    assert "add excluded_fields=['vertexkit_key']" in wrong
+    config = InstanceConfig(excluded_fields=("vertexkit_key",))
     given = good(understand_source(context, path, signature=NUMBERS, config=config)).stage(context, "p")
-    assert given.is_keyed
+    assert not given.is_keyed
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,13 @@ def test_a_frame_with_two_columns_of_one_name_is_refused(context: Context) -> No
     assert "are the names of more than one column" in told(understand_source(context, frame))
 
 
+def test_a_frame_whose_one_column_has_another_name_is_told_so(context: Context) -> None:
+    scalar = Signature({"x": TensorSpec("x", "float32", (None,))}, OUT)
+    wrong = told(understand_source(context, pd.DataFrame({"foo": [1.0, 2.0]}), signature=scalar))
+    assert "rename the column 'foo' to 'x'" in wrong
+    assert "axes" not in wrong
+
+
 def test_a_stream_that_goes_wrong_leaves_nothing_behind(context: Context, objects: Objects) -> None:
     def stream() -> Iterator[list[int]]:
         yield from ([1, 2, 3] for _ in range(5000))
