@@ -80,6 +80,11 @@ class InstanceMaker:
         self.make: Callable[[Record, InputFile], Instance] = self._maker(spec)
         """Makes the instance of a record without a fault; raises BadInstance."""
 
+    def known_by_key(self, record: Record) -> Instance | None:
+        """What stands for a record that was not read whole; None where its key is not plain to see."""
+        key = self._leading_key(record.payload) if self._wanted.key_field else None
+        return None if key is None else Instance(b"", b'"%b"' % key, KEY)
+
     def check(self, record: Record) -> None:
         """Look at a line of which an unchecked instance was made, and which was refused.
 
@@ -118,17 +123,21 @@ class InstanceMaker:
     def _keyed_line(self, record: Record, file: InputFile) -> Instance:
         """Cuts the key out where it is a plain string and comes first, as vertexkit writes it."""
         line = record.payload
-        if line.startswith(self._key_head) and line.count(self._key_member) == 1:
-            begin = len(self._key_head)
-            end = line.find(b'"', begin)
-            key = line[begin:end]
-            if line[end + 1 : end + 2] == b"," and b"\\" not in key:
-                rest = line[end + 2 :]
-                unchecked = self._trusts and key.isalnum() and _is_plain_field(rest)
-                if not unchecked:
-                    self._check(line)
-                return Instance(b"{%b" % rest, b'"%b"' % key, KEY, unchecked)
-        return self._changed_line(record, file)
+        key = self._leading_key(line)
+        if key is None or line.count(self._key_member) != 1:
+            return self._changed_line(record, file)
+        rest = line[len(self._key_head) + len(key) + 2 :]
+        unchecked = self._trusts and _is_plain_field(rest)
+        if not unchecked:
+            self._check(line)
+        return Instance(b"{%b" % rest, b'"%b"' % key, KEY, unchecked)
+
+    def _leading_key(self, line: bytes) -> bytes | None:
+        """An object's key, where it comes first and is a string of letters, digits, ``-`` and ``_``."""
+        begin = len(self._key_head)
+        end = line.find(b'",', begin) if line.startswith(self._key_head) else -1
+        key = line[begin:end]
+        return key if end >= 0 and key.translate(None, b"-_").isalnum() else None
 
     def _changed_line(self, record: Record, file: InputFile) -> Instance:
         line = record.payload

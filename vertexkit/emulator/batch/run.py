@@ -169,7 +169,8 @@ def _answered(taken: Taken, maker: InstanceMaker, asker: Asker) -> list[Outcome]
 
     for record, file in taken.records:
         if record.fault is not None:
-            outcomes.append(Outcome(record, file, None, record.fault))
+            instance = None if record.fault.of_file else maker.known_by_key(record)
+            outcomes.append(Outcome(record, file, instance, record.fault))
             continue
         try:
             instance = maker.make(record, file)

@@ -248,6 +248,17 @@ def test_a_key_is_cut_out_of_any_object(
     assert told == [(key, [{"value": value}]) for key, value in rows]
 
 
+def test_a_line_that_is_too_long_is_listed_by_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vertexkit.emulator.batch.records.MOST_RECORD_BYTES", 1000)
+    content = b'{"id":"a-1","x":[%b1]}\n{"x":[%b1],"id":"b"}' % (b"2," * 5000, b"2," * 5000)
+    came = answer(spec([A], instances=Instances(key_field="id")), Objects({A: content}), tmp_path)
+    first, second = errors(came)
+    assert first["key"] == "a-1"
+    assert second["instance"].startswith('{"x":[2,2')
+
+
 def test_a_refused_instance_with_a_key_is_listed_by_it(tmp_path: Path) -> None:
     model = Model(refuses=lambda instance: instance == {"x": 2})
     content = b'{"id":"a","x":1}\n{"id":"b","x":2}'
