@@ -73,6 +73,21 @@ class Rows:
             for problem, found in findings.items()
         ]
 
+    def check_keys(self, key_field: str) -> list[Finding]:
+        """Whether each instance has a key of its own, as far as they are in memory."""
+        values, keys = self.values, list[Any]()
+        if is_pandas(values, "DataFrame") or isinstance(values, Mapping):
+            keys = list(values[key_field]) if key_field in values else []
+        elif isinstance(values, list | tuple):
+            keys = [row.get(key_field) for row in values if isinstance(row, Mapping)]
+        seen = set()
+        for key in map(repr, keys):
+            if key in seen:
+                problem = f"has the value {key} for several instances, whose results cannot be told apart"
+                return [Finding("key_field", key_field, problem, "give each a key of its own", warning=True)]
+            seen.add(key)
+        return []
+
     def first(self) -> bytes:
         """The first lines of those that `lines` gives.
 

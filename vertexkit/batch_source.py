@@ -180,6 +180,8 @@ class _Look:
         if rows is None:
             return self._refused(findings)
         findings += rows.check() or self._check_first(rows)
+        if self.config.key_field is not None:
+            findings += rows.check_keys(self.config.key_field)
 
         def send(staging: Staging, rows: Rows = rows) -> BatchInput:
             return staging.rows(rows, self.config)

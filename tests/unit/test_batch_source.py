@@ -297,6 +297,16 @@ def test_a_key_of_the_users_own_goes_along_and_is_not_checked_as_an_input(
     assert given.config.body() == {"keyField": "id"}
 
 
+def test_a_key_that_two_instances_have_is_warned_of(context: Context) -> None:
+    rows = [{"id": key, "a": [1, 2], "b": "x"} for key in (1, 2, 1)]
+    config = InstanceConfig(key_field="id")
+    for source in (rows, pd.DataFrame(rows), {"id": [1, 2, 1], "a": np.zeros((3, 2)), "b": ["x"] * 3}):
+        understood = understand_source(context, source, signature=TWO, config=config)
+        assert told(understood) == ""
+        assert "has the value 1 for several instances" in told(understood, warnings=True)
+    good(understand_source(context, rows[:2], signature=TWO, config=config))
+
+
 def test_fields_that_are_not_there_are_refused(context: Context) -> None:
     rows = [{"id": "p", "a": [1, 2], "b": "x"}]
     config = InstanceConfig(key_field="name")
