@@ -159,6 +159,8 @@ def check_samples(
             remedy = "list gs:// URIs of files that are there, or pass [pathlib.Path(...), ...]"
         elif kind == "csv":
             remedy = _csv_remedy(every[0].columns if every else (), loose, config)
+        elif kind != "jsonl" and all(one.problem is not None for one in every):
+            remedy = "say what else it is, with format=" if kind.startswith("tf-record") else None
         elif kind != "jsonl":
             remedy = "use a model of one input, of text or bytes, which decodes what it is sent"
     findings = []

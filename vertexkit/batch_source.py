@@ -140,6 +140,10 @@ class _Look:
             return self._files(source)
         if listed and all(isinstance(one, os.PathLike) for one in listed):
             return self._files(listed)
+        if any(isinstance(one, os.PathLike) for one in listed):
+            problem = "mixes paths with what is none"
+            remedy = "pass a list of pathlib.Path, or a list of gs:// URIs"
+            return self._refused([Finding(self.argument, listed, problem, remedy)])
         findings = []
         if listed and _are_files(listed):
             problem = "are texts, which are the names of files"

@@ -414,6 +414,17 @@ def test_names_of_files_that_are_passed_as_texts_are_not_taken_for_instances(
     assert "are texts, which are the names of files" in told(understood, warnings=True)
 
 
+def test_remedies_fit_what_is_wrong(context: Context, tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.jsonl", b"[1, 2]\n")
+    wrong = told(understand_source(context, path, signature=ENCODED, format="tf-record"))
+    assert "record 1 breaks off. Remedy: say what else it is, with format=" in wrong
+    listed = _file(tmp_path / "l.txt", b"gs://my-bucket/nothing\n")
+    wrong = told(understand_source(context, listed, signature=ENCODED))
+    assert "which does not exist. Remedy: list gs:// URIs of files that are there" in wrong
+    wrong = told(understand_source(context, [path, "gs://my-bucket/a.jsonl"], signature=NUMBERS))
+    assert "mixes paths with what is none" in wrong
+
+
 # In the cloud ------------------------------------------------------------------------------------
 
 
