@@ -80,12 +80,14 @@ def to_frame(results: BatchResults, signature: Signature | None) -> pd.DataFrame
             "results come as a frame of pandas, which is not installed",
             remedy="pip install 'vertexkit[pandas]'",
         ) from None
-    instances, errors = [], {}
+    instances, keys, errors = [], [], {}
     for row in results.rows():
         instances.append(row.instance)
+        keys.append(row.key)
         if row.error is not None:
             errors[row.index] = row.error
-    columns = _instance_columns(instances)
+    columns = {} if results.key_field is None else {results.key_field: keys}
+    columns |= _instance_columns(instances)
     count = len(instances) - len(errors)
     if count:
         whole = _whole((arrays_of(chunk, signature) for chunk in results.predictions()), count, signature)

@@ -40,7 +40,14 @@ _ERRORS: Final = ("prediction.errors", "errors_")
 
 
 def fetch_results(
-    context: Context, directory: str, *, positions: bool, written: bool, kind: str, uris: tuple[str, ...]
+    context: Context,
+    directory: str,
+    *,
+    positions: bool,
+    written: bool,
+    texts: frozenset[str],
+    kind: str,
+    uris: tuple[str, ...],
 ) -> Spool:
     """Every line that a job has written.
 
@@ -49,6 +56,7 @@ def fetch_results(
         directory: ``gs://`` URI of the folder that it made for them.
         positions: Whether its keys are positions in the input.
         written: Whether vertexkit has written the input.
+        texts: In results in CSV, the columns of predictions that hold texts.
         kind: The format of the input, and
         uris: where that is, which names the columns of results in CSV.
 
@@ -70,7 +78,7 @@ def fetch_results(
             if _base(source).endswith(".csv") and not is_error:
                 if names is None:
                     names = _input_columns(context, uris) if kind == "csv" else []
-                lines: Iterable[bytes] = _lines_of_csv(path, names)
+                lines: Iterable[bytes] = _lines_of_csv(path, names, texts)
             else:
                 lines = lines_of(path)
             spool.add(lines, errors=is_error)
@@ -144,7 +152,7 @@ def _input_columns(context: Context, uris: tuple[str, ...]) -> list[str]:
         return next((csv_columns(path) for _, path in files), [])
 
 
-def _lines_of_csv(path: Path, columns: list[str]) -> Iterator[bytes]:
+def _lines_of_csv(path: Path, columns: list[str], texts: frozenset[str]) -> Iterator[bytes]:
     """The rows of a results file as the lines that it would have as JSON."""
     with path.open("rb") as file:
         rows = csv_rows(file)
@@ -152,17 +160,20 @@ def _lines_of_csv(path: Path, columns: list[str]) -> Iterator[bytes]:
         named = names[:1] in (["key"], ["instance"])
         width = 1 if named else len(columns)
         for row in rows:
-            answers = {name: _parsed(cell) for name, cell in zip(names[width:], row[width:], strict=False)}
+            answers = {
+                name: cell if name in texts else _parsed(cell, "[{")
+                for name, cell in zip(names[width:], row[width:], strict=False)
+            }
             prediction = answers["prediction"] if answers.keys() == {"prediction"} else answers
             about: Any = row[:width]
             if named:
-                about = row[0] if names[0] == "key" else _parsed(row[0])
+                about = row[0] if names[0] == "key" else _parsed(row[0], None)
             yield orjson.dumps({names[0] if named else "instance": about, "prediction": prediction})
 
 
-def _parsed(cell: str | float) -> Any:
-    """A cell, which holds as JSON what is no single value."""
-    if isinstance(cell, str) and cell[:1] in ("[", "{"):
+def _parsed(cell: str | float, begins: str | None) -> Any:
+    """A cell that holds JSON, if it begins like what is meant: what is no single value; None for anything."""
+    if isinstance(cell, str) and cell and (begins is None or cell[0] in begins):
         try:
             return loads(cell.encode())
         except ValueError:

@@ -103,7 +103,7 @@ class BatchPredictionJob(BatchJobState):
 
         Args:
             in_order: False for the results as they lie in the files, without reading the input: then
-                ``index`` is -1, and ``instance`` is what the results name it by, its key if it has one.
+                ``index`` is -1, and where they name instances by ``key``, ``instance`` is None.
 
         Raises:
             FailedPrecondition: It is not over, has written nothing, or its results or its input are in
@@ -142,10 +142,10 @@ class BatchPredictionJob(BatchJobState):
         """Inputs and predictions side by side, in the order of the input.
 
         Returns:
-            A row for each instance, those that failed included. Columns: the instance's fields by name, or
-            ``instance``; then the model's outputs by name, or ``prediction``; then ``error``, if an instance
-            failed. Where one is named like a column before it, ``_`` follows its name. What is no single
-            value is an array in its cell.
+            A row for each instance, those that failed included. Columns: its own key, if it has one, and its
+            fields by name, or ``instance``; then the model's outputs by name, or ``prediction``; then
+            ``error``, if an instance failed. Where one is named like a column before it, ``_`` follows its
+            name. What is no single value is an array in its cell.
 
         Raises:
             ConfigurationError: pandas is not installed.
@@ -264,6 +264,7 @@ class BatchPredictionJob(BatchJobState):
                     self._output_folder(),
                     positions=self._has_positions,
                     written=self._count is not None,
+                    texts=self._text_outputs() if self.output_format == "csv" else frozenset(),
                     kind=self.input_format,
                     uris=self.input_uris,
                 )
@@ -292,7 +293,13 @@ class BatchPredictionJob(BatchJobState):
                     keyed=self._config.key_field is not None,
                     job=self.resource_name,
                 )
-            self._results = BatchResults(spool, entries, self._records, otherwise=self._unexplained())
+            self._results = BatchResults(
+                spool,
+                entries,
+                self._records,
+                otherwise=self._unexplained(),
+                key_field=None if self._has_positions else self._config.key_field,
+            )
             return self._results
 
     def _total(self) -> int | None:
@@ -334,6 +341,15 @@ class BatchPredictionJob(BatchJobState):
             model = self._context.clients.http_json("GET", name, resource=name)
             return read_signature(self._context, model)
         return None
+
+    def _text_outputs(self) -> frozenset[str]:
+        """The outputs of which each instance has one text, by the columns of results in CSV."""
+        signature = self._signature()
+        outputs = {} if signature is None else signature.outputs
+        texts = {
+            name for name, spec in outputs.items() if spec.dtype == "string" and len(spec.shape or ()) == 1
+        }
+        return frozenset({*texts, "prediction"} if texts and len(outputs) == 1 else texts)
 
     def _discard(self) -> None:
         """Delete it, whatever it is doing: what `Session.cleanup` is for."""

@@ -116,6 +116,12 @@ class DigestIndex:
         entry = self._order[place]
         return bool(only[entry]) and not self._taken[entry]
 
+    def all_of(self, digest: bytes) -> list[int]:
+        """The entries of an instance, taken or not."""
+        first, second = np.frombuffer(digest, dtype="<u8")
+        start, stop = (int(np.searchsorted(self._first, first, side)) for side in ("left", "right"))
+        return [int(self._order[place]) for place in range(start, stop) if self._second[place] == second]
+
     def repeated(self) -> Iterable[list[int]]:
         """The entries that have their digest with others, group by group."""
         same = (self._first[1:] == self._first[:-1]) & (self._second[1:] == self._second[:-1])

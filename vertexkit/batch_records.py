@@ -26,7 +26,7 @@ from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_matching import loads
 
-__all__ = ["Record", "by_position", "csv_columns", "csv_rows", "read_records", "unsent"]
+__all__ = ["NO_KEY", "Record", "by_position", "csv_columns", "csv_rows", "read_records", "unsent"]
 
 _BLANKS: Final = b" \t\r\n"
 _MARK: Final = b"\xef\xbb\xbf"
@@ -37,6 +37,10 @@ _MOST_BYTES: Final = 64 * 2**20
 _POSITION: Final = re.compile(rb'\{"vertexkit_key\d*":"(\d+)"')
 
 
+NO_KEY: Final[Any] = object()
+"""In place of the key of an instance that has none."""
+
+
 @dataclass(slots=True)
 class Record:
     """One instance."""
@@ -45,8 +49,8 @@ class Record:
     """As the results give it, as JSON: how it was written, as far as that is known."""
     read: Callable[[], Any]
     """Makes its value, as a user has it."""
-    key: Any = None
-    """Its key, where it has one."""
+    key: Any = NO_KEY
+    """Its key, which may be None as well."""
     sent: Callable[[], list[Any]] | None = None
     """Makes further values that the results may give for it; None where there are none."""
 
@@ -159,7 +163,7 @@ def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record
             text = _text(line)
             yield Record(_dumped(text), partial(_given, named or text), sent=partial(_both, values, named))
             continue
-        key = named.pop(config.key_field, None) if config.key_field else None
+        key = named.pop(config.key_field, NO_KEY) if config.key_field else NO_KEY
         read = partial(_given, named)
         if config.instance_type == "object":
             yield Record(_dumped(named), read, key=key)
@@ -181,15 +185,18 @@ def _of_frames(file: BinaryIO, uri: str, *, packed: bool) -> Iterator[Record]:
             size, crc = _FRAME.unpack(head)
             sound = crc == _masked_crc(head[:8]) and size <= _MOST_BYTES
             content = source.read(size) if sound else b""
-            if not sound or len(content) < size or len(source.read(_CRC_BYTES)) < _CRC_BYTES:
+            check = source.read(_CRC_BYTES)
+            if not sound or len(content) < size or len(check) < _CRC_BYTES:
                 yield _named(uri)
                 return
         except (OSError, EOFError, zlib.error, struct.error):
             yield _named(uri)
             return
-        text = b'{"b64":"' + base64.b64encode(content) + b'"}'
-        # One whose checksum is wrong fails under its text.
-        yield Record(text, partial(_given, content), sent=partial(_alone, content))
+        if int.from_bytes(check, "little") == _masked_crc(content):
+            yield Record(b'{"b64":"' + base64.b64encode(content) + b'"}', partial(_given, content))
+        else:
+            # It fails under its text, as all do that are no instances.
+            yield Record(_dumped(_text(content)), partial(_given, content))
 
 
 def _alone(content: bytes) -> list[Any]:

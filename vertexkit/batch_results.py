@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from vertexkit.batch_matching import DigestIndex, digest, key_digest, loads, value_digest
-from vertexkit.batch_records import Record
+from vertexkit.batch_records import NO_KEY, Record
 from vertexkit.batch_spool import Spool, prediction_of
 from vertexkit.errors import BatchPredictionFailed
 
@@ -42,6 +42,8 @@ class BatchRow:
     """What the model answered, as JSON has it: a value, or values by output. None if it failed."""
     error: str | None
     """Why there is no prediction; None if there is one."""
+    key: Any = None
+    """The instance's own key (see ``key_field``); None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class BatchFailure:
     """See `BatchRow`."""
     reason: str
     """Why, in the service's words."""
+    key: Any = None
+    """See `BatchRow`."""
 
     def __str__(self) -> str:
         """``instance 17: ...``."""
@@ -68,6 +72,7 @@ class BatchResults:
         entries: By position in the input, the entry of the spool; -1 for none.
         records: Reads the input again.
         otherwise: What to say of an instance of which nothing was written.
+        key_field: What the instances' own keys are called; None if they have none.
     """
 
     def __init__(
@@ -77,11 +82,13 @@ class BatchResults:
         records: Callable[[], Iterator[Record]],
         *,
         otherwise: str,
+        key_field: str | None = None,
     ) -> None:
         self._spool = spool
         self._entries = entries
         self._records = records
         self._otherwise = otherwise
+        self.key_field = key_field
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -102,7 +109,7 @@ class BatchResults:
             record = next(records, None)
             instance = None if record is None else record.read()
             prediction, error = self._answer(index)
-            yield BatchRow(index, instance, prediction, error)
+            yield BatchRow(index, instance, prediction, error, self._key(record))
 
     def failures(self) -> Iterator[BatchFailure]:
         """The instances that have no prediction, in order."""
@@ -114,7 +121,8 @@ class BatchResults:
             record = next(islice(records, index - at, None), None)
             at = index + 1
             instance = None if record is None else record.read()
-            yield BatchFailure(index, instance, self._answer(index)[1] or self._otherwise)
+            why = self._answer(index)[1] or self._otherwise
+            yield BatchFailure(index, instance, why, self._key(record))
 
     def reasons(self, most: int) -> dict[int, str]:
         """Why the first few failed, by position, without reading the input."""
@@ -128,6 +136,10 @@ class BatchResults:
         line = self._spool.line
         for start in range(0, len(entries), _CHUNK):
             yield [prediction_of(line(entry)) for entry in entries[start : start + _CHUNK].tolist()]
+
+    def _key(self, record: Record | None) -> Any:
+        known = record is not None and record.key is not NO_KEY and self.key_field is not None
+        return record.key if known and record is not None else None
 
     def _answer(self, index: int) -> tuple[Any, str | None]:
         """The prediction, or why there is none."""
@@ -150,12 +162,11 @@ class BatchResults:
 
 
 def unordered(spool: Spool) -> Iterator[BatchRow]:
-    """The lines as they lie in the files; the instance is the key where there is one."""
+    """The lines as they lie in the files."""
     for entry in range(len(spool)):
         value = loads(spool.line(entry))
-        instance = value["key"] if "key" in value else value.get("instance")
         error = spool.failure(entry) if spool.is_error[entry] else None
-        yield BatchRow(-1, instance, value.get("prediction"), error)
+        yield BatchRow(-1, value.get("instance"), value.get("prediction"), error, value.get("key"))
 
 
 def located_by_position(spool: Spool, count: int | None, *, job: str) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -205,12 +216,14 @@ def located_by_instance(
     index = DigestIndex(spool.digests, taken)
     by_value: DigestIndex | None = None
     if keyed:
-        _refuse_shared_keys(spool, index, job)
+        _fail_shared_keys(spool, index)
     entries = array("q")
     left = len(spool)
     while chunk := list(islice(records, _CHUNK)):
         found = index.take([_written(record) for record in chunk])
         left -= sum(entry != _LEFT for entry in found)
+        if keyed:
+            _fail_lost_keys(spool, index, chunk, found)
         missed = [place for place, entry in enumerate(found) if entry == _LEFT]
         for place in missed if left else ():
             found[place] = _as_text(index, chunk[place], spool.is_error)
@@ -226,19 +239,19 @@ def located_by_instance(
 
 
 def _written(record: Record) -> bytes:
-    return digest(record.text) if record.key is None else key_digest(record.key)
+    return digest(record.text) if record.key is NO_KEY else key_digest(record.key)
 
 
 def _as_text(index: DigestIndex, record: Record, is_error: bytearray) -> int:
     """What is no instance fails under its text: that saves a look at the value of every result."""
-    if record.key is not None:
+    if record.key is not NO_KEY:
         return _LEFT
     texts = [digest(orjson.dumps(text)) for text in record.texts()]
     return next((entry for text in texts if (entry := index.take([text], only=is_error)[0]) != _LEFT), _LEFT)
 
 
 def _by_value(index: DigestIndex, record: Record, is_error: bytearray) -> int:
-    if record.key is not None:
+    if record.key is not NO_KEY:
         return _LEFT  # a key has been looked for by its value already
     for value in record.values():
         (entry,) = index.take([value_digest(value)])
@@ -260,17 +273,31 @@ def _refuse_two_answers(
             )
 
 
-def _refuse_shared_keys(spool: Spool, index: DigestIndex, job: str) -> None:
+def _fail_shared_keys(spool: Spool, index: DigestIndex) -> None:
+    """Of instances with one key, and results that differ, none is known to have one of these."""
     for group in index.repeated():
         first, *others = (spool.line(entry) for entry in group)
         if any(other != first for other in others):
-            key = loads(first).get("key")
-            raise BatchPredictionFailed(
-                f"{len(group)} instances have the key {key!r}, and what became of them differs, so that no "
-                "order can be told",
-                job=job,
-                remedy="give every instance a key of its own, or read rows(in_order=False)",
-            )
+            _fail(spool, group, loads(first).get("key"))
+
+
+def _fail_lost_keys(spool: Spool, index: DigestIndex, chunk: list[Record], found: list[int]) -> None:
+    """The same, of instances of which one has no result: it is not known which."""
+    for place, record in enumerate(chunk):
+        if found[place] == _LEFT and record.key is not NO_KEY:
+            group = index.all_of(key_digest(record.key))
+            if group:
+                _fail(spool, group, record.key)
+                found[place] = group[0]
+
+
+def _fail(spool: Spool, group: list[int], key: Any) -> None:
+    for entry in group:
+        spool.fail(
+            entry,
+            f"several instances have the key {key!r}, and which of them has which result is not to be told: "
+            "give every instance a key of its own, or see rows(in_order=False)",
+        )
 
 
 def _refuse_left_over(spool: Spool, taken: bytearray, *, keyed: bool, job: str) -> None:

@@ -18,12 +18,14 @@ from typing import Any, Final
 
 import orjson
 
+from vertexkit.batch_input import KEY_FIELD
 from vertexkit.batch_job_state import without_place
 from vertexkit.batch_matching import digest, key_digest, loads, value_digest
 
 __all__ = ["Spool", "prediction_of"]
 
 _NAME = re.compile(rb'\s*\{\s*"(key|instance)"\s*:\s*')
+_OWN_LINE = re.compile(rf'\{{"{KEY_FIELD}\d*":"(\d+)"')
 _BLOCK: Final = 1 << 20
 _NO_INSTANCE: Final = b"\0" * 16
 
@@ -44,6 +46,7 @@ class Spool:
         weakref.finalize(self, self._file.close)
         self._positions = positions
         self._written = written
+        self._failed: dict[int, str] = {}
         self.is_error = bytearray()
         """By entry, whether it says why its instance has no prediction."""
         self.positions = array("q")
@@ -81,8 +84,15 @@ class Spool:
         """The line of an entry. Thread-safe."""
         return os.pread(self._file.fileno(), self._lengths[entry], self._offsets[entry])
 
+    def fail(self, entry: int, why: str) -> None:
+        """Take an entry for an error, whatever it says."""
+        self.is_error[entry] = 1
+        self._failed[entry] = why
+
     def failure(self, entry: int) -> str:
         """Why the instance of an error line has no prediction."""
+        if entry in self._failed:
+            return self._failed[entry]
         message = _message(loads(self.line(entry)).get("error"))
         return without_place(message) if self._written else message
 
@@ -135,6 +145,8 @@ class Spool:
             return False
         if self._positions:
             key = value.get("key")
+            if key is None and (cut := _OWN_LINE.match(str(value.get("instance")))) is not None:
+                key = cut[1]  # of a line that the service has not read to its end
             if not isinstance(key, str | int) or not str(key).isdecimal():
                 self.reasons.setdefault(_reason(line, value))
                 return False

@@ -189,11 +189,13 @@ def test_keys_of_the_users_own_order_the_results(session: vk.Session, model: vk.
     session.bucket.write("keyed.jsonl", "\n".join(lines))
     job = model.batch_predict(f"{session.bucket.uri}/keyed.jsonl", key_field="id", replicas=2)
     np.testing.assert_array_equal(job.to_numpy(), values * 2)
-    assert {row.instance for row in job.rows(in_order=False)} == set(names)
+    assert {row.key for row in job.rows(in_order=False)} == set(names)
+    assert job.to_frame()["id"].tolist() == names
     session.bucket.write("twice.jsonl", "\n".join([lines[0], lines[1], lines[2].replace("k2", "k0")]))
     job = model.batch_predict(f"{session.bucket.uri}/twice.jsonl", key_field="id")
-    with pytest.raises(vk.BatchPredictionFailed, match="2 instances have the key 'k0'"):
-        job.to_numpy()
+    assert [(failure.index, failure.key) for failure in job.failures] == [(0, "k0"), (2, "k0")]
+    assert "several instances have the key 'k0'" in job.failures[0].reason
+    np.testing.assert_array_equal(job.to_numpy(on_failure="drop"), values[1:2] * 2)
     assert len(list(job.rows(in_order=False))) == 3
 
 

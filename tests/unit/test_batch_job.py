@@ -456,6 +456,15 @@ def test_results_as_csv_are_read_by_key_by_row_and_by_json(
     assert read('instance,prediction\n"[2,1]",7\n"[1.0]",6\n', "jsonl", "[1]\n[2, 1]\n").tolist() == [6, 7]
 
 
+def test_texts_that_look_like_json_stay_texts(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = 'key,prediction\n"0","[1]"\n"1","{}"\n'
+    Files(monkeypatch, {f"{FOLDER}/prediction.results-00000-of-00001.csv": table})
+    texts = Signature(inputs=PIXELS.inputs, outputs={"y": TensorSpec("y", "string", (None,))})
+    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: texts)
+    data = over(**keyed(2), outputConfig={"predictionsFormat": "csv"})
+    assert BatchPredictionJob(doubles.context, data).to_numpy().tolist() == ["[1]", "{}"]
+
+
 def replace_format(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {**config, "instancesFormat": kind}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,7 +97,11 @@ def ordered(spool: Spool, path: Path, config: InstanceConfig = PLAIN, kind: str 
     keyed = config.key_field is not None
     entries = located_by_instance(spool, records_of(path, config, kind), keyed=keyed, job=JOB)
     return BatchResults(
-        spool, entries, lambda: records_of(path, config, kind), otherwise="nothing was written"
+        spool,
+        entries,
+        lambda: records_of(path, config, kind),
+        otherwise="nothing was written",
+        key_field=config.key_field,
     )
 
 
@@ -200,15 +205,42 @@ def test_keys_of_the_users_own_restore_the_order(tmp_path: Path) -> None:
     ]
 
 
-def test_keys_that_are_no_keys_are_refused_and_not_guessed(tmp_path: Path) -> None:
+def test_instances_with_one_key_fail_where_their_results_differ(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
-    path.write_text('{"id": "a", "x": 1}\n{"id": "a", "x": 2}\n')
+    path.write_text('{"id": "a", "x": 1}\n{"id": "b", "x": 2}\n{"id": "a", "x": 3}\n')
     config = InstanceConfig(key_field="id")
-    different = spooled([([b'{"key": "a", "prediction": 1}', b'{"key": "a", "prediction": 2}'], False)])
-    with pytest.raises(BatchPredictionFailed, match=r"2 instances have the key 'a'.*\n.*in_order=False"):
-        ordered(different, path, config)
-    same = spooled([([b'{"key": "a", "prediction": 1}'] * 2, False)])
-    assert [row.prediction for row in ordered(same, path, config).rows()] == [1, 1]
+    b = b'{"key": "b", "prediction": 2}'
+    one, other = b'{"key": "a", "prediction": 1}', b'{"key": "a", "prediction": 3}'
+    lost = b'{"key": "a", "error": {"code": 14, "message": "lost"}}'
+    for lines, errors in (([one, b, other], []), ([one, b], [lost]), ([b, one], [])):
+        results = ordered(spooled([(lines, False), (errors, True)]), path, config)
+        assert [row.prediction for row in results.rows()] == [None, 2, None]
+        for failure in results.failures():
+            assert failure.key == "a"
+            assert "several instances have the key 'a'" in failure.reason
+    same = ordered(spooled([([one, b, one], False)]), path, config)
+    assert [(row.key, row.prediction) for row in same.rows()] == [("a", 1), ("b", 2), ("a", 1)]
+
+
+def test_a_key_may_be_null(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id": "a", "x": 1}\n{"id": null, "x": 2}\n{"x": 3}\n')
+    lines = [b'{"key": null, "prediction": 2}', b'{"key": "a", "prediction": 1}']
+    errors = [
+        orjson.dumps({"instance": '{"x": 3}', "error": {"code": 3, "message": "there is no field 'id'"}})
+    ]
+    results = ordered(spooled([(lines, False), (errors, True)]), path, InstanceConfig(key_field="id"))
+    rows = list(results.rows())
+    assert [(row.key, row.prediction) for row in rows] == [("a", 1), (None, 2), (None, None)]
+    assert rows[2].error == "there is no field 'id'"
+
+
+def test_a_line_that_was_too_long_to_be_read_has_its_position() -> None:
+    cut = orjson.dumps(f'{{"vertexkit_key":"1","s":"{"x" * 170}')
+    errors = [b'{"instance": %b, "error": {"code": 3, "message": "it is too long"}}' % cut]
+    spool = spooled([([b'{"key": "0", "prediction": 1}'], False), (errors, True)], positions=True)
+    results = BatchResults(spool, located_by_position(spool, 2, job=JOB), lambda: iter(()), otherwise="?")
+    assert results.reasons(9) == {1: "it is too long"}
 
 
 def test_a_result_of_something_that_was_not_sent_is_refused(tmp_path: Path) -> None:
