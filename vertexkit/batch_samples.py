@@ -16,6 +16,7 @@ import orjson
 from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_input import InstanceConfig
 from vertexkit.batch_rows import leaving_out, loosened, without_axes
+from vertexkit.casting import first_leaf, unfit
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import as_batch, b64
 from vertexkit.types import Signature, TensorSpec
@@ -312,6 +313,16 @@ def _problem(one: Sample, signature: Signature | None, config: InstanceConfig, k
         shown = repr(value)
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         return f"holds {shown}{f' at {where}' if where else ''}, which {error.problem}"
+    return _true_or_false(value, signature)
+
+
+def _true_or_false(value: Any, signature: Signature | None) -> str | None:
+    """Truth among numbers: an array takes it for 0 and 1, and a line goes to the model as it is written."""
+    inputs = {} if signature is None else signature.inputs
+    for name, spec in inputs.items():
+        own = value.get(name) if isinstance(value, dict) else value
+        if isinstance(first_leaf(own), bool) and spec.dtype not in ("bool", "string"):
+            return f"holds {first_leaf(own)}, which {unfit(spec)}"
     return None
 
 

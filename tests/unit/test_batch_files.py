@@ -178,6 +178,8 @@ def test_a_file_that_wrote_itself_into_a_folder_of_ours_can_be_predicted_again(
         (b"[1, 2, 3]\n" * 20, r"write one instance a line, as float32\[2\]"),
         (b'["a", "b"]\n', r"line 1 holds 'a', which is not what the model takes"),
         (b"nonsense\n", r"line 1 is not JSON by itself"),
+        (b"[true, false]\n", r"line 1 holds True, which is not what the model takes, x: float32"),
+        (b'{"x": [true, 1]}\n', r"line 1 holds True"),
         (b"[NaN, 1]\n", r"line 1 is not JSON by itself"),
         (b'{"y": [1, 2]}\n', r"missing: x; unknown: y"),
         (b"\n \n\r\n", r"holds no instances"),
