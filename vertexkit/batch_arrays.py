@@ -50,7 +50,7 @@ def to_numpy(
     failed = results.failed
     count = len(results) - len(failed)
     if len(failed) and (on_failure == "raise" or not count):
-        remedy = "take the others with on_failure='nan' (or 'drop'); failures lists every one of these"
+        remedy = "take the others with on_failure='nan' or 'drop' (--on-failure); failures lists all of these"
         raise BatchPredictionFailed(
             f"{len(failed):,} of {len(results):,} instances have no prediction",
             job=job,

@@ -249,8 +249,8 @@ class BatchPredictionJob(BatchJobState):
         rest = len(self.partial_failures) - _NAMED
         if rest > 0:
             told.append(f"  - and {rest} more")
-        remedy = "see which with failures; to_numpy() needs on_failure='nan' or 'drop'"
-        return "\n".join([f"{self.description}: {what}: {remedy}", *told])
+        remedy = "; failures lists them, and arrays need on_failure='nan' or 'drop' (--on-failure)"
+        return "\n".join([f"{self.description}: {what}{remedy}", *told])
 
     def _lines(self) -> Spool:
         """All that it has written, fetched once."""
@@ -258,8 +258,13 @@ class BatchPredictionJob(BatchJobState):
 
         with self._fetching:
             if self._spool is None:
-                self._require_over()
-                self._spool = fetch_results(
+                if not self.state.ended:
+                    raise FailedPrecondition(
+                        f"the job is {self.state_as_read}",
+                        resource=self.resource_name,
+                        remedy="wait() for it",
+                    )
+                spool = fetch_results(
                     self._context,
                     self._output_folder(),
                     positions=self._has_positions,
@@ -268,6 +273,13 @@ class BatchPredictionJob(BatchJobState):
                     kind=self.input_format,
                     uris=self.input_uris,
                 )
+                there, written = len(spool) - sum(spool.is_error), self.progress_as_read.succeeded
+                if there < written:
+                    raise NotFound(
+                        f"{written - there:,} of {written:,} results are not there any more",
+                        resource=self.output_uri,
+                    )
+                self._spool = spool
             return self._spool
 
     def _ordered(self) -> BatchResults:

@@ -471,8 +471,12 @@ def replace_format(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 def test_what_is_not_there_is_said(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
     doubles.rest.answers[f"GET {NAME}"] = resource()
-    with pytest.raises(errors.FailedPrecondition, match="RUNNING"):
+    with pytest.raises(errors.FailedPrecondition, match=r"RUNNING\n  Remedy: wait\(\)"):
         BatchPredictionJob(doubles.context, resource()).to_numpy()
+    Files(monkeypatch, {f"{FOLDER}/prediction.results-0": results({"key": "0", "prediction": 2})})
+    partly = over(**keyed(3), completionStats={"successfulCount": "3"})
+    with pytest.raises(errors.NotFound, match="2 of 3 results are not there any more"):
+        BatchPredictionJob(doubles.context, partly).to_numpy()
     with pytest.raises(errors.FailedPrecondition, match="CANCELLED and has written no results"):
         BatchPredictionJob(doubles.context, resource("CANCELLED")).rows()
     table = {"bigqueryOutputDataset": "bq://p.d", "bigqueryOutputTable": "predictions_1"}

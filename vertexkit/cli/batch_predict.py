@@ -12,11 +12,11 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from vertexkit.cli.connection import connected
-from vertexkit.cli.formats import check_writable, format_of, plain, write_predictions
+from vertexkit.cli.formats import check_writable, plain, write_predictions
 from vertexkit.cli.jobs import record
 from vertexkit.cli.output import json_option, show_findings, show_record
 from vertexkit.cli.program_options import machine_of, pairs_of
-from vertexkit.errors import InvalidArgument
+from vertexkit.errors import InvalidArgument, VertexkitError
 
 if TYPE_CHECKING:
     from vertexkit.batch_job import BatchPredictionJob
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _INPUT = ("jsonl", "csv", "tf-record", "tf-record-gzip", "file-list", "bigquery")
 _OUTPUT = ("jsonl", "csv", "bigquery")
+_FILES = ("jsonl", "csv", "npy", "npz")
 
 
 @click.command("batch-predict")
@@ -82,7 +83,7 @@ def batch_predict(
     """
     if no_wait and out is not None:
         raise click.UsageError("--out needs what --no-wait does not wait for.")
-    kind = None if out is None else _kind_of(out)
+    kind = None if out is None else kind_of(out)
     request = _request(**options)
     if only_check:
         ctx.exit(show_findings(session.batch.check(**request), as_json=as_json))
@@ -91,8 +92,11 @@ def batch_predict(
     if not no_wait:
         job.wait()
     if out is not None and kind is not None:
-        with _replacing(Path(out)) as target:
-            _write(job, target, kind, out, on_failure)
+        try:
+            write_results(job, out, kind, on_failure)
+        except VertexkitError as error:
+            error.add_note(f"Its results are kept: vertexkit jobs results {job.id} --out FILE")
+            raise
     show_record(record(job), as_json=as_json)
 
 
@@ -110,10 +114,16 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def _kind_of(out: str) -> str:
-    kind = format_of(out, "--out")
-    if kind == "json":
-        raise InvalidArgument("--out", out, "is json, which is one object", remedy="use .jsonl")
+def kind_of(out: str) -> str:
+    """In which format the results are to be written.
+
+    Raises:
+        InvalidArgument: In none that is known, or they cannot be written there.
+    """
+    kind = Path(out).suffix.lstrip(".").lower()
+    if kind not in _FILES:
+        problem = "has a name that does not end in a format that results are written in"
+        raise InvalidArgument("--out", out, problem, remedy=f"use .{', .'.join(_FILES)}")
     check_writable(out, "--out")
     return kind
 
@@ -168,6 +178,12 @@ def _parameters(text: str | None) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise click.UsageError(f"--parameters: {error}.") from None
+
+
+def write_results(job: BatchPredictionJob, out: str, kind: str, on_failure: Any) -> None:
+    """Write the results of a job to a file, which is there once it is whole."""
+    with _replacing(Path(out)) as target:
+        _write(job, target, kind, out, on_failure)
 
 
 def _write(job: BatchPredictionJob, target: IO[bytes], kind: str, name: str, on_failure: Any) -> None:

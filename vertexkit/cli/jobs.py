@@ -1,4 +1,4 @@
-"""``vertexkit jobs``: list, show, trials, logs, cancel, delete."""
+"""``vertexkit jobs``: list, show, trials, logs, results, cancel, delete."""
 
 from __future__ import annotations
 
@@ -132,6 +132,29 @@ def logs(
             click.echo(json.dumps(facts))
         else:
             click.echo(str(line))
+
+
+@jobs.command()
+@click.argument("name")
+@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False), required=True, help="Where to write.")
+@click.option(
+    "--on-failure",
+    type=click.Choice(["raise", "nan", "drop"]),
+    default="raise",
+    show_default=True,
+    help="What of failed instances goes into arrays.",
+)
+@connected
+def results(*, session: Session, name: str, out: str, on_failure: str) -> None:
+    """Write the results of a batch prediction job to a file: jsonl, csv, npy or npz, in input order."""
+    from vertexkit.batch_job import BatchPredictionJob
+    from vertexkit.cli.batch_predict import kind_of, write_results
+
+    kind = kind_of(out)
+    job = _found(session, name)
+    if not isinstance(job, BatchPredictionJob):
+        raise click.UsageError(f"{name} is a {_kind(job)} job, which predicts nothing.")
+    write_results(job, out, kind, on_failure)
 
 
 @jobs.command()

@@ -179,6 +179,21 @@ def test_a_warning_is_a_line_without_the_line_of_a_program(
     assert "Warning: 1 of 3 instances have no prediction\n" in capsys.readouterr().err
 
 
+def test_results_of_a_job_that_nobody_waited_for_are_written_later(
+    session: MagicMock, with_batch: MagicMock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["jobs", "results", "images", "--out", "x.jsonl"]) == 0
+    assert len(Path("x.jsonl").read_text().splitlines()) == 3
+    with_batch.to_numpy.return_value = np.arange(2)
+    assert main(["jobs", "results", "5", "--out", "x.npy", "--on-failure", "drop"]) == 0
+    with_batch.to_numpy.assert_called_once_with(on_failure="drop")
+    assert main(["jobs", "results", "5", "--out", "x.parquet"]) == 1
+    assert "use .jsonl, .csv, .npy, .npz" in capsys.readouterr().err
+    session.batch.run.return_value.to_numpy.side_effect = BatchPredictionFailed("1 of 3")
+    assert main([*LINE, "--out", "x.npy"]) == 1
+    assert "vertexkit jobs results 5 --out FILE" in capsys.readouterr().err
+
+
 def test_a_check_does_nothing(session: MagicMock, capsys: pytest.CaptureFixture[str]) -> None:
     session.batch.check.return_value = [Finding("source", "in.jsonl", "does not exist")]
     assert main([*LINE, "--check"]) == 1
