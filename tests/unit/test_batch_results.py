@@ -105,6 +105,7 @@ def ordered(spool: Spool, path: Path, config: InstanceConfig = PLAIN, kind: str 
     )
 
 
+@settings(deadline=None)
 @given(one=values, other=values, seed=st.integers(0, 9))
 def test_what_stands_for_a_value_is_the_same_for_equal_values_only(one: Any, other: Any, seed: int) -> None:
     assert value_digest(one) == value_digest(respelled(one, random.Random(seed)))
@@ -443,6 +444,7 @@ def test_own_keys_are_not_part_of_an_instance(tmp_path: Path) -> None:
     assert [record.read() for record in records] == ["[0,", {"x": [1]}, "[2,", None, {"x": [4]}]
 
 
+@settings(deadline=None)
 @given(prediction=values, instance=values)
 def test_a_prediction_is_read_whatever_is_in_line_with_it(prediction: Any, instance: Any) -> None:
     for line in (
@@ -454,6 +456,7 @@ def test_a_prediction_is_read_whatever_is_in_line_with_it(prediction: Any, insta
     assert prediction_of(b'{"key":"1","prediction":[NaN,Infinity]}')[1] == float("inf")
 
 
+@settings(deadline=None)
 @given(
     digests=st.lists(st.sampled_from([bytes([n]) * 8 + bytes([m]) * 8 for n in range(2) for m in range(3)]))
 )
