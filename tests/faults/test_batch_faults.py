@@ -139,7 +139,7 @@ def test_missing_files_and_corrupt_images_of_a_list_cost_only_themselves(
     uris.insert(6, "gs://no-such-bucket-of-anybody/00000.png")
     (tmp_path / "list.txt").write_text("\n".join(uris) + "\n")
     with (
-        pytest.warns(vk.PreflightWarning, match="line 6 names .*missing.png"),
+        pytest.warns(vk.PreflightWarning, match="names gs:.* which does not exist"),
         pytest.warns(vk.PartialFailureWarning, match="5 of 22"),
     ):
         job = image_model.batch_predict(tmp_path / "list.txt", machine=MACHINE)
