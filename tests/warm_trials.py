@@ -61,6 +61,17 @@ if __name__ == "__main__":
         code = "import sys; print(sys.prefix == sys.argv[1], sys.path[1:])"
         asked = [sys.executable, "-c", code, sys.prefix]
         print(subprocess.run(asked, capture_output=True, text=True).stdout)
+    if what == "unclosed":
+        import tensorflow as tf
+        class Says:
+            def __del__(self):
+                print("gone", flush=True)
+        says = Says()
+        text = open(sys.argv[2] + "/text", "w")
+        text.write("not closed")
+        tf.summary.create_file_writer(sys.argv[2] + "/summaries").set_as_default()
+        for step in range(3):
+            tf.summary.scalar("loss", 1.0, step=step)
     if what == "chance":
         import random, numpy, tensorflow as tf
         print(random.random(), numpy.random.rand(), tf.random.uniform([1]).numpy())

@@ -174,6 +174,20 @@ def test_trials_end_in_every_way_as_they_do_alone(engine: JobsEngine, trials: Tr
         assert found == expected, way
 
 
+def test_what_a_trial_leaves_open_is_written_when_it_ends(
+    engine: JobsEngine, trials: Trials, tmp_path: Path
+) -> None:
+    for family in ("family", ""):
+        folder = tmp_path / f"of {family}"
+        folder.mkdir()
+        end, lines = trials.run(engine, DOES, "unclosed", str(folder), family=family)
+        assert end.exit_code == 0
+        assert told(lines)["INFO"] == ["done", "gone"]
+        assert (folder / "text").read_text() == "not closed"
+        (summaries,) = (folder / "summaries").iterdir()
+        assert summaries.stat().st_size > 200, "three steps"
+
+
 def test_no_two_trials_draw_the_same(engine: JobsEngine, trials: Trials) -> None:
     drawn = [told(trials.run(engine, DOES, "chance")[1])["INFO"] for _ in range(2)]
     numbers = [line.replace("[", "").replace("]", "").split() for (line,) in drawn]

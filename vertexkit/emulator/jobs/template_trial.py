@@ -251,17 +251,20 @@ class Trial:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_IGN)
         self._imported.give_to(os.path.dirname(settings["folder"]), settings["env"], settings["command"])
-        main = sys.modules["__main__"].__dict__
-        main.clear()
-        main |= {
-            "__name__": "__main__",
-            "__doc__": None,
-            "__package__": None,
-            "__loader__": importlib.machinery.BuiltinImporter,
-            "__spec__": None,
-            "__annotations__": {},
-            "__builtins__": sys.modules["builtins"],
-        }
+        sys.modules["__main__"].__dict__.clear()
+        # A new one: what is frozen is never collected, with all that it refers to, such as open files.
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        sys.modules["__main__"].__dict__.update(
+            {
+                "__name__": "__main__",
+                "__doc__": None,
+                "__package__": None,
+                "__loader__": importlib.machinery.BuiltinImporter,
+                "__spec__": None,
+                "__annotations__": {},
+                "__builtins__": sys.modules["builtins"],
+            }
+        )
         try:
             runpy._run_module_as_main(settings["command"][2])  # type: ignore[attr-defined]
         except SystemExit:
