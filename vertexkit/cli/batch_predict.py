@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +27,19 @@ if TYPE_CHECKING:
 _INPUT = ("jsonl", "csv", "tf-record", "tf-record-gzip", "file-list", "bigquery")
 _OUTPUT = ("jsonl", "csv", "bigquery")
 _FILES = ("jsonl", "csv", "npy", "npz")
+_STANDARD_OUTPUT = ("-", "/dev/stdout")
 
 
 @click.command("batch-predict")
 @click.argument("model")
 @click.argument("source", nargs=-1, required=True)
 @click.option("--format", type=click.Choice(_INPUT), help="Format of SOURCE; by default what its name says.")
-@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, writable=True), help="Where to write.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+    help='Where to write; "-" for standard output.',
+)
 @click.option(
     "--on-failure",
     type=click.Choice(["raise", "nan", "drop"]),
@@ -76,18 +84,25 @@ def batch_predict(
     """Predict all of SOURCE with MODEL, without an endpoint.
 
     MODEL is a model's id, resource name or display name. SOURCE is a file, a folder or a pattern, here or in
-    Cloud Storage, or bq://PROJECT.DATASET.TABLE; files here may be several. With --out the predictions are
-    written to a file, in the order of the input: one JSON object a line, failed instances included (jsonl);
-    inputs and predictions side by side (csv); or arrays (npy, npz). Exits with 1 when the job fails, or when
-    --out needs every prediction and some instances have none.
+    Cloud Storage, or bq://PROJECT.DATASET.TABLE; files here may be several, and "-" is standard input, of
+    jsonl unless --format says otherwise. With --out the predictions are written to a file, in the order of
+    the input: one JSON object a line, failed instances included (jsonl); inputs and predictions side by side
+    (csv); or arrays (npy, npz). Without --out they are printed, as jsonl; with --no-wait or --json, or where
+    the results are to be elsewhere (--destination, BigQuery), the job itself is. Exits with 1 when the job
+    fails, or when --out needs every prediction and some instances have none.
     """
     if no_wait and out is not None:
         raise click.UsageError("--out needs what --no-wait does not wait for.")
+    if as_json and out in _STANDARD_OUTPUT:
+        raise click.UsageError("--json prints the job, and --out the results, both to standard output.")
+    if out is None and not (no_wait or as_json or _is_elsewhere(options)):
+        out = "-"
     kind = None if out is None else kind_of(out)
-    request = _request(**options)
-    if only_check:
-        ctx.exit(show_findings(session.batch.check(**request), as_json=as_json))
-    job = session.batch.run(**request, wait=False)
+    with _standard_input(options) as given:
+        request = _request(**given)
+        if only_check:
+            ctx.exit(show_findings(session.batch.check(**request), as_json=as_json))
+        job = session.batch.run(**request, wait=False)
     click.echo(f"Created {job.resource_name}.", err=True)
     if not no_wait:
         job.wait()
@@ -97,7 +112,29 @@ def batch_predict(
         except VertexkitError as error:
             error.add_note(f"Its results are kept: vertexkit jobs results {job.id} --out FILE")
             raise
-    show_record(record(job), as_json=as_json)
+    if out not in _STANDARD_OUTPUT:
+        show_record(record(job), as_json=as_json)
+
+
+def _is_elsewhere(options: dict[str, Any]) -> bool:
+    """Whether the results are meant for another place, or lie where no order can be told."""
+    is_table = options["format"] == "bigquery" or options["source"][0].startswith("bq://")
+    return is_table or options["destination"] is not None or options["output_format"] == "bigquery"
+
+
+@contextmanager
+def _standard_input(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The options, where "-" is a file: what comes may be more than memory holds, and is looked at first."""
+    if "-" not in options["source"]:
+        yield options
+        return
+    if len(options["source"]) > 1:
+        raise click.UsageError('SOURCE: "-" goes with no other.')
+    with tempfile.TemporaryDirectory(prefix="vertexkit-") as folder:
+        path = Path(folder, "standard-input")
+        with path.open("wb") as file:
+            shutil.copyfileobj(click.open_file("-", "rb"), file)
+        yield {**options, "source": (str(path),), "format": options["format"] or "jsonl"}
 
 
 @contextmanager
@@ -115,11 +152,13 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def kind_of(out: str) -> str:
-    """In which format the results are to be written.
+    """In which format the results are to be written: to standard output as jsonl.
 
     Raises:
         InvalidArgument: In none that is known, or they cannot be written there.
     """
+    if out in _STANDARD_OUTPUT:
+        return "jsonl"
     kind = Path(out).suffix.lstrip(".").lower()
     if kind not in _FILES:
         problem = "has a name that does not end in a format that results are written in"
@@ -181,8 +220,9 @@ def _parameters(text: str | None) -> Any:
 
 
 def write_results(job: BatchPredictionJob, out: str, kind: str, on_failure: Any) -> None:
-    """Write the results of a job to a file, which is there once it is whole."""
-    with _replacing(Path(out)) as target:
+    """Write the results of a job to a file, which is there once it is whole, or to standard output."""
+    standard = out in _STANDARD_OUTPUT
+    with click.open_file("-", "wb") if standard else _replacing(Path(out)) as target:
         _write(job, target, kind, out, on_failure)
 
 

@@ -136,7 +136,13 @@ def logs(
 
 @jobs.command()
 @click.argument("name")
-@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False), required=True, help="Where to write.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default="-",
+    help="Where to write; standard output by default.",
+)
 @click.option(
     "--on-failure",
     type=click.Choice(["raise", "nan", "drop"]),
@@ -146,7 +152,10 @@ def logs(
 )
 @connected
 def results(*, session: Session, name: str, out: str, on_failure: str) -> None:
-    """Write the results of a batch prediction job to a file: jsonl, csv, npy or npz, in input order."""
+    """Write the results of a batch prediction job to a file: jsonl, csv, npy or npz, in input order.
+
+    Without --out they are printed, as jsonl.
+    """
     from vertexkit.batch_job import BatchPredictionJob
     from vertexkit.cli.batch_predict import kind_of, write_results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import warnings
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_options_left_out_are_the_defaults(session: MagicMock, capsys: pytest.Ca
     session.batch.run.return_value.wait.assert_called_once_with()
     shown = capsys.readouterr()
     assert f"Created {BATCH_NAME}." in shown.err
-    assert "output\tgs://b/out/prediction-m-1" in shown.out
+    assert len(shown.out.splitlines()) == 3
     given = {parameter.name for parameter in batch_predict.params}
     assert set(inspect.signature(BatchPrediction.check).parameters) - given == {
         "self",
@@ -114,6 +115,8 @@ def test_several_sources_are_one(session: MagicMock, sources: list[str], source:
         (["--accelerator-count", "2"], "--accelerator-count needs --accelerator"),
         (["--label", "k"], "--label k: write NAME=VALUE"),
         (["--no-wait", "--out", "x.npy"], "--out needs what --no-wait"),
+        (["--json", "--out", "-"], "both to standard output"),
+        (["-"], '"-" goes with no other'),
     ],
 )
 def test_what_makes_no_sense_is_said(
@@ -131,6 +134,40 @@ def test_where_nothing_can_be_written_nothing_is_done(
     assert main([*LINE, "--out", out]) == 1
     assert "--out" in capsys.readouterr().err
     session.batch.run.assert_not_called()
+
+
+def test_predictions_are_piped_on(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    read = []
+    for options in ([], ["--out", "-"], ["--out", "/dev/stdout"]):
+        assert main([*LINE, *options]) == 0
+        read.append([json.loads(line) for line in capfdbinary.readouterr().out.splitlines()])
+    assert read[0] == read[1] == read[2]
+    assert [line["index"] for line in read[0]] == [0, 1, 2]
+    assert read[0][0]["prediction"] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("options", [["--destination", "gs://b/out"], ["--no-wait"], ["--json"]])
+def test_a_job_whose_results_are_not_for_here_is_shown(
+    capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert main([*LINE, *options]) == 0
+    shown = capsys.readouterr().out
+    assert "gs://b/out/prediction-m-1" in shown
+    assert "index" not in shown
+
+
+def test_instances_come_from_a_pipe(session: MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[bytes, str]] = []
+
+    def run(source: str, format: str, **_: Any) -> MagicMock:
+        read.append((Path(source).read_bytes(), format))
+        return batch_job()
+
+    session.batch.run.side_effect = run
+    for options in ([], ["--format", "csv"]):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"[1, 2]\n\xff\n")))
+        assert main(["batch-predict", "mnist", "-", *options]) == 0
+    assert read == [(b"[1, 2]\n\xff\n", "jsonl"), (b"[1, 2]\n\xff\n", "csv")]
 
 
 def test_lines_hold_every_instance_in_order() -> None:
@@ -184,6 +221,8 @@ def test_results_of_a_job_that_nobody_waited_for_are_written_later(
 ) -> None:
     assert main(["jobs", "results", "images", "--out", "x.jsonl"]) == 0
     assert len(Path("x.jsonl").read_text().splitlines()) == 3
+    assert main(["jobs", "results", "images"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
     with_batch.to_numpy.return_value = np.arange(2)
     assert main(["jobs", "results", "5", "--out", "x.npy", "--on-failure", "drop"]) == 0
     with_batch.to_numpy.assert_called_once_with(on_failure="drop")
