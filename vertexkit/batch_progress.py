@@ -65,7 +65,7 @@ def shown(job: Progressing, enabled: bool | None) -> Iterator[Display]:
         def show(state: JobState) -> None:
             nonlocal row, bar, counted
             now = job.progress_as_read
-            failed = f", {now.failed:,} failed" if now.failed else ""
+            failed = f"{now.failed:,} failed" if now.failed else ""
             if bar is None and now.total is not None and now.done:
                 # A bar needs to know how much there is.
                 stack.close()
@@ -73,7 +73,7 @@ def shown(job: Progressing, enabled: bool | None) -> Iterator[Display]:
             if bar is not None:
                 bar.advance(now.done - counted)
                 counted = now.done
-                bar.describe(f"{job.description}: {state.lower()}{failed}")
+                bar.describe(f"{job.description}: {state.lower()}", failed)
                 return
             if row is None:
                 row = stack.enter_context(status(job.description, enabled))

@@ -32,8 +32,8 @@ class Row(Protocol):
     def advance(self, n: int) -> None:
         """Count ``n`` more units."""
 
-    def describe(self, text: str) -> None:
-        """Change the words."""
+    def describe(self, text: str, note: str = "") -> None:
+        """Change the words, and those behind the amount."""
 
     def close(self, failed: bool) -> None:
         """Show the end of it, and nothing afterwards."""
@@ -50,10 +50,10 @@ class Tracker:
         if self._row is not None:
             self._row.advance(n)
 
-    def describe(self, text: str) -> None:
-        """Say what is being done now."""
+    def describe(self, text: str, note: str = "") -> None:
+        """Say what is being done now, and in ``note`` what must be seen however narrow the terminal is."""
         if self._row is not None:
-            self._row.describe(text)
+            self._row.describe(text, note)
 
 
 @contextmanager
@@ -97,8 +97,14 @@ def status(description: str, enabled: bool | None = None) -> Iterator[Tracker]:
         yield tracker
 
 
-def amount(n: float, unit: Unit) -> str:
-    """``n`` units in words: ``"2,000 steps"``, ``"51.2 MB"`` (decimal, as Cloud Storage counts)."""
+def amount(n: float, unit: Unit, total: float | None = None) -> str:
+    """``n`` units in words: ``"2,000 steps"``, ``"51.2 MB"`` (decimal, as Cloud Storage counts).
+
+    Or how many are done of all: ``"500/2,000 steps"``, ``"1.5 MB of 51.2 MB"``.
+    """
+    if total is not None:
+        of = f"{amount(n, unit)} of " if unit == "bytes" else f"{n:,.0f}/"
+        return f"{of}{amount(total, unit)}"
     if unit != "bytes":
         return f"{n:,.0f} {unit}"
     for name in ("bytes", "kB", "MB", "GB"):
@@ -143,6 +149,7 @@ class _LineRow:
 
     def __init__(self, description: str, total: int | None, unit: Unit) -> None:
         self._description = description
+        self._note = ""
         self._total = total
         self._unit = unit
         self._done = 0
@@ -156,9 +163,10 @@ class _LineRow:
             self._done += n
             self._line_when_due()
 
-    def describe(self, text: str) -> None:
+    def describe(self, text: str, note: str = "") -> None:
         with self._lock:
             self._description = text
+            self._note = f"{note}, " if note else ""
             self._line_when_due()
 
     def close(self, failed: bool) -> None:
@@ -175,9 +183,9 @@ class _LineRow:
             self._write(f"{self._description}: {self._counted()}{now - self._started:.0f} s so far")
 
     def _counted(self) -> str:
-        if self._total is not None:
-            return f"{amount(self._done, self._unit)} of {amount(self._total, self._unit)}, "
-        return f"{amount(self._done, self._unit)}, " if self._done else ""
+        known = self._total is not None or self._done
+        done = f"{amount(self._done, self._unit, self._total)}, " if known else ""
+        return done + self._note
 
     @staticmethod
     def _write(line: str) -> None:

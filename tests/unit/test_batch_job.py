@@ -528,7 +528,7 @@ def test_a_log_of_the_wait_says_how_many_are_done(
         show(JobState.SUCCEEDED)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Batch prediction images ..."
-    said = "Batch prediction images: succeeded, 1 failed: 9 instances of 9 instances, done in"
+    said = "Batch prediction images: succeeded: 9/9 instances, 1 failed, done in"
     assert lines[-1].startswith(said)
     with shown(going, False) as show:
         show(JobState.RUNNING)

@@ -18,10 +18,10 @@ from vertexkit.progress import amount, status, tracked
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 
 
-def run_in_terminal(program: str, *, stdout: int | None = None) -> bytes:
+def run_in_terminal(program: str, *, stdout: int | None = None, columns: int = 120) -> bytes:
     """What ``program`` writes to a terminal that is its standard error (and output, unless given)."""
     master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],
         stdin=subprocess.DEVNULL, stdout=slave if stdout is None else stdout, stderr=slave, env=environment,
@@ -70,6 +70,20 @@ def test_a_terminal_shows_description_amounts_and_the_end() -> None:
     assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
 
 
+def test_a_narrow_terminal_shows_the_amount_whole() -> None:
+    shown = run_in_terminal(
+        """
+        from vertexkit.progress import tracked
+        with tracked("Batch prediction images", 6_000_000, "instances") as tracker:
+            tracker.advance(2_800_000)
+            tracker.describe("Batch prediction images-20260102-030405: running", "20,000 failed")
+        """,
+        columns=80,
+    )
+    assert b"2,800,000/6,000,000 instances, 20,000 failed" in shown
+    assert b"Batch pred" in shown
+
+
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "ValueError", "SystemExit"])
 def test_an_exception_or_ctrl_c_gives_the_cursor_back(raised: str) -> None:
     shown = run_in_terminal(f"""
@@ -115,7 +129,7 @@ def test_work_inside_work_and_in_other_threads_shares_one_display() -> None:
     for name in (b"one", b"two", b"three"):
         assert b"Uploading " + name in shown
     assert shown.count("✓".encode()) >= 5
-    assert b"1,000 steps of 1,000 steps" in shown
+    assert b"1,000/1,000 steps" in shown
     assert b"Traceback" not in shown
 
 
@@ -132,8 +146,8 @@ def test_a_log_gets_plain_lines_when_asked_for(monkeypatch: pytest.MonkeyPatch) 
         tracker.advance(1000)
     assert log.getvalue().splitlines() == [
         "Uploading ...",
-        "Uploading: 1,000 steps of 2,000 steps, 11 s so far",
-        "Uploading: 2,000 steps of 2,000 steps, done in 12.0 s",
+        "Uploading: 1,000/2,000 steps, 11 s so far",
+        "Uploading: 2,000/2,000 steps, done in 12.0 s",
     ]
 
 

@@ -33,21 +33,19 @@ _open_rows = 0
 class LiveRow:
     """One line of the display: a bar when the total is known, else a spinner."""
 
-    def __init__(
-        self, description: str, total: int | None, unit: str, amount: Callable[[float, Any], str]
-    ) -> None:
+    def __init__(self, description: str, total: int | None, unit: str, amount: Callable[..., str]) -> None:
         self._progress = _acquire()
         self._task = self._progress.add_task(
-            _plain(description), total=total, unit=unit, amount=amount, mark=""
+            _plain(description), total=total, unit=unit, amount=amount, mark="", note=""
         )
 
     def advance(self, n: int) -> None:
         """Count ``n`` more units."""
         self._progress.advance(self._task, n)
 
-    def describe(self, text: str) -> None:
-        """Change the words."""
-        self._progress.update(self._task, description=_plain(text))
+    def describe(self, text: str, note: str = "") -> None:
+        """Change the words, and those behind the amount."""
+        self._progress.update(self._task, description=_plain(text), note=note)
 
     def close(self, failed: bool) -> None:
         """Leave the line as it ended, and the display with it when it was the last one."""
@@ -92,10 +90,10 @@ def _acquire() -> _Display:
         if _progress is None:
             _progress = _Display(
                 _MarkColumn(),
-                TextColumn("{task.description}"),
+                _Words("{task.description}", table_column=Column()),
                 _BarWhenCounted(bar_width=24),
                 _AmountColumn(table_column=Column(no_wrap=True)),
-                TimeElapsedColumn(),
+                TimeElapsedColumn(table_column=Column(no_wrap=True)),
                 console=Console(stderr=True),
                 refresh_per_second=8,
                 # rich would send what the program prints to standard error, where the bar is: right
@@ -134,6 +132,15 @@ class _MarkColumn(SpinnerColumn):
         return Text.from_markup(mark) if mark else super().render(task)
 
 
+class _Words(TextColumn):
+    """Words that give way, where the terminal is narrow, before the amount does."""
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
 class _BarWhenCounted(BarColumn):
     """A bar for rows with a total; a wait has nothing to fill it with."""
 
@@ -142,16 +149,18 @@ class _BarWhenCounted(BarColumn):
 
 
 class _AmountColumn(ProgressColumn):
-    """``12.3 MB of 51.2 MB, 80.1 MB/s``."""
+    """``12.3 MB of 51.2 MB, 80.1 MB/s``, ``28/60 instances, 2 failed``."""
 
     def render(self, task: Task) -> Text:
         amount, unit = task.fields["amount"], task.fields["unit"]
         parts = []
         if task.total is not None:
-            parts.append(f"{amount(task.completed, unit)} of {amount(task.total, unit)}")
+            parts.append(amount(task.completed, unit, task.total))
         elif task.completed:
             parts.append(amount(task.completed, unit))
         speed = task.finished_speed or task.speed
         if unit == "bytes" and speed:
             parts.append(f"{amount(speed, unit)}/s")
+        if task.fields["note"]:
+            parts.append(task.fields["note"])
         return Text(", ".join(parts), style="progress.data.speed")
