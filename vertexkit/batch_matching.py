@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ __all__ = ["DIGEST_BYTES", "DigestIndex", "digest", "key_digest", "loads", "valu
 DIGEST_BYTES: Final = 16
 _EXACT: Final = 2.0**53
 """From here on a float may stand for several integers."""
+_NUMBER: Final = re.compile(r"-?\d{1,19}(?:\.\d{0,17}[1-9])?", re.ASCII)
 
 
 def digest(text: bytes) -> bytes:
@@ -36,13 +38,11 @@ def value_digest(value: Any) -> bytes:
 
 def key_digest(value: Any) -> bytes:
     """What stands for a key, which some formats give back as text, others as a number."""
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return value_digest(value)
-        # An integer that a float cannot hold stays itself.
-        value = int(value) if value.strip().lstrip("+-").isdecimal() else number
+    # Only the one way in which a number is written: "007", "1e3" and "1_000" are names, each of its own.
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        number = float(value) if "." in value else int(value)
+        if repr(number) == value:
+            return value_digest(number)
     return value_digest(value)
 
 

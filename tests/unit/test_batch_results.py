@@ -475,5 +475,31 @@ def test_equals_are_taken_in_turn_though_half_of_what_stands_for_them_collides(d
 def test_a_key_is_the_same_as_text_and_as_a_number() -> None:
     assert key_digest("17") == key_digest(17) == key_digest(17.0)
     assert key_digest(str(2**60 + 1)) == key_digest(2**60 + 1) != key_digest(2**60)
+    assert key_digest("-1.5") == key_digest(-1.5)
     assert key_digest("a") != key_digest("b")
     assert len(digest(b"")) == 16
+
+
+def test_keys_that_only_look_like_numbers_are_keys_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    keys = [
+        "12e45678",
+        "98e76543",
+        "007",
+        "7",
+        " 7",
+        "1_000",
+        "1000",
+        "1e3",
+        "inf",
+        "Infinity",
+        "-0",
+        "0",
+        "1.0",
+    ]
+    keys += ["1", "1.10", "1.1", "\u0667", "1" * 5000, "2" * 5000]
+    path.write_text("".join(json.dumps({"id": key, "x": 1}) + "\n" for key in keys))
+    lines = [orjson.dumps({"key": key, "prediction": place}) for place, key in enumerate(keys)]
+    lines.reverse()
+    results = ordered(spooled([(lines, False)]), path, InstanceConfig(key_field="id"))
+    assert [row.prediction for row in results.rows()] == list(range(len(keys)))
