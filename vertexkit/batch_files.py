@@ -23,6 +23,7 @@ from vertexkit.instances import is_b64
 __all__ = [
     "Block",
     "LocalFiles",
+    "Place",
     "Refused",
     "blocks",
     "columns",
@@ -62,6 +63,17 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an instance is on this machine, and those after it, one a line or record, up to the next place."""
+
+    index: int
+    """Its position in the input."""
+    file: str
+    number: int | None = None
+    """Of the line or record, from 1; None where the file is itself the instance."""
+
+
 @dataclass
 class Block:
     """Whole lines of a file."""
@@ -70,6 +82,8 @@ class Block:
     count: int = 0
     """How many instances they are, with those that are refused."""
     refused: list[Refused] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    """By position in the block."""
 
 
 def find_files(
@@ -121,10 +135,14 @@ def keyed_blocks(files: Sequence[LocalFile], key_field: str, name: str) -> Itera
     key, named = orjson.dumps(key_field), orjson.dumps(name)
     index, block, parts, held = 0, Block(), [], 0
     for file in files:
-        for raw in _lines(file):
+        following = 0
+        for number, raw in enumerate(_lines(file), start=1):
             line = raw.strip(_BLANKS)
             if not line:
                 continue
+            if number != following:
+                block.places.append(Place(block.count, shown(file.path), number))
+            following = number + 1
             reason = _why_refused(line)
             if reason is None:
                 kind, reason = _kind(parser, line, key_field)
@@ -149,12 +167,13 @@ def keyed_blocks(files: Sequence[LocalFile], key_field: str, name: str) -> Itera
         yield block
 
 
-def blocks(file: LocalFile, start: int = 0) -> Iterator[Block]:
+def blocks(file: LocalFile, start: int = 0, number: int = 1) -> Iterator[Block]:
     """The lines of a file as they are, each with an end, and without a byte order mark before the first.
 
     Args:
         file: The file.
         start: The byte to begin at.
+        number: Of the line that begins there.
 
     Raises:
         OSError: The file cannot be read.
@@ -168,9 +187,10 @@ def blocks(file: LocalFile, start: int = 0) -> Iterator[Block]:
                 rest += data
                 continue
             whole, rest = rest + data[:cut], data[cut:]
-            yield Block(whole, _count(whole))
+            yield _block(whole, file, number)
+            number += whole.count(b"\n")
         if rest.strip():
-            yield Block(rest if rest.endswith(b"\n") else rest + b"\n", _count(rest))
+            yield _block(rest if rest.endswith(b"\n") else rest + b"\n", file, number)
 
 
 def record_blocks(file: LocalFile) -> Iterator[Block]:
@@ -182,7 +202,7 @@ def record_blocks(file: LocalFile) -> Iterator[Block]:
         OSError: The file cannot be read.
     """
     parts: list[bytes] = []
-    held = 0
+    held, number = 0, 1
     with file.path.open("rb", buffering=_BLOCK_BYTES) as opened:
         while frame := opened.read(FRAME.size):
             length = length_of(frame)
@@ -191,28 +211,29 @@ def record_blocks(file: LocalFile) -> Iterator[Block]:
             held += len(frame) + len(rest)
             is_broken = length is None or len(rest) < length + CRC_BYTES
             if held >= _BLOCK_BYTES or is_broken:
-                yield Block(b"".join(parts), len(parts) // 2)
+                yield Block(b"".join(parts), len(parts) // 2, places=[Place(0, shown(file.path), number)])
+                number += len(parts) // 2
                 parts, held = [], 0
             if is_broken:
                 return
         if parts:
-            yield Block(b"".join(parts), len(parts) // 2)
+            yield Block(b"".join(parts), len(parts) // 2, places=[Place(0, shown(file.path), number)])
 
 
-def header(file: LocalFile) -> tuple[bytes, int]:
-    """The first line of a CSV file, with an end, and the byte where the next begins.
+def header(file: LocalFile) -> tuple[bytes, int, int]:
+    """The first line of a CSV file, with an end, and byte and number of the next.
 
     Raises:
         OSError: The file cannot be read.
     """
     position = 0
     with file.path.open("rb") as opened:
-        for line in opened:
+        for number, line in enumerate(opened, start=1):
             position += len(line)
             bare = line.removeprefix(_BOM)
             if bare.strip():
-                return bare if bare.endswith(b"\n") else bare + b"\n", position
-    return b"", position
+                return bare if bare.endswith(b"\n") else bare + b"\n", position, number + 1
+    return b"", position, 1
 
 
 def columns(first: bytes) -> list[str]:
@@ -221,10 +242,11 @@ def columns(first: bytes) -> list[str]:
     return next(csv.reader([text], skipinitialspace=True), [])
 
 
-def head_of(file: LocalFile, most: int) -> bytes:
-    """The first bytes of a file."""
+def head_of(file: LocalFile, most: int) -> tuple[bytes, bool]:
+    """The first bytes of a file, and whether they are all."""
     with file.path.open("rb") as opened:
-        return opened.read(most)
+        content = opened.read(most)
+        return content, not opened.read(1)
 
 
 def refused_sample(error: OSError) -> Sample:
@@ -261,8 +283,16 @@ def _kind(  # noqa: PLR0911 - one return per kind
     return ("object" if loaded else "empty"), None
 
 
-def _count(whole: bytes) -> int:
-    return sum(1 for line in whole.split(b"\n") if line.strip())
+def _block(whole: bytes, file: LocalFile, number: int) -> Block:
+    """Whole lines, of which the first has a number."""
+    block, following = Block(whole), 0
+    for at, line in enumerate(whole.split(b"\n"), start=number):
+        if line.strip():
+            if at != following:
+                block.places.append(Place(block.count, shown(file.path), at))
+            following = at + 1
+            block.count += 1
+    return block
 
 
 def _why_refused(line: bytes) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
+from vertexkit._transfer.gzipped import NotGzip
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit.batch_checks import check_config
 from vertexkit.batch_files import LocalFiles, find_files, head_of, refused_sample
@@ -206,7 +207,7 @@ class _Look:
         files, findings = find_files(self.argument, source, self.wanted)
         if files is None:
             return self._refused(findings)
-        if files.kind == IMAGE and self.wanted == "file-list" and _is_list(head_of(files.files[0], 8)):
+        if files.kind == IMAGE and self.wanted == "file-list" and _is_list(head_of(files.files[0], 8)[0]):
             files = LocalFiles("file-list", files.files, files.root)
         looked, wrong = self._first_of(files)
         findings += wrong
@@ -230,7 +231,7 @@ class _Look:
 
     def _first_of(self, files: LocalFiles) -> tuple[list[Sample], list[Finding]]:
         chosen = [file for file in files.files if file.size][:_MOST_FILES]
-        reads = [(os.fspath(file.path), file.size, partial(head_of, file)) for file in chosen]
+        reads = [(os.fspath(file.path), partial(head_of, file)) for file in chosen]
         return self._first(files.kind, reads, is_all=len(chosen) == len(files.files))
 
     def _objects(self, source: str | list[str]) -> Understood:
@@ -256,40 +257,46 @@ class _Look:
 
     def _is_remote_list(self, files: RemoteFiles) -> bool:
         context = self.context
-        return context is not None and bool(files.objects) and _is_list(head(context, files.objects[0], 8))
+        if context is None or not files.objects:
+            return False
+        try:
+            # Compressed, the first few bytes say nothing.
+            return _is_list(head(context, files.objects[0], 1024)[0])
+        except NotGzip:
+            return False
 
     def _first_of_objects(self, files: RemoteFiles) -> tuple[list[Sample], list[Finding]]:
         context = self.context
         if context is None:
             return [], []
         chosen = [one for one in files.objects if one.size][:_MOST_FILES]
-        reads = [(one.uri, one.size, partial(head, context, one)) for one in chosen]
+        reads = [(one.uri, partial(head, context, one)) for one in chosen]
         try:
             return self._first(files.kind, reads, is_all=len(chosen) == len(files.objects))
         except PermissionDenied:
             return [], []  # the account that the job runs as may well be allowed to
 
     def _first(
-        self, kind: str, reads: Sequence[tuple[str, int, Callable[[int], bytes]]], *, is_all: bool
+        self, kind: str, reads: Sequence[tuple[str, Callable[[int], tuple[bytes, bool]]]], *, is_all: bool
     ) -> tuple[list[Sample], list[Finding]]:
         """The first instances of some files, and what is wrong with them.
 
         Args:
             kind: What is in the files.
-            reads: Name, size and what reads the head of each.
+            reads: Name of each, and what reads its head and tells whether that is all of it.
             is_all: Whether there are no others.
         """
         if kind == IMAGE:
             name = reads[0][0] if reads else ""
             return [], self._check([(name, [Sample("it")])], kind)
         every: list[tuple[str, list[Sample]]] = []
-        for name, size, read in reads:
+        for name, read in reads:
             found: list[Sample] = []
             try:
                 for most in (HEAD_BYTES, _LONG_HEAD_BYTES):
-                    content = read(most)
-                    found = samples(kind, content, is_whole=len(content) < most or size <= most)
-                    if found or len(content) < most:
+                    content, is_whole = read(most)
+                    found = samples(kind, content, is_whole=is_whole)
+                    if found or is_whole:
                         break
                 else:
                     is_all = False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from vertexkit._core.names import GcsUri, parse_gcs_uri
 from vertexkit._transfer.glob import matches
+from vertexkit._transfer.gzipped import NotGzip
 from vertexkit._transfer.jobs import attempted
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
@@ -70,13 +71,16 @@ def below(context: Context, uri: GcsUri) -> list[ObjectInfo]:
     return list(ObjectsApi(context, uri.bucket).list(prefix))
 
 
-def head(context: Context, found: ObjectInfo, most: int) -> bytes:
-    """The first bytes of an object, expanded if it is stored compressed.
+def head(context: Context, found: ObjectInfo, most: int) -> tuple[bytes, bool]:
+    """The first bytes of an object, expanded if it is stored compressed, and whether they are all.
 
     Args:
         context: The session's parts.
         found: The object.
-        most: How many bytes of it to read.
+        most: How many bytes of it to read and to give: a few that are compressed may expand to any number.
+
+    Raises:
+        NotGzip: It is said to be compressed, and is not.
     """
     api = ObjectsApi(context, parse_gcs_uri(found.uri).bucket)
     stop = min(found.size, most)
@@ -85,7 +89,15 @@ def head(context: Context, found: ObjectInfo, most: int) -> bytes:
         return b"".join(api.stream(found.name, start=0, stop=stop, generation=found.generation, block=65536))
 
     content = attempted(attempt, Patience()) if stop else b""
-    return zlib.decompressobj(wbits=31).decompress(content) if found.content_encoding == "gzip" else content
+    is_whole = stop == found.size
+    if found.content_encoding != "gzip":
+        return content, is_whole
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        expanded = inflate.decompress(content, most)
+    except zlib.error as error:
+        raise NotGzip(f"it is said to be gzip, and is not: {error}") from None
+    return expanded, is_whole and inflate.eof and not inflate.unused_data
 
 
 def _matching(api: ObjectsApi, pattern: str) -> Iterator[ObjectInfo]:

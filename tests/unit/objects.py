@@ -18,6 +18,8 @@ class Objects:
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
         self.locations = {"my-bucket": "us-central1"}
+        self.encodings: dict[str, str] = {}
+        """How objects are said to be stored, by their URIs."""
         self.refuses: str | None = None
         """Part of the names that cannot be written."""
         self.damages = False
@@ -90,7 +92,8 @@ class Api:
     def _info(self, uri: str) -> ObjectInfo:
         data = self._objects.content[uri]
         name = uri.removeprefix(f"gs://{self.bucket}/")
-        return ObjectInfo(name, len(data), encoded(crc32c(data)), 1, uri)
+        encoding = self._objects.encodings.get(uri)
+        return ObjectInfo(name, len(data), encoded(crc32c(data)), 1, uri, encoding)
 
 
 def objects_in_memory(monkeypatch: pytest.MonkeyPatch) -> Objects:

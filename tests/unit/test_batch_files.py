@@ -6,6 +6,8 @@ import gzip
 import json
 import re
 import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -463,6 +465,37 @@ def test_what_is_not_in_the_cloud_is_refused_by_name(context: Context, objects: 
     objects.locations["far-bucket"] = "asia-east1"
     objects.content["gs://far-bucket/a.jsonl"] = b"[1, 2]\n"
     assert "is in asia-east1" in told(understand_source(context, "gs://far-bucket/a.jsonl"))
+
+
+def test_of_what_is_stored_compressed_no_more_is_expanded_than_is_looked_at(
+    context: Context, objects: Objects
+) -> None:
+    uri = "gs://my-bucket/a.jsonl"
+    packed = zlib.compressobj(wbits=31)
+    objects.content[uri] = packed.compress(b"[1, 2]\n" + b" " * 2**26) + packed.flush()
+    objects.encodings[uri] = "gzip"
+    tracemalloc.start()
+    try:
+        good(understand_source(context, uri, signature=NUMBERS))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+    # What is behind the part that was read is not missed: these rows are not all there are.
+    objects.content[uri] = gzip.compress(b"\n" * 2**19 + b"[1, 2]\n")
+    good(understand_source(context, uri, signature=NUMBERS))
+    objects.content["gs://my-bucket/list"] = gzip.compress(b"gs://my-bucket/a.jsonl\n")
+    objects.encodings["gs://my-bucket/list"] = "gzip"
+    listed = good(understand_source(context, "gs://my-bucket/list", format="file-list"))
+    assert not listed.is_local
+
+
+def test_what_is_said_to_be_stored_compressed_must_be(context: Context, objects: Objects) -> None:
+    for name in ("a.jsonl", "list"):
+        objects.content[f"gs://my-bucket/{name}"] = b"[1, 2]\n"
+        objects.encodings[f"gs://my-bucket/{name}"] = "gzip"
+    wrong = told(understand_source(context, "gs://my-bucket/a.jsonl", signature=NUMBERS))
+    assert "the file cannot be read: it is said to be gzip, and is not" in wrong
+    assert good(understand_source(context, "gs://my-bucket/list", format="file-list")).is_local
 
 
 def test_without_a_session_only_what_is_said_is_looked_at() -> None:
