@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -170,6 +171,8 @@ def keyed_blocks(files: Sequence[LocalFile], key_field: str, name: str) -> Itera
 def blocks(file: LocalFile, start: int = 0, number: int = 1) -> Iterator[Block]:
     """The lines of a file as they are, each with an end, and without a byte order mark before the first.
 
+    Of a line that is too long, no more is given than shows that: the job lists it as such.
+
     Args:
         file: The file.
         start: The byte to begin at.
@@ -180,15 +183,22 @@ def blocks(file: LocalFile, start: int = 0, number: int = 1) -> Iterator[Block]:
     """
     with file.path.open("rb") as opened:
         opened.seek(start)
-        rest = opened.read(len(_BOM)).removeprefix(_BOM) if start == 0 else b""
+        parts = [opened.read(len(_BOM)).removeprefix(_BOM)] if start == 0 else []
+        held = 0
         while data := opened.read(_BLOCK_BYTES):
             cut = data.rfind(b"\n") + 1
             if not cut:
-                rest += data
-                continue
-            whole, rest = rest + data[:cut], data[cut:]
+                parts.append(data)
+                held += len(data)
+                if held <= _MOST_LINE_BYTES:
+                    continue
+                _skip_line(opened)
+                data, cut = b"\n", 1
+            whole = b"".join((*parts, data[:cut]))
+            parts, held = [data[cut:]], len(data) - cut
             yield _block(whole, file, number)
             number += whole.count(b"\n")
+        rest = b"".join(parts)
         if rest.strip():
             yield _block(rest if rest.endswith(b"\n") else rest + b"\n", file, number)
 
@@ -224,11 +234,16 @@ def header(file: LocalFile) -> tuple[bytes, int, int]:
     """The first line of a CSV file, with an end, and byte and number of the next.
 
     Raises:
+        InvalidArgument: It is longer than any line may be.
         OSError: The file cannot be read.
     """
     position = 0
     with file.path.open("rb") as opened:
-        for number, line in enumerate(opened, start=1):
+        lines = iter(partial(opened.readline, _MOST_LINE_BYTES + 2), b"")
+        for number, line in enumerate(lines, start=1):
+            if len(line) > _MOST_LINE_BYTES:
+                problem = f"has a first line of more than {_MOST_LINE_BYTES:,} bytes, and is no CSV"
+                raise InvalidArgument("source", shown(file.path), problem)
             position += len(line)
             bare = line.removeprefix(_BOM)
             if bare.strip():

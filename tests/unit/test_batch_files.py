@@ -429,6 +429,32 @@ def test_remedies_fit_what_is_wrong(context: Context, tmp_path: Path) -> None:
     assert "mixes paths with what is none" in wrong
 
 
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_of_a_file_without_line_ends_no_more_is_held_or_sent_than_shows_it(
+    end: bytes, context: Context, objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vertexkit.batch_files._MOST_LINE_BYTES", 100)
+    monkeypatch.setattr("vertexkit.batch_files._BLOCK_BYTES", 8)
+    long = b"[" + b"1," * 1000 + b"1]"
+    path = _file(tmp_path / "a.jsonl", b"[1, 2]\n" + long + b"\n[3, 4]\n" + long + end)
+    given = understand_source(context, path).stage(context, "p")
+    lines = written(objects, given)[0].splitlines()
+    assert (lines[0], lines[2]) == (b"[1, 2]", b"[3, 4]")
+    assert all(100 < len(line) < 120 and long.startswith(line) for line in (lines[1], lines[3]))
+    assert given.count == len(lines) == 4
+
+
+def test_a_header_without_an_end_is_refused_before_it_is_held(
+    context: Context, objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _file(tmp_path / "a.csv", b"p,q" * 100 + b"\n1,2\n")
+    understood = understand_source(context, path)
+    monkeypatch.setattr("vertexkit.batch_files._MOST_LINE_BYTES", 100)
+    with pytest.raises(errors.InvalidArgument, match="first line of more than 100 bytes"):
+        understood.stage(context, "p")
+    assert objects.content == {}
+
+
 # In the cloud ------------------------------------------------------------------------------------
 
 
