@@ -311,7 +311,10 @@ def _block(whole: bytes, file: LocalFile, number: int) -> Block:
 
 
 def _why_refused(line: bytes) -> str | None:
-    return f"is longer than {_MOST_LINE_BYTES:,} bytes" if len(line) > _MOST_LINE_BYTES else None
+    if len(line) > _MOST_LINE_BYTES:
+        return f"is longer than {_MOST_LINE_BYTES:,} bytes"
+    # simdjson would skip it, and it is no JSON: only in front of the first line does it mean something.
+    return "is not JSON: it begins with a byte order mark" if line.startswith(_BOM) else None
 
 
 def _lines(file: LocalFile) -> Iterator[bytes]:

@@ -208,6 +208,16 @@ def test_one_wrong_instance_among_good_ones_is_for_the_job_to_report(
     assert "line 2 has the shape (1,)" in told(understood, warnings=True)
 
 
+def test_files_with_marks_put_together_lose_one_line_and_spoil_none(
+    context: Context, objects: Objects, tmp_path: Path
+) -> None:
+    path = _file(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"x":[1,2]}\n\xef\xbb\xbf{"x":[3,4]}\n{"x":[5,6]}\n')
+    given = understand_source(context, path, signature=NUMBERS).stage(context, "p")
+    assert written(objects, given) == [b'{"vertexkit_key":"0","x":[1,2]}\n{"vertexkit_key":"2","x":[5,6]}\n']
+    (kept,) = [data for name, data in objects.content.items() if "_refused" in name]
+    assert json.loads(kept)["reason"] == "is not JSON: it begins with a byte order mark"
+
+
 def test_a_line_longer_than_any_instance_may_be_is_kept_apart(
     context: Context, objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
