@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,9 +22,18 @@ from vertexkit._core.names import parse_gcs_uri
 from vertexkit.batch_about import refused
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_matching import loads
-from vertexkit.batch_records import Record, by_position, csv_columns, csv_rows, read_records, unsent
+from vertexkit.batch_records import (
+    Record,
+    by_position,
+    cell_values,
+    csv_cells,
+    csv_columns,
+    read_records,
+    unsent,
+)
 from vertexkit.batch_spool import Spool, lines_of
 from vertexkit.batch_uris import expanded
+from vertexkit.errors import BatchPredictionFailed
 from vertexkit.progress import tracked
 from vertexkit.storage import Bucket
 
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
     from vertexkit._core.context import Context
     from vertexkit._transfer.values import ObjectInfo
     from vertexkit.batch_files import Refused
+    from vertexkit.types import Signature
 
 __all__ = ["fetch_results", "input_records"]
 
@@ -45,8 +56,9 @@ def fetch_results(
     *,
     positions: bool,
     written: bool,
-    texts: frozenset[str],
+    signature: Signature | None,
     kind: str,
+    keyed: bool,
     uris: tuple[str, ...],
 ) -> Spool:
     """Every line that a job has written.
@@ -56,11 +68,13 @@ def fetch_results(
         directory: ``gs://`` URI of the folder that it made for them.
         positions: Whether its keys are positions in the input.
         written: Whether vertexkit has written the input.
-        texts: In results in CSV, the columns of predictions that hold texts.
-        kind: The format of the input, and
-        uris: where that is, which names the columns of results in CSV.
+        signature: What the model gives, which tells results in CSV; None where that is not known.
+        kind: The format of the input,
+        keyed: whether its instances have keys, and
+        uris: where it is, which tells the columns of results in CSV.
 
     Raises:
+        BatchPredictionFailed: Results in CSV do not begin with the columns of the input.
         VertexkitError: They cannot be read, or are not there any more.
     """
     uri = parse_gcs_uri(directory.rstrip("/"))
@@ -72,13 +86,11 @@ def fetch_results(
         tracked("Fetching the results", size, "bytes", context.progress) as shown,
         closing(_downloaded(context, wanted.values())) as files,
     ):
-        names: list[str] | None = None
+        table = _Table(context, signature, kind, keyed, uris)
         for source, path in files:
             is_error = _base(source).startswith(_ERRORS)
             if _base(source).endswith(".csv") and not is_error:
-                if names is None:
-                    names = _input_columns(context, uris) if kind == "csv" else []
-                lines: Iterable[bytes] = _lines_of_csv(path, names, texts)
+                lines: Iterable[bytes] = table.lines(source, path)
             else:
                 lines = lines_of(path)
             spool.add(lines, errors=is_error)
@@ -147,28 +159,65 @@ def _base(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def _input_columns(context: Context, uris: tuple[str, ...]) -> list[str]:
-    with closing(_downloaded(context, islice(expanded(context, uris), 1))) as files:
-        return next((csv_columns(path) for _, path in files), [])
+@dataclass
+class _Table:
+    """Results in CSV."""
 
+    context: Context
+    signature: Signature | None
+    kind: str
+    keyed: bool
+    uris: tuple[str, ...]
 
-def _lines_of_csv(path: Path, columns: list[str], texts: frozenset[str]) -> Iterator[bytes]:
-    """The rows of a results file as the lines that it would have as JSON."""
-    with path.open("rb") as file:
-        rows = csv_rows(file)
-        names = [str(name) for name in next(rows, [])]
-        named = names[:1] in (["key"], ["instance"])
-        width = 1 if named else len(columns)
-        for row in rows:
-            answers = {
-                name: cell if name in texts else _parsed(cell, "[{")
-                for name, cell in zip(names[width:], row[width:], strict=False)
-            }
-            prediction = answers["prediction"] if answers.keys() == {"prediction"} else answers
-            about: Any = row[:width]
-            if named:
-                about = row[0] if names[0] == "key" else _parsed(row[0], None)
-            yield orjson.dumps({names[0] if named else "instance": about, "prediction": prediction})
+    def lines(self, source: str, path: Path) -> Iterator[bytes]:
+        """The rows of a file as the lines that it would have as JSON."""
+        with path.open("rb") as file:
+            rows = csv_cells(file)
+            header = next(rows, None)
+            if header is None:
+                return
+            names = [text for text, _ in header]
+            width = self._columns(source, names) if self.kind == "csv" and not self.keyed else 0
+            outputs = self._outputs(names[: width or 1], names[width or 1 :])
+            for cells in rows:
+                row = cell_values(cells)
+                answers = {
+                    name: cell if is_text else _parsed(cell, "[{")
+                    for (name, is_text), cell in zip(outputs, row[width or 1 :], strict=False)
+                }
+                prediction = answers["prediction"] if answers.keys() == {"prediction"} else answers
+                about: Any = row[:width] if width else row[0] if self.keyed else _parsed(row[0], None)
+                yield orjson.dumps({"key" if self.keyed else "instance": about, "prediction": prediction})
+
+    def _columns(self, source: str, names: list[str]) -> int:
+        """How many columns are those of the instances; 0 for one that holds them as JSON."""
+        # Of a file without a header that can be read, nothing is among the results.
+        for info in expanded(self.context, self.uris):
+            with closing(_downloaded(self.context, [info])) as files:
+                columns = next((csv_columns(path) for _, path in files), [])
+            if columns and names[: len(columns)] == columns:
+                return len(columns)
+        if names[0] == "instance":
+            return 0
+        raise BatchPredictionFailed(
+            f"{source} does not begin with the columns of the input, and so tells no instance",
+            remedy="see whether the input has changed since, or read the file itself",
+        )
+
+    def _outputs(self, about: list[str], names: list[str]) -> list[tuple[str, bool]]:
+        """What is called how in a prediction, and whether it is a text of which nothing is to be parsed."""
+        outputs = {} if self.signature is None else self.signature.outputs
+        texts = {
+            name for name, spec in outputs.items() if spec.dtype == "string" and len(spec.shape or ()) == 1
+        }
+        if len(outputs) == 1 and texts:
+            texts.add("prediction")
+        # An output that is called like a column of the instance is written as "prediction_" and its name.
+        own = [
+            bare if (bare := name.removeprefix("prediction_")) in about and name not in outputs else name
+            for name in names
+        ]
+        return [(name, name in texts) for name in own]
 
 
 def _parsed(cell: str | float, begins: str | None) -> Any:

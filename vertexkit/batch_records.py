@@ -26,7 +26,16 @@ from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_matching import loads
 
-__all__ = ["NO_KEY", "Record", "by_position", "csv_columns", "csv_rows", "read_records", "unsent"]
+__all__ = [
+    "NO_KEY",
+    "Record",
+    "by_position",
+    "cell_values",
+    "csv_cells",
+    "csv_columns",
+    "read_records",
+    "unsent",
+]
 
 _BLANKS: Final = b" \t\r\n"
 _MARK: Final = b"\xef\xbb\xbf"
@@ -99,15 +108,19 @@ def by_position(*sources: Iterable[Record]) -> Iterator[Record]:
 
 
 def csv_columns(path: Path) -> list[str]:
-    """The names in the first row of a CSV file; empty for one without rows."""
+    """The names in the first row of a CSV file; none where nothing of it is read."""
     with path.open("rb") as file:
-        return [str(cell) for cell in next(csv_rows(file), [])]
+        names = [text for text, _ in _row(next(_lines(file), b""))]
+    return names if len(set(names)) == len(names) else []
 
 
-def csv_rows(file: BinaryIO) -> Iterator[list[Any]]:
-    """The rows of a CSV file: what is quoted is text, and a number what is not and reads as one.
+def csv_cells(file: BinaryIO) -> Iterator[list[tuple[str, bool]]]:
+    """The rows of a CSV file: the text of every cell, and whether it was in quotation marks.
 
     The csv module would not tell what was quoted.
+
+    Raises:
+        ValueError: It is no CSV.
     """
     held, first = b"", True
     for line in file:
@@ -115,13 +128,14 @@ def csv_rows(file: BinaryIO) -> Iterator[list[Any]]:
         first = False
         if held.count(b'"') % 2 == 0:  # else a line break is within quotes
             if row := held.strip(_BLANKS):
-                yield _values(_cells(row))
+                yield _cells(row)
             held = b""
     if held:
-        yield _values(_cells(held.strip(_BLANKS)))
+        yield _cells(held.strip(_BLANKS))
 
 
-def _values(cells: list[tuple[str, bool]]) -> list[str | float]:
+def cell_values(cells: list[tuple[str, bool]]) -> list[str | float]:
+    """What is quoted is text, and a number what is not and reads as one."""
     return [text if quoted else _number(text) for text, quoted in cells]
 
 
@@ -155,7 +169,7 @@ def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record
     # A row is a line, as Vertex AI has it.
     for line in lines:
         cells = _row(line)
-        values = _values(cells)
+        values = cell_values(cells)
         named = dict(zip(names, values, strict=False))
         if len(cells) != len(names) or any(
             isinstance(value, str) and not quoted for (_, quoted), value in zip(cells, values, strict=True)
