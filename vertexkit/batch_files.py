@@ -24,7 +24,7 @@ from vertexkit.instances import is_b64
 __all__ = [
     "Block",
     "LocalFiles",
-    "Place",
+    "Origin",
     "Refused",
     "blocks",
     "columns",
@@ -65,8 +65,8 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an instance is on this machine, and those after it, one a line or record, up to the next place."""
+class Origin:
+    """Where an instance is on this machine, and those after it, one a line or record, up to the next one."""
 
     index: int
     """Its position in the input."""
@@ -83,7 +83,7 @@ class Block:
     count: int = 0
     """How many instances they are, with those that are refused."""
     refused: list[Refused] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
     """By position in the block."""
 
 
@@ -142,7 +142,7 @@ def keyed_blocks(files: Sequence[LocalFile], key_field: str, name: str) -> Itera
             if not line:
                 continue
             if number != following:
-                block.places.append(Place(block.count, shown(file.path), number))
+                block.origins.append(Origin(block.count, shown(file.path), number))
             following = number + 1
             reason = _why_refused(line)
             if reason is None:
@@ -221,13 +221,13 @@ def record_blocks(file: LocalFile) -> Iterator[Block]:
             held += len(frame) + len(rest)
             is_broken = length is None or len(rest) < length + CRC_BYTES
             if held >= _BLOCK_BYTES or is_broken:
-                yield Block(b"".join(parts), len(parts) // 2, places=[Place(0, shown(file.path), number)])
+                yield Block(b"".join(parts), len(parts) // 2, origins=[Origin(0, shown(file.path), number)])
                 number += len(parts) // 2
                 parts, held = [], 0
             if is_broken:
                 return
         if parts:
-            yield Block(b"".join(parts), len(parts) // 2, places=[Place(0, shown(file.path), number)])
+            yield Block(b"".join(parts), len(parts) // 2, origins=[Origin(0, shown(file.path), number)])
 
 
 def header(file: LocalFile) -> tuple[bytes, int, int]:
@@ -304,7 +304,7 @@ def _block(whole: bytes, file: LocalFile, number: int) -> Block:
     for at, line in enumerate(whole.split(b"\n"), start=number):
         if line.strip():
             if at != following:
-                block.places.append(Place(block.count, shown(file.path), at))
+                block.origins.append(Origin(block.count, shown(file.path), at))
             following = at + 1
             block.count += 1
     return block

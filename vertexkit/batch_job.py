@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from vertexkit._core.context import Context
     from vertexkit.batch_arrays import OnFailure
+    from vertexkit.batch_files import Origin
     from vertexkit.batch_records import Record
     from vertexkit.batch_results import BatchFailure, BatchResults, BatchRow
     from vertexkit.batch_spool import Spool
@@ -269,9 +270,8 @@ class BatchPredictionJob(BatchJobState):
                     self._output_folder(),
                     positions=self._has_positions,
                     written=self._count is not None,
-                    signature=self._signature() if self.output_format == "csv" else None,
+                    texts=self._text_outputs() if self.output_format == "csv" else frozenset(),
                     kind=self.input_format,
-                    keyed=self._config.key_field is not None,
                     uris=self.input_uris,
                 )
                 there, written = len(spool) - sum(spool.is_error), self.progress_as_read.succeeded
@@ -312,6 +312,8 @@ class BatchPredictionJob(BatchJobState):
                 self._records,
                 otherwise=self._unexplained(),
                 key_field=None if self._has_positions else self._config.key_field,
+                origins=self._origins,
+                kind=self.input_format,
             )
             return self._results
 
@@ -323,6 +325,11 @@ class BatchPredictionJob(BatchJobState):
         from vertexkit.batch_fetch import input_records
 
         return input_records(self._context, self.input_format, self.input_uris, self._config)
+
+    def _origins(self) -> Iterator[Origin]:
+        from vertexkit.batch_about import origins
+
+        return origins(self._context, self.input_uris)
 
     def _output_folder(self) -> str:
         uri = self.output_uri
@@ -354,6 +361,15 @@ class BatchPredictionJob(BatchJobState):
             model = self._context.clients.http_json("GET", name, resource=name)
             return read_signature(self._context, model)
         return None
+
+    def _text_outputs(self) -> frozenset[str]:
+        """The outputs of which each instance has one text, by the columns of results in CSV."""
+        signature = self._signature()
+        outputs = {} if signature is None else signature.outputs
+        texts = {
+            name for name, spec in outputs.items() if spec.dtype == "string" and len(spec.shape or ()) == 1
+        }
+        return frozenset({*texts, "prediction"} if texts and len(outputs) == 1 else texts)
 
     def _discard(self) -> None:
         """Delete it, whatever it is doing: what `Session.cleanup` is for."""

@@ -7,6 +7,7 @@ apart from what it is about: 8 bytes an instance.
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from vertexkit.batch_files import Origin
 from vertexkit.batch_matching import DigestIndex, digest, key_digest, loads, value_digest
 from vertexkit.batch_records import NO_KEY, Record
 from vertexkit.batch_spool import Spool, prediction_of
@@ -37,11 +39,12 @@ class BatchRow:
     """Its position in the input, from 0; -1 in rows that are not in order."""
     instance: Any
     """The instance as JSON has it, without a key; of tf-record its bytes, of csv its cells by column, of
-    file-list its ``gs://`` URI."""
+    file-list its ``gs://`` URI, or its path on the machine that it was sent from."""
     prediction: Any
     """What the model answered, as JSON has it: a value, or values by output. None if it failed."""
     error: str | None
-    """Why there is no prediction; None if there is one."""
+    """Why there is no prediction; None if there is one. Of what was in a file on the machine that it was sent
+    from, first where: ``in.csv, line 4: ...``."""
     key: Any = None
     """The instance's own key (see ``key_field``); None if it has none."""
 
@@ -55,7 +58,7 @@ class BatchFailure:
     instance: Any
     """See `BatchRow`."""
     reason: str
-    """Why, in the service's words."""
+    """Why, in the service's words; see `BatchRow.error`."""
     key: Any = None
     """See `BatchRow`."""
 
@@ -73,6 +76,8 @@ class BatchResults:
         records: Reads the input again.
         otherwise: What to say of an instance of which nothing was written.
         key_field: What the instances' own keys are called; None if they have none.
+        origins: Reads where they were on the machine that they were sent from.
+        kind: The format of the input.
     """
 
     def __init__(
@@ -83,12 +88,16 @@ class BatchResults:
         *,
         otherwise: str,
         key_field: str | None = None,
+        origins: Callable[[], Iterator[Origin]] = lambda: iter(()),
+        kind: str = "jsonl",
     ) -> None:
         self._spool = spool
         self._entries = entries
         self._records = records
         self._otherwise = otherwise
         self.key_field = key_field
+        self._origins = origins
+        self._kind = kind
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -104,29 +113,31 @@ class BatchResults:
 
     def rows(self) -> Iterator[BatchRow]:
         """Every instance with its prediction, in order; little of it is in memory at a time."""
-        records = self._records()
+        records, where = self._records(), self._where()
         for index in range(len(self)):
             record = next(records, None)
-            instance = None if record is None else record.read()
             prediction, error = self._answer(index)
-            yield BatchRow(index, instance, prediction, error, self._key(record))
+            told = None if error is None else where.told(index, error)
+            yield BatchRow(index, self._instance(index, record, where), prediction, told, self._key(record))
 
     def failures(self) -> Iterator[BatchFailure]:
         """The instances that have no prediction, in order."""
         failed = self.failed.tolist()
         if not failed:
             return
-        records, at = self._records(), 0
+        records, where, at = self._records(), self._where(), 0
         for index in failed:
             record = next(islice(records, index - at, None), None)
             at = index + 1
-            instance = None if record is None else record.read()
-            why = self._answer(index)[1] or self._otherwise
-            yield BatchFailure(index, instance, why, self._key(record))
+            why = where.told(index, self._answer(index)[1] or self._otherwise)
+            yield BatchFailure(index, self._instance(index, record, where), why, self._key(record))
 
     def reasons(self, most: int) -> dict[int, str]:
         """Why the first few failed, by position, without reading the input."""
-        return {index: self._answer(index)[1] or "" for index in self.failed[:most].tolist()}
+        where = self._where()
+        return {
+            index: where.told(index, self._answer(index)[1] or "") for index in self.failed[:most].tolist()
+        }
 
     def predictions(self) -> Iterator[list[Any]]:
         """The predictions that there are, in order, some thousands at a time."""
@@ -136,6 +147,13 @@ class BatchResults:
         line = self._spool.line
         for start in range(0, len(entries), _CHUNK):
             yield [prediction_of(line(entry)) for entry in entries[start : start + _CHUNK].tolist()]
+
+    def _where(self) -> _Where:
+        return _Where(self._origins, "record" if self._kind == "tf-record" else "line")
+
+    def _instance(self, index: int, record: Record | None, where: _Where) -> Any:
+        name = where.file(index) if self._kind == "file-list" else None
+        return name or (None if record is None else record.read())
 
     def _key(self, record: Record | None) -> Any:
         known = record is not None and record.key is not NO_KEY and self.key_field is not None
@@ -159,6 +177,46 @@ class BatchResults:
             more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
             return f"the service does not say which of these: {'; '.join(reasons[:_REASONS])}{more}"
         return self._otherwise
+
+
+class _Where:
+    """Where instances were on the machine that they were sent from; asked in their order.
+
+    Args:
+        origins: Reads that; only when something is asked.
+        unit: What files are made of: ``"line"``.
+    """
+
+    def __init__(self, origins: Callable[[], Iterator[Origin]], unit: str) -> None:
+        self._read = origins
+        self._unit = unit
+        self._here: Origin | None = None
+
+    @cached_property
+    def _origins(self) -> deque[Origin]:
+        """The next one, if there is one."""
+        self._rest = self._read()
+        return deque(islice(self._rest, 1))
+
+    def _at(self, index: int) -> Origin | None:
+        while self._origins and self._origins[0].index <= index:
+            self._here = self._origins.popleft()
+            self._origins.extend(islice(self._rest, 1))
+        return self._here
+
+    def file(self, index: int) -> str | None:
+        """The file that is itself the instance."""
+        here = self._at(index)
+        return here.file if here is not None and here.number is None else None
+
+    def told(self, index: int, why: str) -> str:
+        """What is wrong with an instance, and where that is."""
+        here = self._at(index)
+        if here is None:
+            return why
+        if here.number is None:
+            return f"{here.file}: {why}"
+        return f"{here.file}, {self._unit} {here.number + index - here.index}: {why}"
 
 
 def unordered(spool: Spool) -> Iterator[BatchRow]:

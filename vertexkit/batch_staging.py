@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
 from vertexkit._transfer.engine import Place, choose_engine
@@ -15,8 +16,26 @@ from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.shards import Shards
 from vertexkit._transfer.upload import FolderUpload
-from vertexkit.batch_about import ABOUT, INSTANCES, REFUSED, About, content_of, refused_line
-from vertexkit.batch_files import Block, LocalFiles, blocks, columns, header, keyed_blocks, record_blocks
+from vertexkit.batch_about import (
+    ABOUT,
+    INSTANCES,
+    ORIGINS,
+    REFUSED,
+    About,
+    content_of,
+    origin_line,
+    refused_line,
+)
+from vertexkit.batch_files import (
+    Block,
+    LocalFiles,
+    Origin,
+    blocks,
+    columns,
+    header,
+    keyed_blocks,
+    record_blocks,
+)
 from vertexkit.batch_format import IMAGE
 from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_rows import Rows
@@ -78,22 +97,25 @@ class Staging:
         def found(shards: Shards) -> Iterator[Block]:
             names: list[str] = []
             for file in files.files:
-                first, start = header(file) if files.kind == "csv" else (b"", 0)
+                first, start, number = header(file) if files.kind == "csv" else (b"", 0, 1)
                 names = names or columns(first)
                 if columns(first) not in ([], names):
                     problem = f"has the columns {columns(first)}, and those before it {names}"
                     raise InvalidArgument("source", shown(file.path), problem)
                 shards.begin(first)
-                yield from record_blocks(file) if files.kind == "tf-record" else blocks(file, start)
+                yield from record_blocks(file) if files.kind == "tf-record" else blocks(file, start, number)
 
         def read(shards: Shards) -> Iterator[Block]:
             return _read(found(shards))
 
         return self._lines(files.kind, suffix, config, read, total=_bytes_of(files))
 
-    def uris(self, uris: Iterable[str], config: InstanceConfig) -> BatchInput:
-        """Write a list of files that are instances themselves."""
-        found = (Block(f"{uri}\n".encode(), 1) for uri in uris)
+    def uris(self, uris: Iterable[str], config: InstanceConfig, names: Iterable[str] = ()) -> BatchInput:
+        """Write a list of files that are instances themselves, and what they are called here."""
+        found = (
+            Block(f"{uri}\n".encode(), 1, origins=[] if name is None else [Origin(0, name)])
+            for uri, name in zip(uris, chain(names, repeat(None)), strict=False)
+        )
         return self._lines("file-list", ".txt", config, found, total=None)
 
     def files(self, files: LocalFiles, config: InstanceConfig) -> BatchInput:
@@ -106,7 +128,7 @@ class Staging:
         FolderUpload(place, files.root, folder, "**/*", choose_engine(place, None), tree=tree).run(_THREADS)
         uris = tuple(self._api.uri(folder + file.relative) for file in files.files)
         if files.kind == IMAGE:
-            return self.uris(uris, config)
+            return self.uris(uris, config, (shown(file.path) for file in files.files))
         return BatchInput(files.kind, uris, config=config)
 
     def _lines(
@@ -124,16 +146,20 @@ class Staging:
             tracked("Sending instances", total, "bytes", self._context.progress) as tracker,
             self._shards(INSTANCES, suffix, tracker) as shards,
             self._shards(REFUSED, ".jsonl", None) as others,
+            self._shards(ORIGINS, ".jsonl", None) as origins,
         ):
             for block in found(shards) if callable(found) else found:
                 if block.data:
                     shards.write(block.data)
                 for one in block.refused:
                     others.write(refused_line(one))
+                for origin in block.origins:
+                    origins.write(origin_line(replace(origin, index=count + origin.index)))
                 count += block.count
                 refused += len(block.refused)
             shards.finish()
             others.finish()
+            origins.finish()
         if count == refused:
             raise InvalidArgument(
                 "source",

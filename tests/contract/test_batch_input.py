@@ -16,7 +16,7 @@ from tests.conftest import RunningEmulator
 from vertexkit import errors
 from vertexkit._core.context import Context
 from vertexkit._transfer import shards
-from vertexkit.batch_about import about, refused
+from vertexkit.batch_about import about, origins, refused
 from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_samples import masked_crc
 from vertexkit.batch_source import understand_source
@@ -90,6 +90,12 @@ def test_images_are_sent_with_a_list_of_them(session: Session, context: Context,
         name.encode() for name in ("1 [a].png", "2.png", "sub/ü.jpg")
     ]
     assert (given.format, given.count) == ("file-list", 3)
+    paths = [tmp_path / "sub/ü.jpg", tmp_path / "2.png"]
+    given = understand_source(context, paths, signature=ENCODED).stage(context, "q")
+    assert [(one.index, one.file, one.number) for one in origins(context, given.uris)] == [
+        (0, str(paths[0]), None),
+        (1, str(paths[1]), None),
+    ]
     session.cleanup()
     assert not session.bucket.exists() or session.bucket.list() == []
 

@@ -18,6 +18,7 @@ from tests.unit.objects import Objects, objects_in_memory
 from vertexkit import errors
 from vertexkit._core.context import Context
 from vertexkit._transfer import shards
+from vertexkit.batch_about import origins
 from vertexkit.batch_format import kind_of_name
 from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_samples import masked_crc
@@ -229,6 +230,44 @@ def test_a_line_longer_than_any_instance_may_be_is_kept_apart(
     ]
     (kept,) = [data for name, data in objects.content.items() if "_refused" in name]
     assert json.loads(kept)["reason"] == "is longer than 100 bytes"
+
+
+def test_where_each_instance_was_is_told_beside_what_is_sent(
+    context: Context, objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def where(source: Any, **options: Any) -> list[tuple[int, str, int | None]]:
+        objects.content.clear()
+        given = good(understand_source(context, source, **options)).stage(context, "p")
+        # In another process there is no more than the URIs of the job's input.
+        return [(one.index, one.file, one.number) for one in origins(context, given.uris)]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vertexkit.batch_files._BLOCK_BYTES", 20)
+    folder = Path("f")
+    _file(folder / "a.jsonl", b"\n[1, 2]\n[3, 4]\n\n[5, 6]\n")
+    _file(folder / "b.jsonl", b"[7, 8]\n")
+    assert where(folder, signature=NUMBERS) == [
+        (0, "f/a.jsonl", 2),
+        (2, "f/a.jsonl", 5),
+        (3, "f/b.jsonl", 1),
+    ]
+    assert _lines_of(where(folder)) == ["a.jsonl 2", "a.jsonl 3", "a.jsonl 5", "b.jsonl 1"]
+    _file(Path("t/a.csv"), b"\np,q\n1,2\n\n3,4\n5,6\n7,8\n9,10\n")
+    assert _lines_of(where("t/*.csv", signature=NUMBERS)) == [f"a.csv {n}" for n in (3, 5, 6, 7, 8)]
+    _file(Path("r.tfrecord"), record(b"a") + record(b"b") + record(b"c"))
+    assert _lines_of(where("r.tfrecord", signature=ENCODED)) == [f"r.tfrecord {n}" for n in (1, 2, 3)]
+    assert where([[1, 2]], signature=NUMBERS) == []
+
+
+def _lines_of(found: list[tuple[int, str, int | None]]) -> list[str]:
+    """The file and line of every instance, where some have those after the last one's."""
+    count = found[-1][0] + 1
+    lines = []
+    for index in range(count):
+        at, file, number = next(one for one in reversed(found) if one[0] <= index)
+        assert number is not None
+        lines.append(f"{file.rpartition('/')[2]} {number + index - at}")
+    return lines
 
 
 # CSV ---------------------------------------------------------------------------------------------

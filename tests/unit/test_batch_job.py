@@ -17,11 +17,11 @@ import requests
 from doubles import LABELS, PARENT, Doubles
 from stored import Storage, storage_in_memory
 
-from vertexkit import batch_fetch, batch_plan, batch_submission, errors, job, job_wait
+from vertexkit import batch_about, batch_fetch, batch_plan, batch_submission, errors, job, job_wait
 from vertexkit._core import deletion
 from vertexkit._transfer.values import ObjectInfo
 from vertexkit.batch import BatchPrediction, BatchPredictionJob, PartialFailureWarning
-from vertexkit.batch_files import Refused
+from vertexkit.batch_files import Origin, Refused
 from vertexkit.batch_input import KEY_FIELD, BatchInput, InstanceConfig
 from vertexkit.batch_progress import BatchProgress, shown
 from vertexkit.batch_source import Understood
@@ -414,6 +414,62 @@ def test_results_of_written_instances_come_in_order(
     assert sum(uri.startswith(FOLDER) for uri in files.fetched) == 3
 
 
+def test_failures_and_files_are_named_as_where_they_came_from(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = "gs://my-bucket/in/instances-000000.csv"
+    where = [Origin(0, "a.csv", 2), Origin(2, "a.csv", 5), Origin(3, "b.csv", 2)]
+    monkeypatch.setattr(batch_about, "origins", lambda _, uris: iter(where) if staged in uris else iter(()))
+    wrong = [
+        {"instance": [number, 0.0], "error": {"code": 3, "message": f"{staged}, line {number + 1:.0f}: is odd"}}
+        for number in (1.0, 2.0, 3.0)
+    ]
+    rest = [{"instance": [0.0, 0.0], "prediction": 1}]
+    source = {"instancesFormat": "csv", "gcsSource": {"uris": [staged]}}
+    Files(
+        monkeypatch,
+        {
+            f"{FOLDER}/prediction.results-0": results(*rest),
+            f"{FOLDER}/prediction.errors_stats-0": results(*wrong),
+            staged: "p,q\n0,0\n1,0\n2,0\n3,0\n",
+        },
+    )
+    labels = {"vertexkit_instances": "4"}
+    made = BatchPredictionJob(doubles.context, over(inputConfig=source, labels=labels))
+    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    told = ["a.csv, line 3: is odd", "a.csv, line 5: is odd", "b.csv, line 2: is odd"]
+    assert [one.reason for one in made.failures] == told
+    assert [row.error for row in made.rows()] == [None, *told]
+    assert made.to_frame()["error"][1:].tolist() == told
+    with pytest.raises(errors.BatchPredictionFailed, match=r"b\.csv, line 2: is odd"):
+        made.to_numpy()
+
+
+def test_a_file_that_was_sent_is_named_as_the_user_has_it(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, sent = "gs://my-bucket/in/instances-000000.txt", "gs://my-bucket/in/files"
+    where = [Origin(0, "f/3.png"), Origin(1, "f/1.png")]
+    monkeypatch.setattr(batch_about, "origins", lambda *_: iter(where))
+    names = [f"{sent}/000000-3.png", f"{sent}/000001-1.png"]
+    error = {"instance": names[1], "error": {"code": 3, "message": "is no image"}}
+    Files(
+        monkeypatch,
+        {
+            f"{FOLDER}/prediction.results-0": results({"instance": names[0], "prediction": 7}),
+            f"{FOLDER}/prediction.errors_stats-0": results(error),
+            listed: "".join(f"{name}\n" for name in names),
+        },
+    )
+    source = {"instancesFormat": "file-list", "gcsSource": {"uris": [listed]}}
+    made = BatchPredictionJob(doubles.context, over(inputConfig=source, labels={"vertexkit_instances": "2"}))
+    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    assert [row.instance for row in made.rows()] == ["f/3.png", "f/1.png"]
+    assert made.to_frame()["instance"].tolist() == ["f/3.png", "f/1.png"]
+    (failure,) = made.failures
+    assert (failure.instance, failure.reason) == ("f/1.png", "f/1.png: is no image")
+
+
 def test_the_input_is_not_read_for_an_array(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = results(*({"key": str(number), "prediction": [number]} for number in range(10_000)))
     files = Files(monkeypatch, {f"{FOLDER}/prediction.results-00000-of-00001": lines})
@@ -454,55 +510,6 @@ def test_results_as_csv_are_read_by_key_by_row_and_by_json(
     found = read('a,b,p,q\n2.0,"y",7,"u"\n1,"x",6,"v"\n', "csv", table)
     assert (found["p"].tolist(), found["q"].tolist()) == ([6, 7], ["v", "u"])
     assert read('instance,prediction\n"[2,1]",7\n"[1.0]",6\n', "jsonl", "[1]\n[2, 1]\n").tolist() == [6, 7]
-    for first in ("key", "instance"):
-        changed = table.replace("a", first)
-        assert read(f'"{first}","b",prediction\n2,"y",7\n1,"x",6\n', "csv", changed).tolist() == [6, 7]
-    by_key = {"instanceConfig": {"keyField": "b"}}
-    assert read('"key",prediction\n"y",7\n"x",6\n', "csv", table, **by_key).tolist() == [6, 7]
-    assert read('"instance",prediction\n"[2,""y""]",7\n"[1,""x""]",6\n', "csv", table).tolist() == [6, 7]
-    with pytest.raises(errors.BatchPredictionFailed, match="does not begin with the columns of the input"):
-        read("b,a,prediction\n1,2,3\n", "csv", table)
-    assert read("", "jsonl", "", **keyed(0)).tolist() == []
-
-
-@pytest.mark.parametrize(
-    "first", ["", "\n", 'a,b"c\n1,2\n', "a,\udcff\n1,2\n", "a,a\n1,2\n", "other,a\n1,2\n"]
-)
-def test_columns_of_results_are_those_of_an_input_that_was_read(
-    doubles: Doubles, monkeypatch: pytest.MonkeyPatch, first: str
-) -> None:
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
-    uris = [f"gs://my-bucket/{name}.csv" for name in ("first", "second")]
-    results = '"1","b","prediction"\n"y",2,7\n"x",1,6\n'
-    files = Files(
-        monkeypatch,
-        {f"{FOLDER}/prediction.results-00000-of-00001.csv": results, uris[1]: '1,b\n"x",1\n"y",2\n'},
-    )
-    files.objects[uris[0]] = first.encode(errors="surrogateescape")
-    data = over(outputConfig={"predictionsFormat": "csv"})
-    data["inputConfig"] = {"instancesFormat": "csv", "gcsSource": {"uris": uris}}
-    rows = list(BatchPredictionJob(doubles.context, data).rows())
-    assert [row.prediction for row in rows if row.error is None] == [6, 7]
-    assert [row.instance for row in rows][-2:] == [{"1": "x", "b": 1}, {"1": "y", "b": 2}]
-
-
-def test_outputs_that_are_called_like_a_column_are_told_from_it(
-    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = TensorSpec("", "int32", (None,))
-    outputs = {"a": spec, "prediction_b": spec}
-    table = {"gs://my-bucket/in.jsonl": "a,b\n1,5\n2,5\n"}
-    results = f"{FOLDER}/prediction.results-00000-of-00001.csv"
-    data = over(outputConfig={"predictionsFormat": "csv"})
-    data["inputConfig"] = replace_format(data["inputConfig"], "csv")
-    Files(monkeypatch, {**table, results: "a,b,prediction_a,prediction_b\n2,5,7,8\n1,5,6,9\n"})
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: Signature(PIXELS.inputs, outputs))
-    read = BatchPredictionJob(doubles.context, data).to_numpy()
-    assert {name: values.tolist() for name, values in read.items()} == {"a": [6, 7], "prediction_b": [9, 8]}
-    table = {name: text.replace("a", "prediction") for name, text in table.items()}
-    Files(monkeypatch, {**table, results: "prediction,b,prediction_prediction\n2,5,7\n1,5,6\n"})
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: PIXELS)
-    assert BatchPredictionJob(doubles.context, data).to_numpy().tolist() == [6, 7]
 
 
 def test_texts_that_look_like_json_stay_texts(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
