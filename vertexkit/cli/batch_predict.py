@@ -93,6 +93,8 @@ def batch_predict(
     """
     if no_wait and out is not None:
         raise click.UsageError("--out needs what --no-wait does not wait for.")
+    if out is not None and _is_table(options):
+        raise click.UsageError("--out needs the order of the input, and BigQuery has none: leave it out.")
     if as_json and out in _STANDARD_OUTPUT:
         raise click.UsageError("--json prints the job, and --out the results, both to standard output.")
     if out is None and not (no_wait or as_json or _is_elsewhere(options)):
@@ -118,8 +120,13 @@ def batch_predict(
 
 def _is_elsewhere(options: dict[str, Any]) -> bool:
     """Whether the results are meant for another place, or lie where no order can be told."""
-    is_table = options["format"] == "bigquery" or options["source"][0].startswith("bq://")
-    return is_table or options["destination"] is not None or options["output_format"] == "bigquery"
+    return options["destination"] is not None or _is_table(options)
+
+
+def _is_table(options: dict[str, Any]) -> bool:
+    """Whether the job reads or writes a table of BigQuery."""
+    is_read = options["format"] == "bigquery" or options["source"][0].startswith("bq://")
+    return is_read or options["output_format"] == "bigquery"
 
 
 @contextmanager

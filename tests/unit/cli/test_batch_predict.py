@@ -115,6 +115,8 @@ def test_several_sources_are_one(session: MagicMock, sources: list[str], source:
         (["--accelerator-count", "2"], "--accelerator-count needs --accelerator"),
         (["--label", "k"], "--label k: write NAME=VALUE"),
         (["--no-wait", "--out", "x.npy"], "--out needs what --no-wait"),
+        (["--output-format", "bigquery", "--out", "x.jsonl"], "--out needs the order of the input"),
+        (["--format", "bigquery", "--out", "x.jsonl"], "--out needs the order of the input"),
         (["--json", "--out", "-"], "both to standard output"),
         (["-"], '"-" goes with no other'),
     ],
