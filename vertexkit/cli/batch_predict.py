@@ -247,7 +247,8 @@ def _lines(job: BatchPredictionJob) -> Iterator[bytes]:
     """A line of JSON for each instance."""
     for row in job.rows():
         answer = {"prediction": row.prediction} if row.error is None else {"error": row.error}
-        line = {"index": row.index, "instance": row.instance, **answer}
+        key = {} if row.key is None else {"key": row.key}
+        line = {"index": row.index, **key, "instance": row.instance, **answer}
         yield json.dumps(line, default=plain).encode() + b"\n"
 
 

@@ -15,6 +15,7 @@ import pytest
 from training_sessions import BATCH_NAME, batch_job, training_session
 
 from vertexkit.batch import BatchPrediction, PartialFailureWarning
+from vertexkit.batch_results import BatchRow
 from vertexkit.cli.batch_predict import batch_predict
 from vertexkit.cli.main import main
 from vertexkit.errors import BatchPredictionFailed, Finding, NotFound
@@ -178,6 +179,21 @@ def test_lines_hold_every_instance_in_order() -> None:
         {"index": 0, "instance": {"x": [1, 2]}, "prediction": [0.5, 0.5]},
         {"index": 1, "instance": "[1", "error": "is no JSON"},
         {"index": 2, "instance": {"x": [3, 4]}, "prediction": [0.25, 0.75]},
+    ]
+
+
+def test_lines_hold_the_keys_that_instances_have(session: MagicMock) -> None:
+    rows = [
+        BatchRow(0, {"x": 1}, 2, None, "a"),
+        BatchRow(1, {"x": 3}, None, "no", 7),
+        BatchRow(2, {}, 4, None),
+    ]
+    session.batch.run.return_value.rows.side_effect = lambda: iter(rows)
+    assert main([*LINE, "--key-field", "id", "--out", "x.jsonl"]) == 0
+    assert [json.loads(line) for line in Path("x.jsonl").read_text().splitlines()] == [
+        {"index": 0, "key": "a", "instance": {"x": 1}, "prediction": 2},
+        {"index": 1, "key": 7, "instance": {"x": 3}, "error": "no"},
+        {"index": 2, "instance": {}, "prediction": 4},
     ]
 
 
