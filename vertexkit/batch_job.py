@@ -270,8 +270,9 @@ class BatchPredictionJob(BatchJobState):
                     self._output_folder(),
                     positions=self._has_positions,
                     written=self._count is not None,
-                    texts=self._text_outputs() if self.output_format == "csv" else frozenset(),
+                    signature=self._signature() if self.output_format == "csv" else None,
                     kind=self.input_format,
+                    keyed=self._config.key_field is not None,
                     uris=self.input_uris,
                 )
                 there, written = len(spool) - sum(spool.is_error), self.progress_as_read.succeeded
@@ -361,15 +362,6 @@ class BatchPredictionJob(BatchJobState):
             model = self._context.clients.http_json("GET", name, resource=name)
             return read_signature(self._context, model)
         return None
-
-    def _text_outputs(self) -> frozenset[str]:
-        """The outputs of which each instance has one text, by the columns of results in CSV."""
-        signature = self._signature()
-        outputs = {} if signature is None else signature.outputs
-        texts = {
-            name for name, spec in outputs.items() if spec.dtype == "string" and len(spec.shape or ()) == 1
-        }
-        return frozenset({*texts, "prediction"} if texts and len(outputs) == 1 else texts)
 
     def _discard(self) -> None:
         """Delete it, whatever it is doing: what `Session.cleanup` is for."""

@@ -17,7 +17,16 @@ import requests
 from doubles import LABELS, PARENT, Doubles
 from stored import Storage, storage_in_memory
 
-from vertexkit import batch_about, batch_fetch, batch_plan, batch_submission, errors, job, job_wait
+from vertexkit import (
+    batch_about,
+    batch_fetch,
+    batch_plan,
+    batch_submission,
+    bucket_checks,
+    errors,
+    job,
+    job_wait,
+)
 from vertexkit._core import deletion
 from vertexkit._transfer.values import ObjectInfo
 from vertexkit.batch import BatchPrediction, BatchPredictionJob, PartialFailureWarning
@@ -52,7 +61,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     storage = storage_in_memory(monkeypatch)
-    for module in (batch_plan, batch_submission):
+    for module in (bucket_checks, batch_submission):
         monkeypatch.setattr(module, "Buckets", lambda _: storage)
     return storage
 
@@ -510,6 +519,55 @@ def test_results_as_csv_are_read_by_key_by_row_and_by_json(
     found = read('a,b,p,q\n2.0,"y",7,"u"\n1,"x",6,"v"\n', "csv", table)
     assert (found["p"].tolist(), found["q"].tolist()) == ([6, 7], ["v", "u"])
     assert read('instance,prediction\n"[2,1]",7\n"[1.0]",6\n', "jsonl", "[1]\n[2, 1]\n").tolist() == [6, 7]
+    for first in ("key", "instance"):
+        changed = table.replace("a", first)
+        assert read(f'"{first}","b",prediction\n2,"y",7\n1,"x",6\n', "csv", changed).tolist() == [6, 7]
+    by_key = {"instanceConfig": {"keyField": "b"}}
+    assert read('"key",prediction\n"y",7\n"x",6\n', "csv", table, **by_key).tolist() == [6, 7]
+    assert read('"instance",prediction\n"[2,""y""]",7\n"[1,""x""]",6\n', "csv", table).tolist() == [6, 7]
+    with pytest.raises(errors.BatchPredictionFailed, match="does not begin with the columns of the input"):
+        read("b,a,prediction\n1,2,3\n", "csv", table)
+    assert read("", "jsonl", "", **keyed(0)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "first", ["", "\n", 'a,b"c\n1,2\n', "a,\udcff\n1,2\n", "a,a\n1,2\n", "other,a\n1,2\n"]
+)
+def test_columns_of_results_are_those_of_an_input_that_was_read(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    uris = [f"gs://my-bucket/{name}.csv" for name in ("first", "second")]
+    results = '"1","b","prediction"\n"y",2,7\n"x",1,6\n'
+    files = Files(
+        monkeypatch,
+        {f"{FOLDER}/prediction.results-00000-of-00001.csv": results, uris[1]: '1,b\n"x",1\n"y",2\n'},
+    )
+    files.objects[uris[0]] = first.encode(errors="surrogateescape")
+    data = over(outputConfig={"predictionsFormat": "csv"})
+    data["inputConfig"] = {"instancesFormat": "csv", "gcsSource": {"uris": uris}}
+    rows = list(BatchPredictionJob(doubles.context, data).rows())
+    assert [row.prediction for row in rows if row.error is None] == [6, 7]
+    assert [row.instance for row in rows][-2:] == [{"1": "x", "b": 1}, {"1": "y", "b": 2}]
+
+
+def test_outputs_that_are_called_like_a_column_are_told_from_it(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = TensorSpec("", "int32", (None,))
+    outputs = {"a": spec, "prediction_b": spec}
+    table = {"gs://my-bucket/in.jsonl": "a,b\n1,5\n2,5\n"}
+    results = f"{FOLDER}/prediction.results-00000-of-00001.csv"
+    data = over(outputConfig={"predictionsFormat": "csv"})
+    data["inputConfig"] = replace_format(data["inputConfig"], "csv")
+    Files(monkeypatch, {**table, results: "a,b,prediction_a,prediction_b\n2,5,7,8\n1,5,6,9\n"})
+    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: Signature(PIXELS.inputs, outputs))
+    read = BatchPredictionJob(doubles.context, data).to_numpy()
+    assert {name: values.tolist() for name, values in read.items()} == {"a": [6, 7], "prediction_b": [9, 8]}
+    table = {name: text.replace("a", "prediction") for name, text in table.items()}
+    Files(monkeypatch, {**table, results: "prediction,b,prediction_prediction\n2,5,7\n1,5,6\n"})
+    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: PIXELS)
+    assert BatchPredictionJob(doubles.context, data).to_numpy().tolist() == [6, 7]
 
 
 def test_texts_that_look_like_json_stay_texts(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
