@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
+from vertexkit._core.names import is_gcs_uri
 from vertexkit.batch_checks import GivenOptions, check_options, config_of, parameters_of
 from vertexkit.batch_request import BatchRequest
 from vertexkit.batch_source import Understood, understand_source
-from vertexkit.errors import Finding, InvalidArgument, NotFound, PermissionDenied
-from vertexkit.regions import check_bucket_location, check_region
-from vertexkit.storage import Buckets
+from vertexkit.bucket_checks import check_bucket
+from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.regions import check_region
 from vertexkit.types import Machine, Signature
 
 if TYPE_CHECKING:
@@ -138,26 +138,10 @@ def _check_buckets(context: Context, request: BatchRequest, source: Understood) 
     """Whether the buckets that the job writes, and the session sends to, are there and where it runs."""
     findings: list[Finding] = []
     if request.destination is not None and is_gcs_uri(request.destination):
-        findings += _check_bucket(context, "destination", request.destination)
+        findings += check_bucket(context, "destination", request.destination)
     if source.is_local or request.destination is None:
-        findings += _check_bucket(context, "bucket", f"gs://{context.bucket}")
+        findings += check_bucket(context, "bucket", f"gs://{context.bucket}")
     return findings
-
-
-def _check_bucket(context: Context, argument: str, uri: str) -> list[Finding]:
-    name = parse_gcs_uri(uri).bucket
-    location = context.bucket_locations.get(name)
-    if location is None:
-        try:
-            location = Buckets(context).get(name).location
-        except NotFound:
-            if argument == "bucket":
-                return []  # the session's own is created when it is needed
-            remedy = "create it with session.buckets.create()"
-            return [Finding(argument, uri, "is in a bucket that does not exist", remedy)]
-        except PermissionDenied:
-            return []  # the account that the job runs as may well be allowed to use it
-    return check_bucket_location(location, context.target.location, argument, uri)
 
 
 def _fitting(signature: Signature | None) -> int | None:

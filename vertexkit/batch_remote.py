@@ -11,9 +11,8 @@ from vertexkit._core.names import parse_gcs_uri
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit.batch_format import Kind, common_kind, is_data
 from vertexkit.batch_uris import below, expanded, is_pattern
+from vertexkit.bucket_checks import check_bucket
 from vertexkit.errors import Finding, NotFound, PermissionDenied
-from vertexkit.regions import check_bucket_location
-from vertexkit.storage import Buckets
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -118,13 +117,5 @@ def _at(  # noqa: PLR0911 - one return per kind of URI
 
 def _check_buckets(context: Context, argument: str, uris: Sequence[str]) -> list[Finding]:
     """Whether the buckets are where the job runs."""
-    findings: list[Finding] = []
     first = {parse_gcs_uri(uri).bucket: uri for uri in reversed(uris)}
-    for name, uri in first.items():
-        location = context.bucket_locations.get(name)
-        try:
-            location = location or Buckets(context).get(name).location
-        except (NotFound, PermissionDenied):
-            continue
-        findings += check_bucket_location(location, context.target.location, argument, uri)
-    return findings
+    return [found for uri in first.values() for found in check_bucket(context, argument, uri)]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from vertexkit import training_checks as checks
 from vertexkit._core.lookup import parent
 from vertexkit._core.names import is_resource_name, parse_gcs_uri
+from vertexkit.bucket_checks import check_bucket
 from vertexkit.command_line import check_args, check_env, command_line
-from vertexkit.errors import Finding, InvalidArgument, NotFound, PermissionDenied
+from vertexkit.errors import Finding, InvalidArgument, PermissionDenied
 from vertexkit.identifiers import check_display_name, check_labels
 from vertexkit.image_packages import provided
 from vertexkit.packaging import Program, understand
-from vertexkit.regions import check_bucket_location, check_region
-from vertexkit.storage import Buckets
+from vertexkit.regions import check_region
 from vertexkit.training_images import parse_training_image, serving_image_for, training_image
 from vertexkit.training_request import TrainingRequest
 from vertexkit.worker_pools import Pool, check_pools, pools_of, with_gpu
@@ -193,37 +193,24 @@ def _check_buckets(context: Context, request: TrainingRequest, program: Program 
     given = {"base_output_dir": request.base_output_dir, "program": None if program is None else program.uri}
     for argument, uri in given.items():
         if isinstance(uri, str) and not checks.check_output(uri):
-            findings += _check_bucket(context, argument, uri)
+            found = check_bucket(context, argument, uri)
+            if argument == "program" and not _refused(found) and not _exists(context, uri):
+                found.append(Finding(argument, uri, "does not exist"))
+            findings += found
     needs_default = request.base_output_dir is None or (program is not None and program.uri is None)
     if needs_default:
-        findings += _check_bucket(context, "bucket", f"gs://{context.bucket}")
+        findings += check_bucket(context, "bucket", f"gs://{context.bucket}")
     return findings
-
-
-def _check_bucket(context: Context, argument: str, uri: str) -> list[Finding]:
-    name = parse_gcs_uri(uri).bucket
-    location = context.bucket_locations.get(name)
-    if location is None:
-        try:
-            location = Buckets(context).get(name).location
-        except NotFound:
-            if argument == "bucket":
-                return []  # the session's own is created when it is needed
-            remedy = "create it with session.buckets.create()"
-            return [Finding(argument, uri, "is in a bucket that does not exist", remedy)]
-        except PermissionDenied:
-            return []  # the account that the job runs as may well be allowed to use it
-    found = check_bucket_location(location, context.target.location, argument, uri)
-    if argument == "program" and not _refused(found) and not _exists(context, uri):
-        found.append(Finding(argument, uri, "does not exist"))
-    return found
 
 
 def _exists(context: Context, uri: str) -> bool:
     from vertexkit.storage import Bucket
 
     parsed = parse_gcs_uri(uri)
-    return Bucket(context, parsed.bucket).exists(parsed.name)
+    try:
+        return Bucket(context, parsed.bucket).exists(parsed.name)
+    except PermissionDenied:
+        return True  # for all that is known: the account that the job runs as may see it
 
 
 def _stem(request: TrainingRequest, program: Program | None, image: str) -> str:

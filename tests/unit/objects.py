@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from vertexkit import batch_about, batch_remote, batch_source, batch_staging, batch_uris, errors
+from vertexkit import (
+    batch_about,
+    batch_remote,
+    batch_source,
+    batch_staging,
+    batch_uris,
+    bucket_checks,
+    errors,
+)
 from vertexkit._core.context import Context
 from vertexkit._transfer.checksums import crc32c, encoded
 from vertexkit._transfer.values import ObjectInfo
@@ -105,6 +113,6 @@ def objects_in_memory(monkeypatch: pytest.MonkeyPatch) -> Objects:
 
     for module in (batch_about, batch_remote, batch_source, batch_staging, batch_uris):
         monkeypatch.setattr(module, "ObjectsApi", api)
-    for module in (batch_remote, batch_staging):
+    for module in (bucket_checks, batch_staging):
         monkeypatch.setattr(module, "Buckets", lambda _: objects)
     return objects

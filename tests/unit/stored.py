@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vertexkit import errors, job_creation, training_packages, training_plan, training_submission
+from vertexkit import bucket_checks, errors, job_creation, training_packages, training_submission
 
 
 class Storage:
@@ -51,7 +51,7 @@ class Folder:
 def storage_in_memory(monkeypatch: pytest.MonkeyPatch) -> Storage:
     """What jobs are sent to from now on."""
     storage = Storage()
-    for module in (training_plan, training_packages, training_submission):
+    for module in (bucket_checks, training_packages, training_submission):
         monkeypatch.setattr(module, "Buckets", lambda _: storage)
     for module in (training_packages, job_creation):
         monkeypatch.setattr(module, "Bucket", lambda _, name: storage.get(name))

@@ -26,17 +26,10 @@ from vertexkit.emulator.services.batch_inputs import Input, InputObjects
 from vertexkit.emulator.services.batch_kept import Kept
 from vertexkit.emulator.services.batch_output import Written, disk_failure, publish
 from vertexkit.emulator.services.batch_spec import engine_spec, starting_replicas
-from vertexkit.emulator.services.batch_verdict import (
-    CANCELLED,
-    Verdict,
-    at_the_end,
-    cut_short,
-    failed,
-    show_progress,
-    summary,
-)
+from vertexkit.emulator.services.batch_verdict import at_the_end, cut_short, show_progress, summary
 from vertexkit.emulator.services.custom_jobs import set_now
 from vertexkit.emulator.services.deployments import Deployment, Deployments
+from vertexkit.emulator.services.job_verdict import CANCELLED, Verdict, failed
 from vertexkit.emulator.serving import NoReplica, RequestTimeout, ServingEngine
 from vertexkit.emulator.store import Kind, Store
 

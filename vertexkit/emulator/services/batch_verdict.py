@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from vertexkit.emulator.batch.types import BatchFailed, Progress
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.messages import JobState, Raw
+from vertexkit.emulator.messages import Raw
 from vertexkit.emulator.services.batch_inputs import Input
+from vertexkit.emulator.services.job_verdict import SUCCEEDED, Verdict, failed
 
 _MOST_NAMED: Final = 5
 _UNKNOWN: Final = -1
 """An ``incomplete_count`` that is not known."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The end of a job."""
-
-    state: int
-    error: ApiError | None = None
-
-
-CANCELLED: Final = Verdict(JobState.JOB_STATE_CANCELLED, ApiError(Code.CANCELLED, "CANCELED"))
-SUCCEEDED: Final = Verdict(JobState.JOB_STATE_SUCCEEDED)
-
-
-def failed(error: ApiError) -> Verdict:
-    """The job fails with an error."""
-    return Verdict(JobState.JOB_STATE_FAILED, error)
 
 
 def at_the_end(progress: Progress, inputs: Sequence[Input]) -> Verdict:

@@ -26,6 +26,7 @@ from vertexkit.emulator.messages import (
 )
 from vertexkit.emulator.messages import TrialState as State
 from vertexkit.emulator.services.custom_jobs import ENDED, CustomJobs, Prepared, set_now, was_cut_short
+from vertexkit.emulator.services.job_verdict import CANCELLED, Verdict, failed
 from vertexkit.emulator.services.study_spec import (
     measurement,
     measurement_message,
@@ -36,7 +37,7 @@ from vertexkit.emulator.services.study_spec import (
 from vertexkit.emulator.services.trial_memory import TrialMemory
 from vertexkit.emulator.services.trial_metrics import TrialMetrics
 from vertexkit.emulator.services.tuning_spec import TRIAL_SPEC, trial_job
-from vertexkit.emulator.services.tuning_verdict import CANCELLED, Failure, Tally, Verdict, failed
+from vertexkit.emulator.services.tuning_verdict import Failure, Tally
 from vertexkit.emulator.store import Kind, Store
 from vertexkit.emulator.tuning.engine import StudyEngine
 from vertexkit.emulator.tuning.types import Measurement, ParameterValue, TrialRecord, TrialState

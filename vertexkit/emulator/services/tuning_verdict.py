@@ -7,29 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.messages import JobState
+from vertexkit.emulator.services.job_verdict import SUCCEEDED, Verdict, failed
 from vertexkit.emulator.services.tuning_spec import argument_texts
 from vertexkit.emulator.tuning.types import ParameterValue, StudyConfig
 
 _HOPELESS: Final = 10
 """Failed trials after which, with none that succeeded, a job fails that does not say how many may fail."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How the job is to end, once no trial runs any more."""
-
-    state: int
-    error: ApiError | None = None
-
-
-CANCELLED: Final = Verdict(JobState.JOB_STATE_CANCELLED, ApiError(Code.CANCELLED, "CANCELED"))
-SUCCEEDED: Final = Verdict(JobState.JOB_STATE_SUCCEEDED)
-
-
-def failed(error: ApiError) -> Verdict:
-    """The job fails with an error."""
-    return Verdict(JobState.JOB_STATE_FAILED, error)
 
 
 @dataclass(frozen=True)
