@@ -221,7 +221,8 @@ class Child:
             _EndError: It has not said so for long.
         """
         now = time.monotonic()
-        with contextlib.suppress(BlockingIOError):
+        # Nothing to hear yet; or the child has just died, which poll() finds out and says why.
+        with contextlib.suppress(OSError):
             if tie.recv(4096, socket.MSG_DONTWAIT):
                 self._beat = now
         silent = now - self._beat

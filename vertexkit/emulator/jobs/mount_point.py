@@ -47,7 +47,8 @@ class MountPoint:
             self._held = -1
 
     def _open(self) -> None:
-        opened = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
+        # Not through a link: one that leads nowhere would be neither there nor to be made, for ever.
+        opened = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(opened, fcntl.LOCK_SH)
             if self._is_there(opened):

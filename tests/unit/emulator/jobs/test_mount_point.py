@@ -41,6 +41,14 @@ def test_where_it_cannot_be_nothing_is_held(tmp_path: Path) -> None:
     assert (tmp_path / "file").exists()
 
 
+def test_a_link_that_leads_nowhere_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    point = MountPoint(tmp_path / "link")
+    point.hold()
+    point.release()
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_who_holds_it_finds_it_whatever_others_do(tmp_path: Path) -> None:
     folder = tmp_path / "hypertune"
     missing = []
