@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import orjson
 import simdjson
 
 from vertexkit._transfer.local_tree import LocalFile, local_path, read_tree, reason, shown
+from vertexkit.batch_csv import cells
 from vertexkit.batch_format import Kind, common_kind, is_data
 from vertexkit.batch_samples import CRC_BYTES, FRAME, Sample, length_of
 from vertexkit.batch_uris import is_pattern
@@ -252,9 +252,11 @@ def header(file: LocalFile) -> tuple[bytes, int, int]:
 
 
 def columns(first: bytes) -> list[str]:
-    """The names in the first line of a CSV file."""
-    text = first.decode("utf-8", "replace").strip()
-    return next(csv.reader([text], skipinitialspace=True), [])
+    """The names in the first line of a CSV file; none if that is no row, and a job reads nothing of it."""
+    try:
+        return [name for name, _ in cells(first.strip(_BLANKS))] if first else []
+    except ValueError:
+        return []
 
 
 def head_of(file: LocalFile, most: int) -> tuple[bytes, bool]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
 from vertexkit._transfer.checksums import crc32c
+from vertexkit.batch_csv import cell_values, cells
 from vertexkit.batch_input import InstanceConfig
 from vertexkit.batch_rows import leaving_out, loosened, without_axes
 from vertexkit.casting import first_leaf, unfit
@@ -226,35 +226,41 @@ def _csv_rows(content: bytes) -> Iterator[Sample]:
     names: list[str] = []
     for number, line in enumerate(content.split(b"\n"), 1):
         place = f"line {number}"
-        quoting: Literal[0, 2] = 2 if names else 0  # QUOTE_NONNUMERIC, but for the header QUOTE_MINIMAL
-        if not line.strip():
+        if not (row := line.strip(b" \t\r")):
             continue
         try:
-            text = line.strip(b"\r").decode()
-            row: list[Any] = next(csv.reader([text], quoting=quoting, skipinitialspace=True, strict=True))
-        except UnicodeDecodeError as error:
-            yield Sample(place, problem=f"is not UTF-8: {error.reason} at byte {error.start}")
+            found = cells(row)
         except ValueError as error:
-            word = str(error).partition(": ")[2]
-            problem = f"holds {word}, which is neither a number nor in double quotes, as text is"
-            yield Sample(place, problem=problem)
-        except csv.Error as error:
-            why = f"is not CSV: {error}"
-            if "unexpected end" in str(error):
-                why = "has a double quote that is not closed in it: a cell holds no line break"
-            yield Sample(place, problem=why)
-        else:
+            yield Sample(place, problem=_no_row(row, error))
             if not names:
-                names = row
-                if len(set(names)) < len(names):
-                    problem = "is the header, and gives two columns the same name"
-                    yield Sample(place, problem=problem)
-                    return
-            elif len(row) == len(names):
-                yield Sample(place, dict(zip(names, row, strict=True)), columns=tuple(names))
-            else:
-                problem = f"has {len(row)} values, and the header names {len(names)} columns"
+                return  # without a header nothing is read
+            continue
+        if not names:
+            names = [text for text, _ in found]
+            if len(set(names)) < len(names):
+                yield Sample(place, problem="is the header, and gives two columns the same name")
+                return
+            continue
+        if len(found) != len(names):
+            problem = f"has {len(found)} values, and the header names {len(names)} columns"
+            yield Sample(place, problem=problem)
+            continue
+        values = cell_values(found)
+        for (text, quoted), read in zip(found, values, strict=True):
+            if not quoted and isinstance(read, str):
+                problem = f"holds {text!r}, which is neither a number nor in double quotes, as text is"
                 yield Sample(place, problem=problem)
+                break
+        else:
+            yield Sample(place, dict(zip(names, values, strict=True)), columns=tuple(names))
+
+
+def _no_row(row: bytes, error: ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8: {error.reason} at byte {error.start}"
+    if row.count(b'"') % 2:
+        return "has a double quote that is not closed in it: a cell holds no line break"
+    return f"is not CSV: {error}"
 
 
 def _packed(content: bytes, *, is_whole: bool) -> list[Sample]:

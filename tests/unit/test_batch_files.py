@@ -298,9 +298,11 @@ def test_rows_go_whole_and_every_part_of_a_large_file_has_the_header(
         (b"p,p\n1,2\n", "gives two columns the same name"),
         (b"p,q,r\n1,2,3\n", r"line 2 has the shape \(3,\)"),
         (b"p,q\n", "holds no instances"),
-        (b"p,q\n1,nan\n", "line 2 holds nan at"),
+        (b"p,q\n1,nan\n", "line 2 holds 'nan', which is neither a number nor in double quotes"),
+        (b"p,q\n1_000,inf\n", "line 2 holds '1_000', which is neither"),
+        (b'p,q\n1,"a"b\n', "line 2 is not CSV: there is text beside a quotation mark"),
         (b"p,\xff\n1,2\n", "line 1 is not UTF-8"),
-        (b'p,q\n1,"a\nb"\n', "line 2 has a double quote that is not closed in it"),
+        (b'p,q\n1,"a\nb"\n', "line 2 .*has a double quote that is not closed in it"),
     ],
 )
 def test_csv_that_the_model_cannot_take_is_refused_by_line(
@@ -308,6 +310,14 @@ def test_csv_that_the_model_cannot_take_is_refused_by_line(
 ) -> None:
     path = _file(tmp_path / "a.csv", content)
     assert re.search(words, told(understand_source(context, path, signature=NUMBERS)))
+
+
+def test_a_cell_may_be_as_long_as_a_line(context: Context, objects: Objects, tmp_path: Path) -> None:
+    long = b'"' + b"a" * 150_000 + b'"\n'
+    path = _file(tmp_path / "a.csv", b"image\n" + long)
+    good(understand_source(context, path, signature=ENCODED, config=InstanceConfig("object")))
+    path = _file(tmp_path / "b.csv", long + b"1\n")
+    assert written(objects, good(understand_source(context, path)).stage(context, "q")) == [long + b"1\n"]
 
 
 def test_rows_of_csv_can_be_objects_and_have_a_key(context: Context, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import orjson
 import simdjson
 
-_CELL = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*|([^",]*))(,|\Z)')
+# Possessive, lest a row of many blanks be tried in as many ways.
+_CELL = re.compile(r'\s*+(?:"((?:[^"]|"")*+)"\s*+|([^",]*+))(,|\Z)')
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 # What JSON that is no number needs: strings, lists, objects, and one of true, false and null.
 _NO_NUMBERS = re.compile(rb'["\[{rl]')
