@@ -16,12 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from vertexkit._core.names import parse_gcs_uri
 from vertexkit.batch_about import refused
 from vertexkit.batch_input import InstanceConfig, is_own_key
-from vertexkit.batch_matching import loads
+from vertexkit.batch_matching import dumps, loads
 from vertexkit.batch_records import (
     Record,
     by_position,
@@ -152,7 +150,7 @@ def _download(context: Context, info: ObjectInfo, path: Path) -> Path:
 
 
 def _refused_line(one: Refused) -> bytes:
-    return orjson.dumps({"key": str(one.index), "error": {"code": 3, "message": one.reason}})
+    return dumps({"key": str(one.index), "error": {"code": 3, "message": one.reason}})
 
 
 def _base(uri: str) -> str:
@@ -182,12 +180,12 @@ class _Table:
             for cells in rows:
                 row = cell_values(cells)
                 answers = {
-                    name: cell if is_text else _parsed(cell, "[{")
-                    for (name, is_text), cell in zip(outputs, row[width or 1 :], strict=False)
+                    name: cell[0] if is_text else _answer(*cell)
+                    for (name, is_text), cell in zip(outputs, cells[width or 1 :], strict=False)
                 }
                 prediction = answers["prediction"] if answers.keys() == {"prediction"} else answers
-                about: Any = row[:width] if width else row[0] if self.keyed else _parsed(row[0], None)
-                yield orjson.dumps({"key" if self.keyed else "instance": about, "prediction": prediction})
+                about: Any = row[:width] if width else row[0] if self.keyed else _parsed(row[0])
+                yield dumps({"key" if self.keyed else "instance": about, "prediction": prediction})
 
     def _columns(self, source: str, names: list[str]) -> int:
         """How many columns are those of the instances; 0 for one that holds them as JSON."""
@@ -220,9 +218,16 @@ class _Table:
         return [(name, name in texts) for name in own]
 
 
-def _parsed(cell: str | float, begins: str | None) -> Any:
-    """A cell that holds JSON, if it begins like what is meant: what is no single value; None for anything."""
-    if isinstance(cell, str) and cell and (begins is None or cell[0] in begins):
+def _answer(text: str, quoted: bool) -> Any:
+    """The value of a prediction's cell: texts are in quotation marks, and so is what is no single value."""
+    if quoted:
+        return _parsed(text) if text.startswith(("[", "{")) else text
+    return _parsed(text) if text else None
+
+
+def _parsed(cell: str | float) -> Any:
+    """The value of a cell that holds JSON; of another, what it is."""
+    if isinstance(cell, str):
         try:
             return loads(cell.encode())
         except ValueError:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-__all__ = ["DIGEST_BYTES", "DigestIndex", "digest", "key_digest", "loads", "value_digest"]
+__all__ = ["DIGEST_BYTES", "DigestIndex", "digest", "dumps", "key_digest", "loads", "value_digest"]
 
 DIGEST_BYTES: Final = 16
 _EXACT: Final = 2.0**53
@@ -56,6 +56,16 @@ def loads(text: bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return json.loads(text)
+
+
+def dumps(value: Any) -> bytes:
+    """The JSON of what `loads` gives, on one line, with NaN, Infinity and halves of surrogate pairs."""
+    try:
+        text = orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value).encode()
+    # orjson writes null for what is not finite.
+    return text if b"null" not in text else json.dumps(value).encode()
 
 
 class DigestIndex:

@@ -24,7 +24,7 @@ import orjson
 from vertexkit._core.names import is_gcs_uri
 from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_input import InstanceConfig, is_own_key
-from vertexkit.batch_matching import loads
+from vertexkit.batch_matching import dumps, loads
 
 __all__ = [
     "NO_KEY",
@@ -94,7 +94,7 @@ def read_records(kind: str, config: InstanceConfig, files: Iterable[tuple[str, P
 
 def unsent(index: int, text: str) -> Record:
     """What is in the input, and was not sent."""
-    return Record(_dumped(text), partial(_given, text), key=index)
+    return Record(dumps(text), partial(_given, text), key=index)
 
 
 def by_position(*sources: Iterable[Record]) -> Iterator[Record]:
@@ -154,7 +154,7 @@ def _of_lines(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:
             if isinstance(value, dict) and key_field in value:
                 yield Record(line, partial(_without, value, key_field), key=value[key_field])
             else:
-                yield Record(_dumped(value if isinstance(value, str) else _text(line)), partial(_json, line))
+                yield Record(dumps(value if isinstance(value, str) else _text(line)), partial(_json, line))
 
 
 def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record]:
@@ -175,12 +175,12 @@ def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record
             isinstance(value, str) and not quoted for (_, quoted), value in zip(cells, values, strict=True)
         ):
             text = _text(line)
-            yield Record(_dumped(text), partial(_given, named or text), sent=partial(_both, values, named))
+            yield Record(dumps(text), partial(_given, named or text), sent=partial(_both, values, named))
             continue
         key = named.pop(config.key_field, NO_KEY) if config.key_field else NO_KEY
         read = partial(_given, named)
         if config.instance_type == "object":
-            yield Record(_dumped(named), read, key=key)
+            yield Record(dumps(named), read, key=key)
             continue
         # As it is written: numbers may have come from elsewhere with any number of digits.
         parts = [orjson.dumps(text) if quoted else text.encode() for text, quoted in cells]
@@ -210,7 +210,7 @@ def _of_frames(file: BinaryIO, uri: str, *, packed: bool) -> Iterator[Record]:
             yield Record(b'{"b64":"' + base64.b64encode(content) + b'"}', partial(_given, content))
         else:
             # It fails under its text, as all do that are no instances.
-            yield Record(_dumped(_text(content)), partial(_given, content))
+            yield Record(dumps(_text(content)), partial(_given, content))
 
 
 def _alone(content: bytes) -> list[Any]:
@@ -238,14 +238,12 @@ def _of_list(line: bytes) -> Record:
     bare = uri.strip('"') if is_gcs_uri(uri.strip('"')) else uri
     # A file that is not there fails under the line as it is.
     return (
-        Record(_dumped(bare), partial(_given, bare), sent=partial(_alone, line))
-        if bare != uri
-        else _named(uri)
+        Record(dumps(bare), partial(_given, bare), sent=partial(_alone, line)) if bare != uri else _named(uri)
     )
 
 
 def _named(uri: str) -> Record:
-    return Record(_dumped(uri), partial(_given, uri))
+    return Record(dumps(uri), partial(_given, uri))
 
 
 def _json(text: bytes) -> Any:
@@ -295,10 +293,6 @@ def _row(line: bytes) -> list[tuple[str, bool]]:
 
 def _given(value: Any) -> Any:
     return value
-
-
-def _dumped(value: Any) -> bytes:
-    return orjson.dumps(value)
 
 
 def _cells(row: bytes) -> list[tuple[str, bool]]:

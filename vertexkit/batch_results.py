@@ -15,10 +15,9 @@ from itertools import islice
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
 from vertexkit.batch_files import Origin
-from vertexkit.batch_matching import DigestIndex, digest, key_digest, loads, value_digest
+from vertexkit.batch_matching import DigestIndex, digest, dumps, key_digest, loads, value_digest
 from vertexkit.batch_records import NO_KEY, Record
 from vertexkit.batch_spool import Spool, prediction_of
 from vertexkit.errors import BatchPredictionFailed
@@ -304,7 +303,7 @@ def _as_text(index: DigestIndex, record: Record, is_error: bytearray) -> int:
     """What is no instance fails under its text: that saves a look at the value of every result."""
     if record.key is not NO_KEY:
         return _LEFT
-    texts = [digest(orjson.dumps(text)) for text in record.texts()]
+    texts = [digest(dumps(text)) for text in record.texts()]
     return next((entry for text in texts if (entry := index.take([text], only=is_error)[0]) != _LEFT), _LEFT)
 
 

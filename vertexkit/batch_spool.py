@@ -20,7 +20,7 @@ import orjson
 
 from vertexkit.batch_input import KEY_FIELD
 from vertexkit.batch_job_state import without_place
-from vertexkit.batch_matching import digest, key_digest, loads, value_digest
+from vertexkit.batch_matching import digest, dumps, key_digest, loads, value_digest
 
 __all__ = ["Spool", "prediction_of"]
 
@@ -152,9 +152,7 @@ class Spool:
                 return False
             self.positions.append(int(key))
         else:
-            self.digests += (
-                key_digest(value["key"]) if "key" in value else digest(orjson.dumps(value["instance"]))
-            )
+            self.digests += key_digest(value["key"]) if "key" in value else digest(dumps(value["instance"]))
         return True
 
 
@@ -180,7 +178,7 @@ def _reason(line: bytes, value: Any) -> str:
     text = line.decode("utf-8", "replace")
     try:
         parsed = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
     return str(parsed[0]) if isinstance(parsed, tuple) and parsed else text
 
@@ -188,7 +186,7 @@ def _reason(line: bytes, value: Any) -> str:
 def _message(error: Any) -> str:
     if isinstance(error, dict) and "message" in error:
         return str(error["message"])
-    return error if isinstance(error, str) else orjson.dumps(error).decode()
+    return error if isinstance(error, str) else dumps(error).decode()
 
 
 def lines_of(path: Path) -> Iterator[bytes]:

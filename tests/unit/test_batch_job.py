@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -430,7 +431,10 @@ def test_failures_and_files_are_named_as_where_they_came_from(
     where = [Origin(0, "a.csv", 2), Origin(2, "a.csv", 5), Origin(3, "b.csv", 2)]
     monkeypatch.setattr(batch_about, "origins", lambda _, uris: iter(where) if staged in uris else iter(()))
     wrong = [
-        {"instance": [number, 0.0], "error": {"code": 3, "message": f"{staged}, line {number + 1:.0f}: is odd"}}
+        {
+            "instance": [number, 0.0],
+            "error": {"code": 3, "message": f"{staged}, line {number + 1:.0f}: is odd"},
+        }
         for number in (1.0, 2.0, 3.0)
     ]
     rest = [{"instance": [0.0, 0.0], "prediction": 1}]
@@ -528,6 +532,31 @@ def test_results_as_csv_are_read_by_key_by_row_and_by_json(
     with pytest.raises(errors.BatchPredictionFailed, match="does not begin with the columns of the input"):
         read("b,a,prediction\n1,2,3\n", "csv", table)
     assert read("", "jsonl", "", **keyed(0)).tolist() == []
+
+
+def test_cells_of_results_have_the_values_that_their_json_would_have(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    cells = [
+        "NaN",
+        '"[NaN, 1]"',
+        "true",
+        "",
+        '""',
+        "1e3",
+        '"1"',
+        "9007199254740993",
+        r'"[""\ud800""]"',
+        '"[]["',
+    ]
+    written = "".join(f'"{index}",{cell}\n' for index, cell in enumerate(cells))
+    Files(monkeypatch, {f"{FOLDER}/prediction.results-00000-of-00001.csv": f"key,prediction\n{written}"})
+    data = over(**keyed(len(cells)), outputConfig={"predictionsFormat": "csv"})
+    read = [row.prediction for row in BatchPredictionJob(doubles.context, data).rows(in_order=False)]
+    assert math.isnan(read[0])
+    assert math.isnan(read[1][0])
+    assert read[2:] == [True, None, "", 1000.0, "1", 2**53 + 1, ["\ud800"], "[]["]
 
 
 @pytest.mark.parametrize(

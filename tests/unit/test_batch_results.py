@@ -480,6 +480,30 @@ def test_a_key_is_the_same_as_text_and_as_a_number() -> None:
     assert len(digest(b"")) == 16
 
 
+def test_half_a_surrogate_pair_and_what_is_no_number_are_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('"\\ud800"\n[NaN]\n{"x": null, "y": "\\udc00"}\n"\\udfff"\n')
+    lines = [
+        b'{"prediction": 2, "instance": {"y": "\\udc00", "x": null}}',
+        b'{"prediction": 1, "instance": [NaN]}',
+    ]
+    errors = [
+        b'{"error": {"message": "\\ud800"}, "instance": "\\ud800"}',
+        b'{"error": ["\\ud800"], "instance": "\\udfff"}',
+        b"{[]: 1}",
+    ]
+    spool = spooled([(lines, False), (errors, True)])
+    rows = list(ordered(spool, path).rows())
+    assert [row.prediction for row in rows] == [None, 1, 2, None]
+    assert [row.error for row in rows] == ["\ud800", None, None, '["\\ud800"]']
+    assert [*spool.reasons] == ["{[]: 1}"]
+    keyed = InstanceConfig(key_field="id")
+    path.write_text('{"id": 1, "x": 2}\n"\\ud800"\n')
+    lines = [b'{"key": 1, "prediction": 2}']
+    (_, lost) = ordered(spooled([(lines, False), ([errors[0]], True)]), path, keyed).rows()
+    assert lost.error == "\ud800"
+
+
 def test_keys_that_only_look_like_numbers_are_keys_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     keys = [
