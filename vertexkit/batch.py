@@ -66,6 +66,8 @@ class BatchPrediction(Manager):
                 file, folder or pattern, or a list of `pathlib.Path`; ``gs://`` URIs of objects, folders or
                 patterns; ``bq://PROJECT.DATASET.TABLE``. Files are jsonl, csv, tf-record, tf-record-gzip,
                 lists of files (``.txt``), or images and other binary files, of which each is an instance.
+                Those of a folder or pattern are read in the order of their names as text (``10.png`` comes
+                before ``2.png``), those of a list in the order of the list.
             format: The format of the files, where their names do not tell.
             name: Display name of the job; by default the source's, with the time.
             machine: Machine of the replicas; ``n1-standard-2`` by default.

@@ -134,7 +134,8 @@ class _Version(ModelState):
 
         Args:
             source: The instances: arrays, frames, iterables; files, folders and patterns, here or in Cloud
-                Storage; a table in BigQuery.
+                Storage, where those of a folder or pattern are read in the order of their names as text
+                (``10.png`` comes before ``2.png``); a table in BigQuery.
             format: The format of the files, where their names do not tell.
             name: Display name of the job.
             machine: Machine of the replicas.
