@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import BinaryIO, cast
 
 from google.rpc import code_pb2
@@ -140,8 +140,8 @@ class Inputs:
         file = io.BufferedReader(Unpacked(opened) if packed else cast(io.RawIOBase, opened), _BUFFER_BYTES)
         if packed or self._format is InputFormat.TF_RECORD:
             return count_tf_records(file)
-        # Of a CSV file, the first line is the header.
-        return chain((-1,), count_lines(file)) if self._format is InputFormat.CSV else count_lines(file)
+        lines = count_lines(file)
+        return _but_one(lines) if self._format is InputFormat.CSV else lines
 
     def _read(self) -> Generator[Record, None, None]:
         for index in range(self._start.file, len(self._uris)):
@@ -196,3 +196,11 @@ class Inputs:
             yield record
         if unpacked.broken and not told:
             yield Record(b"", number + 1, 0, Fault(code_pb2.DATA_LOSS, unpacked.broken, of_file=True))
+
+
+def _but_one(counts: Iterator[int]) -> Iterator[int]:
+    """The counts without the header, which an empty file has not."""
+    header = 1
+    for count in counts:
+        yield count - min(header, count)
+        header -= min(header, count)

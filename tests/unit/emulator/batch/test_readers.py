@@ -113,6 +113,8 @@ def test_tf_records_are_counted_as_they_are_read(contents: list[bytes], packed: 
 
 def test_the_header_of_csv_is_not_counted() -> None:
     assert counted(b"a,b\n1,2\n\n3,4", InputFormat.CSV, 2**20) == 2
+    assert counted(b"a,b", InputFormat.CSV, 2**20) == counted(b"\n \n", InputFormat.CSV, 1) == 0
+    assert counted(b"", InputFormat.CSV, 2**20) == 0
 
 
 @settings(deadline=None)
