@@ -173,6 +173,8 @@ class Inputs:
             first = next(read_lines(buffered, 0, 0), None)
             if first is None:
                 return iter(())
+            if first.fault is not None:
+                return iter([first._replace(fault=first.fault._replace(of_file=True))])
             try:
                 self._file = InputFile(self._file.uri, parse_header(first.payload))
             except BadRow as error:

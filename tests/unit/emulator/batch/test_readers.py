@@ -117,6 +117,14 @@ def test_the_header_of_csv_is_not_counted() -> None:
     assert counted(b"", InputFormat.CSV, 2**20) == 0
 
 
+def test_of_a_csv_file_whose_header_is_too_long_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST_RECORD_BYTES", 2**20)
+    ((record, end),) = read(b"a," * 2**20 + b"b\n1,2\n", InputFormat.CSV)
+    assert record.fault is not None
+    assert (record.fault.message, record.fault.of_file) == ("the line is longer than 1 MiB", True)
+    assert end == Position(1)
+
+
 @settings(deadline=None)
 @given(contents=CONTENTS, cut=st.integers(0, 200), packed=st.booleans())
 def test_what_comes_before_the_end_of_a_truncated_file_counts(
