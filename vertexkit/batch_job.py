@@ -316,6 +316,14 @@ class BatchPredictionJob(BatchJobState):
                 origins=self._origins,
                 kind=self.input_format,
             )
+            if spool.has_shared_keys:
+                lost, total = len(self._results.failed), len(self._results)
+                warnings.warn(
+                    f"{self.description}: some instances have a key that others have, and which result is "
+                    f"whose is not to be told. {lost:,} of {total:,} have no prediction; failures lists them",
+                    PartialFailureWarning,
+                    stacklevel=stack_level(),
+                )
             return self._results
 
     def _total(self) -> int | None:

@@ -89,6 +89,11 @@ class Spool:
         self.is_error[entry] = 1
         self._failed[entry] = why
 
+    @property
+    def has_shared_keys(self) -> bool:
+        """Whether predictions were taken for errors, since it is not to be told whose they are."""
+        return bool(self._failed)
+
     def failure(self, entry: int) -> str:
         """Why the instance of an error line has no prediction."""
         if entry in self._failed:

@@ -483,6 +483,28 @@ def test_a_file_that_was_sent_is_named_as_the_user_has_it(
     assert (failure.instance, failure.reason) == ("f/1.png", "f/1.png: is no image")
 
 
+def test_keys_that_are_shared_are_warned_of_at_the_first_look(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Files(
+        monkeypatch,
+        {
+            f"{FOLDER}/prediction.results-0": results(
+                *({"key": key, "prediction": number} for number, key in enumerate("aab"))
+            ),
+            "gs://my-bucket/in.jsonl": '{"id":"a","x":1}\n{"id":"a","x":2}\n{"id":"b","x":3}\n',
+        },
+    )
+    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    made = BatchPredictionJob(doubles.context, over(instanceConfig={"keyField": "id"}))
+    with pytest.warns(PartialFailureWarning, match="2 of 3 have no prediction") as caught:
+        assert made.to_numpy(on_failure="drop").tolist() == [2]
+    assert [one.filename for one in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(made.failures) == 2
+
+
 def test_the_input_is_not_read_for_an_array(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = results(*({"key": str(number), "prediction": [number]} for number in range(10_000)))
     files = Files(monkeypatch, {f"{FOLDER}/prediction.results-00000-of-00001": lines})
