@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from vertexkit._core.names import parse_gcs_uri
 from vertexkit.batch_about import refused
@@ -72,13 +72,13 @@ def fetch_results(
         uris: where it is, which tells the columns of results in CSV.
 
     Raises:
-        BatchPredictionFailed: Results in CSV do not begin with the columns of the input.
+        BatchPredictionFailed: Results in CSV are none, or do not begin with the columns of the input.
         VertexkitError: They cannot be read, or are not there any more.
     """
     uri = parse_gcs_uri(directory.rstrip("/"))
     found = Bucket(context, uri.bucket).list(f"{uri.name}/")
     wanted = {info.uri: info for info in found if _base(info.uri).startswith((*_RESULTS, *_ERRORS))}
-    spool = Spool(positions=positions, written=written)
+    spool = Spool(positions=positions, written=uris if written else ())
     size = sum(info.size for info in wanted.values())
     with (
         tracked("Fetching the results", size, "bytes", context.progress) as shown,
@@ -170,7 +170,7 @@ class _Table:
     def lines(self, source: str, path: Path) -> Iterator[bytes]:
         """The rows of a file as the lines that it would have as JSON."""
         with path.open("rb") as file:
-            rows = csv_cells(file)
+            rows = _rows(source, file)
             header = next(rows, None)
             if header is None:
                 return
@@ -216,6 +216,14 @@ class _Table:
             for name in names
         ]
         return [(name, name in texts) for name in own]
+
+
+def _rows(source: str, file: BinaryIO) -> Iterator[list[tuple[str, bool]]]:
+    try:
+        yield from csv_cells(file)
+    except ValueError as error:
+        remedy = "see whether something else has written it"
+        raise BatchPredictionFailed(f"{source} is no CSV: {error}", remedy=remedy) from None
 
 
 def _answer(text: str, quoted: bool) -> Any:

@@ -554,6 +554,11 @@ def test_results_as_csv_are_read_by_key_by_row_and_by_json(
     with pytest.raises(errors.BatchPredictionFailed, match="does not begin with the columns of the input"):
         read("b,a,prediction\n1,2,3\n", "csv", table)
     assert read("", "jsonl", "", **keyed(0)).tolist() == []
+    for broken in ('key,prediction\n"0",1"\n', 'key,prediction\n"0","1\n', "key,prediction\n0,\udcff\n"):
+        files = Files(monkeypatch, {})
+        files.objects[name] = broken.encode(errors="surrogateescape")
+        with pytest.raises(errors.BatchPredictionFailed, match=r"results-00000-of-00001\.csv is no CSV: "):
+            BatchPredictionJob(doubles.context, over(**keyed(1))).to_numpy()
 
 
 def test_cells_of_results_have_the_values_that_their_json_would_have(
