@@ -209,17 +209,23 @@ class Ledger:
             lines = (self._folder / _JOURNAL).read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             return state
-        of = orjson.loads(lines[0])
+        try:
+            of = orjson.loads(lines[0])
+        except (IndexError, orjson.JSONDecodeError):
+            return state  # the power went before it was on the disk
         # What is gone was as it was: what had been answered of it stays.
         now = [was if size is None else size for was, size in zip(of["sizes"], sizes, strict=False)]
         if of["identity"] != self._identity or of["sizes"] != now:
             return state
         self.sizes = now
         for line in lines[1:]:
-            if not line.endswith(b"\n"):
+            try:
+                told = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                told = None
+            if told is None or not line.endswith(b"\n"):
                 # It was being written when everything ended.
                 break
-            told = orjson.loads(line)
             state.position = Position(*told["position"])
             state.shard, state.sizes = told["shard"], told["sizes"]
             state.succeeded, state.failed = told["counts"]

@@ -181,6 +181,21 @@ def test_inputs_that_have_changed_are_answered_anew(tmp_path: Path) -> None:
     assert [line["instance"] for line in results(came)] == [3, 4, 5]
 
 
+@pytest.mark.parametrize("line", [0, 1, 2])
+@pytest.mark.parametrize("left", [b"", b"\0" * 20, b"\0" * 20 + b"\n"])
+def test_a_journal_that_came_to_the_disk_in_part_counts_as_far_as_it_goes(
+    tmp_path: Path, line: int, left: bytes
+) -> None:
+    sources = Objects({A: b"1\nx\n2"})
+    first = answer(spec([A], batch_size=1), sources, tmp_path)
+    journal = tmp_path / "journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) > 2
+    journal.write_bytes(b"".join(lines[:line]) + left)
+    again = answer(spec([A], batch_size=1), sources, tmp_path)
+    assert again == first
+
+
 GOOD = {
     InputFormat.JSONL: b'{"k":"1","x":[1,2]}\n[3]\n"s"\n{"x":{"k":1},"k":null}\n',
     InputFormat.CSV: b'k,"x"\n1,2.5\n"a ""b""",3\n',
