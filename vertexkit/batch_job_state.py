@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vertexkit._core.html import described
@@ -17,12 +17,19 @@ __all__ = ["COUNT_LABEL", "BatchJobState", "without_place"]
 COUNT_LABEL: Final = "vertexkit_instances"
 """How many instances vertexkit has written for a job: the service counts them only at the end."""
 _SHOWN: Final = 3
-_PLACE = re.compile(r"gs://\S+, (?:line|row) \d+: ")
 
 
-def without_place(message: str) -> str:
-    """What is wrong with an instance, without the file and line: of no use where vertexkit wrote these."""
-    return _PLACE.sub("", message)
+def without_place(message: str, uris: Iterable[str]) -> str:
+    """What is wrong with an instance, without the object and line: of no use where vertexkit wrote these.
+
+    Args:
+        message: In the service's words, and perhaps with the model's own in it.
+        uris: The input that vertexkit has written.
+    """
+    for uri in uris:
+        place = re.escape(uri).replace(r"\*", r"\d+") + r", (?:line|row|record) \d+: "
+        message = re.sub(place, "", message)
+    return message
 
 
 class BatchJobState(Job):
@@ -32,7 +39,7 @@ class BatchJobState(Job):
     def error(self) -> str | None:
         """What it failed of, in the service's words; None if it did not fail, as far as is known."""
         error = super().error
-        return error if error is None or self._count is None else without_place(error)
+        return error if error is None else without_place(error, self._written_uris)
 
     @property
     def model_name(self) -> str:
@@ -89,7 +96,9 @@ class BatchJobState(Job):
     def partial_failures(self) -> tuple[str, ...]:
         """What failed without ending the job, in the service's words; 20 of them at most."""
         told = [str(one.get("message", "")) for one in self._data.get("partialFailures", ())]
-        return tuple(told if self._count is None else dict.fromkeys(map(without_place, told)))
+        if not self._written_uris:
+            return tuple(told)
+        return tuple(dict.fromkeys(without_place(one, self._written_uris) for one in told))
 
     @property
     def _input(self) -> Mapping[str, Any]:
@@ -112,6 +121,11 @@ class BatchJobState(Job):
         """Whether its instances have their positions as keys."""
         key_field = self._config.key_field
         return key_field is not None and is_own_key(key_field)
+
+    @property
+    def _written_uris(self) -> tuple[str, ...]:
+        """Its input, where vertexkit has written that."""
+        return () if self._count is None else self.input_uris
 
     @property
     def _count(self) -> int | None:

@@ -35,10 +35,10 @@ class Spool:
 
     Args:
         positions: Whether the keys are positions in the input, as vertexkit writes them.
-        written: Whether vertexkit has written the input.
+        written: Where the input is, if vertexkit has written it.
     """
 
-    def __init__(self, *, positions: bool, written: bool = False) -> None:
+    def __init__(self, *, positions: bool, written: tuple[str, ...] = ()) -> None:
         self._file = tempfile.TemporaryFile(prefix="vertexkit-")  # noqa: SIM115 - for as long as this
         self._at = 0
         self._offsets = array("q")
@@ -98,8 +98,7 @@ class Spool:
         """Why the instance of an error line has no prediction."""
         if entry in self._failed:
             return self._failed[entry]
-        message = _message(loads(self.line(entry)).get("error"))
-        return without_place(message) if self._written else message
+        return without_place(_message(loads(self.line(entry)).get("error")), self._written)
 
     def value_digests(self) -> bytearray:
         """As `digests`, but of instances as JSON values, however they are written."""

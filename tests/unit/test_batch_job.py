@@ -331,7 +331,7 @@ def test_waiting_ends_well_with_a_warning_or_with_an_error(doubles: Doubles) -> 
         waited("FAILED", error={"code": 8, "message": "no space"}, partialFailures=failures)
     assert failed.value.job == NAME
     # Of a file that vertexkit has written, no line is named, and nothing is told twice.
-    place = "gs://my-bucket/in/instances-000000.jsonl, line 1: "
+    place = "gs://my-bucket/in.jsonl, line 1: "
     more = {
         "error": {"message": f"All instances failed. The first: {place}it is negative"},
         "partialFailures": [{"message": f"{place}it is negative"}],
@@ -375,6 +375,7 @@ def test_progress_is_what_is_known(doubles: Doubles, data: dict[str, Any], progr
 def test_results_of_written_instances_come_in_order(
     doubles: Doubles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    own, said = "gs://my-bucket/in.jsonl", "the model knows gs://b/a.csv, line 7: of shape [1]"
     files = Files(
         monkeypatch,
         {
@@ -383,7 +384,7 @@ def test_results_of_written_instances_come_in_order(
             ),
             f"{FOLDER}/prediction.results-00001-of-00002": results({"key": "1", "prediction": 10}),
             f"{FOLDER}/prediction.errors_stats-00000-of-00001": results(
-                {"key": "2", "error": {"code": 3, "message": "gs://b/i.jsonl, line 2: it is of shape [1]"}}
+                {"key": "2", "error": {"code": 3, "message": f"{own}, line 2: {said}"}}
             ),
             "gs://my-bucket/in.jsonl": "".join(
                 f'{{"{KEY_FIELD}":"{number}","x":[{number}]}}\n' for number in (0, 1, 2, 3)
@@ -403,20 +404,20 @@ def test_results_of_written_instances_come_in_order(
         (None, None),
     ]
     assert [(one.index, one.reason) for one in made.failures] == [
-        (2, "it is of shape [1]"),
+        (2, said),
         (4, "is no JSON"),
         (5, "the job has written nothing of it"),
     ]
     with pytest.raises(errors.BatchPredictionFailed, match="3 of 6 instances") as failed:
         made.to_numpy()
-    assert failed.value.failures[2] == "it is of shape [1]"
+    assert failed.value.failures[2] == said
     dropped = made.to_numpy(on_failure="drop")
     assert (dropped.dtype, dropped.tolist()) == (np.int32, [0, 10, 30])
     np.testing.assert_array_equal(made.to_numpy(on_failure="nan"), [0, 10, np.nan, 30, np.nan, np.nan])
     frame = made.to_frame()
     assert list(frame.columns) == ["x", "instance", "prediction", "error"]
     assert frame["error"].notna().tolist() == [False, False, True, False, True, True]
-    assert frame["error"][2] == "it is of shape [1]"
+    assert frame["error"][2] == said
     assert frame["instance"][4] == "[4"
     with pytest.raises(errors.InvalidArgument, match="on_failure"):
         made.to_numpy(on_failure="skip")  # type: ignore[arg-type]
@@ -481,6 +482,28 @@ def test_a_file_that_was_sent_is_named_as_the_user_has_it(
     assert made.to_frame()["instance"].tolist() == ["f/3.png", "f/1.png"]
     (failure,) = made.failures
     assert (failure.instance, failure.reason) == ("f/1.png", "f/1.png: is no image")
+
+
+@pytest.mark.parametrize(
+    ("uri", "message", "told"),
+    [
+        ("gs://b/my in/instances-*.jsonl", "gs://b/my in/instances-000012.jsonl, line 3: is odd", "is odd"),
+        ("gs://b/in/instances-000000.tfrecord", "gs://b/in/instances-000000.tfrecord, record 3: x", "x"),
+        ("gs://b/in/instances-*.csv", "read gs://b/c.csv, line 3: x", "read gs://b/c.csv, line 3: x"),
+    ],
+)
+def test_of_places_only_those_that_were_written_are_left_out(
+    doubles: Doubles, uri: str, message: str, told: str
+) -> None:
+    data = {
+        "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": [uri]}},
+        "error": {"code": 3, "message": f"All failed. The first: {message}"},
+        "partialFailures": [{"code": 3, "message": message}] * 2,
+    }
+    made = BatchPredictionJob(doubles.context, over("FAILED", **data, labels={"vertexkit_instances": "4"}))
+    assert (made.error, made.partial_failures) == (f"All failed. The first: {told}", (told,))
+    made = BatchPredictionJob(doubles.context, over("FAILED", **data))
+    assert made.partial_failures == (message, message)
 
 
 def test_keys_that_are_shared_are_warned_of_at_the_first_look(
