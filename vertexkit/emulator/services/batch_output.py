@@ -78,7 +78,9 @@ def publish(objects: ObjectStore, folder: str, files: Iterable[Written]) -> None
         if isinstance(error, OSError):
             raise disk_failure(error) from error
         raise ApiError(
-            Code.FAILED_PRECONDITION, f"Cannot write the output to {folder}: {error.message}"
+            Code.FAILED_PRECONDITION,
+            f"Cannot write the output to {folder}: {error.message} The predictions are lost with it: create "
+            "the job again, with its output in a bucket that is there and can be written until it has ended.",
         ) from error
 
 

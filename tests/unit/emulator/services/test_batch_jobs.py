@@ -356,6 +356,16 @@ def test_a_publication_replaces_one_that_was_cut_short(batch: Batch, tmp_path: P
     assert batch.objects.read("bbb", "out/prediction.results-00000-of-00001") == b"whole"
 
 
+def test_where_the_output_cannot_go_is_told_with_what_to_do(batch: Batch, tmp_path: Path) -> None:
+    file = tmp_path / "results"
+    file.write_bytes(b"whole")
+    with pytest.raises(
+        ApiError, match=r"gs://gone/out.* create the job again.* a bucket that is there"
+    ) as said:
+        publish(batch.objects, "gs://gone/out", [Written(file, "prediction.results-00000-of-00001")])
+    assert said.value.code is Code.FAILED_PRECONDITION
+
+
 def test_patterns_are_those_of_gsutil(batch: Batch) -> None:
     for name in ("in/a.jsonl", "in/b.jsonl", "in/deep/c.jsonl", "in/{x}.jsonl", "in/*.jsonl", "in/", "x"):
         batch.objects.write("bbb", name, b"" if name.endswith("/") else b"1")
