@@ -16,7 +16,7 @@ import simdjson
 from vertexkit._transfer.local_tree import LocalFile, local_path, read_tree, reason, shown
 from vertexkit.batch_csv import cells
 from vertexkit.batch_format import Kind, common_kind, is_data
-from vertexkit.batch_samples import CRC_BYTES, FRAME, Sample, length_of
+from vertexkit.batch_samples import BOM, CRC_BYTES, FRAME, Sample, length_of
 from vertexkit.batch_uris import is_pattern
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import is_b64
@@ -38,7 +38,6 @@ __all__ = [
 
 _BLOCK_BYTES: Final = 1024 * 1024
 _MOST_LINE_BYTES: Final = 64 * 1024 * 1024
-_BOM: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b" \t\r\n"
 _SHOWN_BYTES: Final = 1000
 
@@ -183,7 +182,7 @@ def blocks(file: LocalFile, start: int = 0, number: int = 1) -> Iterator[Block]:
     """
     with file.path.open("rb") as opened:
         opened.seek(start)
-        parts = [opened.read(len(_BOM)).removeprefix(_BOM)] if start == 0 else []
+        parts = [opened.read(len(BOM)).removeprefix(BOM)] if start == 0 else []
         held = 0
         while data := opened.read(_BLOCK_BYTES):
             cut = data.rfind(b"\n") + 1
@@ -245,7 +244,7 @@ def header(file: LocalFile) -> tuple[bytes, int, int]:
                 problem = f"has a first line of more than {_MOST_LINE_BYTES:,} bytes, and is no CSV"
                 raise InvalidArgument("source", shown(file.path), problem)
             position += len(line)
-            bare = line.removeprefix(_BOM)
+            bare = line.removeprefix(BOM)
             if bare.strip():
                 return bare if bare.endswith(b"\n") else bare + b"\n", position, number + 1
     return b"", position, 1
@@ -316,14 +315,14 @@ def _why_refused(line: bytes) -> str | None:
     if len(line) > _MOST_LINE_BYTES:
         return f"is longer than {_MOST_LINE_BYTES:,} bytes"
     # simdjson would skip it, and it is no JSON: only in front of the first line does it mean something.
-    return "is not JSON: it begins with a byte order mark" if line.startswith(_BOM) else None
+    return "is not JSON: it begins with a byte order mark" if line.startswith(BOM) else None
 
 
 def _lines(file: LocalFile) -> Iterator[bytes]:
     """The lines of a file; of one that is too long, no more than shows that."""
     with file.path.open("rb", buffering=_BLOCK_BYTES) as opened:
         first = opened.readline(_MOST_LINE_BYTES + 2)
-        line = first.removeprefix(_BOM)
+        line = first.removeprefix(BOM)
         while line or first:
             first = b""
             yield line

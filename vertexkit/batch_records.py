@@ -11,7 +11,6 @@ import gzip
 import heapq
 import math
 import re
-import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from vertexkit._core.names import is_gcs_uri
-from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_matching import dumps, loads
+from vertexkit.batch_samples import BOM, CRC_BYTES, FRAME, length_of, masked_crc
 
 __all__ = [
     "NO_KEY",
@@ -38,11 +37,7 @@ __all__ = [
 ]
 
 _BLANKS: Final = b" \t\r\n"
-_MARK: Final = b"\xef\xbb\xbf"
 _CELL = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*|([^",]*))(,|\Z)')
-_FRAME = struct.Struct("<QI")
-_CRC_BYTES: Final = 4
-_MOST_BYTES: Final = 64 * 2**20
 _POSITION: Final = re.compile(rb'\{"vertexkit_key\d*":"(\d+)"')
 
 
@@ -124,7 +119,7 @@ def csv_cells(file: BinaryIO) -> Iterator[list[tuple[str, bool]]]:
     """
     held, first = b"", True
     for line in file:
-        held += line.removeprefix(_MARK) if first else line
+        held += line.removeprefix(BOM) if first else line
         first = False
         if held.count(b'"') % 2 == 0:  # else a line break is within quotes
             if row := held.strip(_BLANKS):
@@ -193,20 +188,19 @@ def _of_frames(file: BinaryIO, uri: str, *, packed: bool) -> Iterator[Record]:
     source: Any = gzip.GzipFile(fileobj=file) if packed else file
     while True:
         try:
-            head = source.read(_FRAME.size)
+            head = source.read(FRAME.size)
             if not head:
                 return
-            size, crc = _FRAME.unpack(head)
-            sound = crc == _masked_crc(head[:8]) and size <= _MOST_BYTES
-            content = source.read(size) if sound else b""
-            check = source.read(_CRC_BYTES)
-            if not sound or len(content) < size or len(check) < _CRC_BYTES:
+            size = length_of(head)
+            content = source.read(size) if size else b""
+            check = source.read(CRC_BYTES)
+            if size is None or len(content) < size or len(check) < CRC_BYTES:
                 yield _named(uri)
                 return
-        except (OSError, EOFError, zlib.error, struct.error):
+        except (OSError, EOFError, zlib.error):
             yield _named(uri)
             return
-        if int.from_bytes(check, "little") == _masked_crc(content):
+        if int.from_bytes(check, "little") == masked_crc(content):
             yield Record(b'{"b64":"' + base64.b64encode(content) + b'"}', partial(_given, content))
         else:
             # It fails under its text, as all do that are no instances.
@@ -217,17 +211,11 @@ def _alone(content: bytes) -> list[Any]:
     return [_text(content)]
 
 
-def _masked_crc(content: bytes) -> int:
-    """As TFRecord files have it."""
-    crc = crc32c(content)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Every line that is not empty, without what surrounds it."""
     first = True
     for raw in file:
-        line = (raw.removeprefix(_MARK) if first else raw).strip(_BLANKS)
+        line = (raw.removeprefix(BOM) if first else raw).strip(_BLANKS)
         first = False
         if line:
             yield line

@@ -22,6 +22,7 @@ from vertexkit.instances import as_batch, b64
 from vertexkit.types import Signature, TensorSpec
 
 __all__ = [
+    "BOM",
     "CRC_BYTES",
     "FRAME",
     "HEAD_BYTES",
@@ -40,7 +41,8 @@ FRAME: Final = struct.Struct("<QI")
 CRC_BYTES: Final = 4
 """What is behind it: its checksum."""
 _MOST_RECORD_BYTES: Final = 64 * 1024 * 1024
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
+"""What is in front of the first line of some files."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def samples(kind: str, content: bytes, *, is_whole: bool) -> list[Sample]:
         return _packed(content, is_whole=is_whole)
     if kind == "tf-record":
         return list(_first(_records(content, is_whole=is_whole)))
-    content = content.removeprefix(_BOM)
+    content = content.removeprefix(BOM)
     if not is_whole:
         content = content[: content.rfind(b"\n") + 1]
     if kind == "csv":
