@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-__all__ = ["FORMATS", "KEY_FIELD", "BatchInput", "InstanceConfig", "is_own_key"]
+__all__ = ["FORMATS", "KEY_FIELD", "BatchInput", "InstanceConfig", "is_own_key", "own_key_field"]
 
 FORMATS: Final = ("jsonl", "csv", "tf-record", "tf-record-gzip", "file-list", "bigquery")
 """The formats of instances that a job reads, by the service's names."""
@@ -38,6 +38,11 @@ class InstanceConfig:
     def is_default(self) -> bool:
         """Whether instances are sent as they are."""
         return self == InstanceConfig()
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether vertexkit has written each instance's position beside it, as its key."""
+        return self.key_field is not None and is_own_key(self.key_field)
 
     def body(self) -> dict[str, Any]:
         """As JSON: what is not said is left out."""
@@ -71,11 +76,6 @@ class BatchInput:
     sent: tuple[str, ...] = ()
     """``gs://`` URIs of the folders that were made for it."""
     _undo: Callable[[], None] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def is_keyed(self) -> bool:
-        """Whether vertexkit has written each instance's position beside it."""
-        return self.config.key_field is not None and is_own_key(self.config.key_field)
 
     def sent_to(self, folder: str, undo: Callable[[], None]) -> BatchInput:
         """The same, knowing how to delete what was sent."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vertexkit._core.html import described
-from vertexkit.batch_input import InstanceConfig, is_own_key
+from vertexkit.batch_input import InstanceConfig
 from vertexkit.batch_progress import BatchProgress
 from vertexkit.job import Job, took
 from vertexkit.job_state import JobState
@@ -119,8 +119,7 @@ class BatchJobState(Job):
     @property
     def _has_positions(self) -> bool:
         """Whether its instances have their positions as keys."""
-        key_field = self._config.key_field
-        return key_field is not None and is_own_key(key_field)
+        return self._config.has_positions
 
     @property
     def _written_uris(self) -> tuple[str, ...]:

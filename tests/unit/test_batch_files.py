@@ -155,7 +155,7 @@ def test_the_users_own_fields_or_an_unknown_model_leave_lines_as_they_are(
     config = InstanceConfig(key_field="id")
     given = good(understand_source(context, path, signature=NUMBERS, config=config)).stage(context, "p")
     assert b"".join(written(objects, given)) == content + b"\n"
-    assert (given.count, given.config, given.is_keyed) == (2, config, False)
+    assert (given.count, given.config, given.config.has_positions) == (2, config, False)
     objects.content.clear()
     given = good(understand_source(context, path)).stage(context, "p")
     assert b"".join(written(objects, given)) == content + b"\n"
@@ -171,7 +171,7 @@ def test_a_file_that_wrote_itself_into_a_folder_of_ours_can_be_predicted_again(
     assert "add excluded_fields=['vertexkit_key']" in wrong
     config = InstanceConfig(excluded_fields=("vertexkit_key",))
     given = good(understand_source(context, path, signature=NUMBERS, config=config)).stage(context, "p")
-    assert not given.is_keyed
+    assert not given.config.has_positions
 
 
 @pytest.mark.parametrize(

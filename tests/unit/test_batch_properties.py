@@ -80,7 +80,7 @@ def sent(context: Context, objects: Objects) -> Sent:
         told = about(context, found.uris)
         assert told is not None
         assert (told.count, told.refused) == (found.count, len(apart)) == (len(read) + len(apart), len(apart))
-        if found.is_keyed:
+        if found.config.has_positions:
             key = found.config.key_field
             wanted = [str(index) for index in range(told.count or 0) if index not in apart]
             assert [one.pop(key) for one in read] == wanted

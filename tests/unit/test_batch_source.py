@@ -71,7 +71,7 @@ def test_an_array_is_written_by_the_name_of_the_input_and_with_positions(
         {"vertexkit_key": "0", "x": [0, 1, 2]},
         {"vertexkit_key": "1", "x": [3, 4, 5]},
     ]
-    assert given.is_keyed
+    assert given.config.has_positions
     assert (given.format, given.count) == ("jsonl", 2)
     assert about(context, given.uris).count == 2  # type: ignore[union-attr] # it is there
 
@@ -108,7 +108,7 @@ def test_a_frame_without_a_known_model_is_written_as_objects(context: Context, o
 def test_values_without_a_known_model_have_no_place_for_a_key(context: Context, objects: Objects) -> None:
     given = staged(context, [[1, 2], [3]])
     assert lines(objects, given) == [[1, 2], [3]]
-    assert not given.is_keyed
+    assert not given.config.has_positions
     assert given.config.is_default
 
 
@@ -293,7 +293,7 @@ def test_a_key_of_the_users_own_goes_along_and_is_not_checked_as_an_input(
     frame["a"] = [[1.0, 2.0], [3.0, 4.0]]
     given = staged(context, frame, signature=TWO, config=InstanceConfig(key_field="id"))
     assert lines(objects, given)[0] == {"id": "p", "b": "x", "a": [1.0, 2.0]}
-    assert not given.is_keyed
+    assert not given.config.has_positions
     assert given.config.body() == {"keyField": "id"}
 
 
