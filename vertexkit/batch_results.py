@@ -22,7 +22,14 @@ from vertexkit.batch_records import NO_KEY, Record
 from vertexkit.batch_spool import Spool, prediction_of
 from vertexkit.errors import BatchPredictionFailed
 
-__all__ = ["BatchFailure", "BatchResults", "BatchRow", "located_by_instance", "located_by_position"]
+__all__ = [
+    "BatchFailure",
+    "BatchResults",
+    "BatchRow",
+    "located_by_instance",
+    "located_by_position",
+    "unordered",
+]
 
 _CHUNK: Final = 4096
 _REASONS: Final = 3

@@ -22,7 +22,7 @@ from vertexkit.batch_input import KEY_FIELD
 from vertexkit.batch_job_state import without_place
 from vertexkit.batch_matching import digest, dumps, key_digest, loads, value_digest
 
-__all__ = ["Spool", "prediction_of"]
+__all__ = ["Spool", "lines_of", "prediction_of"]
 
 _NAME = re.compile(rb'\s*\{\s*"(key|instance)"\s*:\s*')
 _OWN_LINE = re.compile(rf'\{{"{KEY_FIELD}\d*":"(\d+)"')
