@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from vertexkit._core.names import parse_gcs_uri
 from vertexkit.batch_about import refused
+from vertexkit.batch_csv import cell_values
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_matching import dumps, loads
 from vertexkit.batch_records import (
     Record,
     by_position,
-    cell_values,
     csv_cells,
     csv_columns,
     read_records,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import heapq
-import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from vertexkit._core.names import is_gcs_uri
+from vertexkit.batch_csv import cell_values, cells
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_matching import dumps, loads
 from vertexkit.batch_samples import BOM, CRC_BYTES, FRAME, length_of, masked_crc
@@ -29,7 +29,6 @@ __all__ = [
     "NO_KEY",
     "Record",
     "by_position",
-    "cell_values",
     "csv_cells",
     "csv_columns",
     "read_records",
@@ -37,7 +36,6 @@ __all__ = [
 ]
 
 _BLANKS: Final = b" \t\r\n"
-_CELL = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*|([^",]*))(,|\Z)')
 _POSITION: Final = re.compile(rb'\{"vertexkit_key\d*":"(\d+)"')
 
 
@@ -110,9 +108,9 @@ def csv_columns(path: Path) -> list[str]:
 
 
 def csv_cells(file: BinaryIO) -> Iterator[list[tuple[str, bool]]]:
-    """The rows of a CSV file: the text of every cell, and whether it was in quotation marks.
+    """The rows of a file of results: the text of every cell, and whether it was in quotation marks.
 
-    The csv module would not tell what was quoted.
+    There, unlike in the input, a line break may be within them.
 
     Raises:
         ValueError: It is no CSV.
@@ -123,15 +121,10 @@ def csv_cells(file: BinaryIO) -> Iterator[list[tuple[str, bool]]]:
         first = False
         if held.count(b'"') % 2 == 0:  # else a line break is within quotes
             if row := held.strip(_BLANKS):
-                yield _cells(row)
+                yield cells(row)
             held = b""
     if held:
-        yield _cells(held.strip(_BLANKS))
-
-
-def cell_values(cells: list[tuple[str, bool]]) -> list[str | float]:
-    """What is quoted is text, and a number what is not and reads as one."""
-    return [text if quoted else _number(text) for text, quoted in cells]
+        yield cells(held.strip(_BLANKS))
 
 
 def _of_lines(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:
@@ -163,11 +156,11 @@ def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record
         return
     # A row is a line, as Vertex AI has it.
     for line in lines:
-        cells = _row(line)
-        values = cell_values(cells)
+        row = _row(line)
+        values = cell_values(row)
         named = dict(zip(names, values, strict=False))
-        if len(cells) != len(names) or any(
-            isinstance(value, str) and not quoted for (_, quoted), value in zip(cells, values, strict=True)
+        if len(row) != len(names) or any(
+            isinstance(value, str) and not quoted for (_, quoted), value in zip(row, values, strict=True)
         ):
             text = _text(line)
             yield Record(dumps(text), partial(_given, named or text), sent=partial(_both, values, named))
@@ -178,7 +171,7 @@ def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record
             yield Record(dumps(named), read, key=key)
             continue
         # As it is written: numbers may have come from elsewhere with any number of digits.
-        parts = [orjson.dumps(text) if quoted else text.encode() for text, quoted in cells]
+        parts = [orjson.dumps(text) if quoted else text.encode() for text, quoted in row]
         array = b"[" + (line if b'"' not in line else b",".join(parts)) + b"]"
         yield Record(array, read, key=key, sent=partial(_both, values, named))
 
@@ -274,38 +267,13 @@ def _both(values: list[str | float], named: dict[str, Any]) -> list[Any]:
 def _row(line: bytes) -> list[tuple[str, bool]]:
     """The cells of a line; none of what is no row."""
     try:
-        return _cells(line)
+        return cells(line)
     except ValueError:
         return []
 
 
 def _given(value: Any) -> Any:
     return value
-
-
-def _cells(row: bytes) -> list[tuple[str, bool]]:
-    """The text of every cell, and whether it was in quotation marks.
-
-    Raises:
-        ValueError: It is no row.
-    """
-    text, at = row.decode(), 0
-    cells: list[tuple[str, bool]] = []
-    while (found := _CELL.match(text, at)) is not None:
-        quoted, bare, delimiter = found.groups()
-        cells.append((bare.strip(), False) if quoted is None else (quoted.replace('""', '"'), True))
-        if not delimiter:
-            return cells
-        at = found.end()
-    raise ValueError("there is text beside a quotation mark, or one is missing")
-
-
-def _number(cell: str) -> str | float:
-    try:
-        number = float(cell)
-    except ValueError:
-        return cell
-    return number if math.isfinite(number) and "_" not in cell else cell
 
 
 def _text(content: bytes) -> str:
