@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 _BLANKS: Final = b" \t\r\n"
+_MOST_ROW_BYTES: Final = 512 * 2**20
+"""Of results: an instance, and what was predicted of it."""
 _POSITION: Final = re.compile(rb'\{"vertexkit_key\d*":"(\d+)"')
 
 
@@ -115,16 +117,21 @@ def csv_cells(file: BinaryIO) -> Iterator[list[tuple[str, bool]]]:
     Raises:
         ValueError: It is no CSV.
     """
-    held, first = b"", True
-    for line in file:
-        held += line.removeprefix(BOM) if first else line
+    held: list[bytes] = []
+    size, is_open, first = 0, False, True
+    while line := file.readline(_MOST_ROW_BYTES):
+        held.append(line.removeprefix(BOM) if first else line)
         first = False
-        if held.count(b'"') % 2 == 0:  # else a line break is within quotes
-            if row := held.strip(_BLANKS):
+        size += len(line)
+        is_open ^= bool(line.count(b'"') % 2)  # and the line break is within quotes
+        if size >= _MOST_ROW_BYTES:
+            raise ValueError(f"a quotation mark is missing, or a row has {_MOST_ROW_BYTES:,} bytes and more")
+        if not is_open:
+            if row := b"".join(held).strip(_BLANKS):
                 yield cells(row)
-            held = b""
+            held, size = [], 0
     if held:
-        yield cells(held.strip(_BLANKS))
+        yield cells(b"".join(held).strip(_BLANKS))
 
 
 def _of_lines(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:

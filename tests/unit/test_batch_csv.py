@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 
@@ -10,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vertexkit.batch_csv import cell_values, cells
+from vertexkit.batch_records import csv_cells
 from vertexkit.emulator.batch.csv_rows import BadRow, parse_header, row_values
 
 ROWS = st.text(st.sampled_from('a1.-e_" ,\t\xa0\u0661'), max_size=12) | st.text(
@@ -47,3 +49,27 @@ def test_many_blanks_cost_no_more_than_other_text(read: object) -> None:
     with pytest.raises(ValueError, match="quotation mark"):
         read(b"1," + b" " * 50_000 + b'x"')  # type: ignore[operator] # one of two functions
     assert time.perf_counter() - begun < 1
+
+
+def test_rows_of_results_may_hold_line_breaks_in_quotation_marks() -> None:
+    file = io.BytesIO(b'\xef\xbb\xbf"a",b\r\n\n"x\n""y""\r\nz",1\r\n2,"\n"')
+    assert list(csv_cells(file)) == [
+        [("a", True), ("b", False)],
+        [('x\n"y"\r\nz', True), ("1", False)],
+        [("2", False), ("\n", True)],
+    ]
+
+
+def test_a_quotation_mark_that_is_missing_costs_no_more_than_a_row_may_be_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = b'a\n"1' + b"\n12345678" * 400_000
+    begun = time.perf_counter()
+    with pytest.raises(ValueError, match="quotation mark"):
+        list(csv_cells(io.BytesIO(content)))
+    assert time.perf_counter() - begun < 5
+    monkeypatch.setattr("vertexkit.batch_records._MOST_ROW_BYTES", 1000)
+    file = io.BytesIO(content)
+    with pytest.raises(ValueError, match="a quotation mark is missing, or a row has 1,000 bytes"):
+        list(csv_cells(file))
+    assert file.tell() < 2000
