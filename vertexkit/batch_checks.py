@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import orjson
 
 from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
 from vertexkit.batch_input import InstanceConfig, is_own_key
+from vertexkit.batch_request import OutputFormat
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.identifiers import check_display_name, check_labels
 from vertexkit.instances import json_value
 from vertexkit.preflight import check_deploy
 
-__all__ = ["OUTPUT_FORMATS", "GivenOptions", "check_config", "check_options", "config_of", "parameters_of"]
+__all__ = ["GivenOptions", "check_config", "check_options", "config_of", "parameters_of"]
 
-OUTPUT_FORMATS: Final = ("jsonl", "csv", "bigquery")
+_OUTPUT_FORMATS: Final[tuple[OutputFormat, ...]] = get_args(OutputFormat)
 
 _ACCOUNT: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _DATASET: Final = re.compile(r"bq://[^\s./]+(?:\.[^\s./]+)?")
@@ -161,8 +162,8 @@ def _check_batch_size(size: object, fixed: int | None) -> list[Finding]:
 
 
 def _check_output(format: object, destination: object) -> list[Finding]:
-    if format not in OUTPUT_FORMATS:
-        remedy = f"use {', '.join(map(repr, OUTPUT_FORMATS))}"
+    if format not in _OUTPUT_FORMATS:
+        remedy = f"use {', '.join(map(repr, _OUTPUT_FORMATS))}"
         return [Finding("output_format", format, "is not a format of results", remedy)]
     if format == "bigquery":
         if isinstance(destination, str) and _DATASET.fullmatch(destination):

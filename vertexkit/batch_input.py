@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, get_args
+
+from vertexkit.batch_request import InputFormat
 
 __all__ = ["FORMATS", "KEY_FIELD", "BatchInput", "InstanceConfig", "is_own_key", "own_key_field"]
 
-FORMATS: Final = ("jsonl", "csv", "tf-record", "tf-record-gzip", "file-list", "bigquery")
+FORMATS: Final[tuple[InputFormat, ...]] = get_args(InputFormat)
 """The formats of instances that a job reads, by the service's names."""
 
 KEY_FIELD: Final = "vertexkit_key"

@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, get_args
 
 import click
 
+from vertexkit.batch_request import InputFormat, OutputFormat
 from vertexkit.cli.connection import connected
 from vertexkit.cli.formats import check_writable, plain, write_predictions
 from vertexkit.cli.jobs import record
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from vertexkit.batch_job import BatchPredictionJob
     from vertexkit.session import Session
 
-_INPUT = ("jsonl", "csv", "tf-record", "tf-record-gzip", "file-list", "bigquery")
-_OUTPUT = ("jsonl", "csv", "bigquery")
 _FILES = ("jsonl", "csv", "npy", "npz")
 _STANDARD_OUTPUT = ("-", "/dev/stdout")
 
@@ -33,7 +32,11 @@ _STANDARD_OUTPUT = ("-", "/dev/stdout")
 @click.command("batch-predict")
 @click.argument("model")
 @click.argument("source", nargs=-1, required=True)
-@click.option("--format", type=click.Choice(_INPUT), help="Format of SOURCE; by default what its name says.")
+@click.option(
+    "--format",
+    type=click.Choice(get_args(InputFormat)),
+    help="Format of SOURCE; by default what its name says.",
+)
 @click.option(
     "--out",
     metavar="FILE",
@@ -55,7 +58,11 @@ _STANDARD_OUTPUT = ("-", "/dev/stdout")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Instances in one request.")
 @click.option("--destination", metavar="URI", help="gs:// folder, or bq:// dataset, for the results.")
 @click.option(
-    "--output-format", type=click.Choice(_OUTPUT), default="jsonl", show_default=True, help="Of the results."
+    "--output-format",
+    type=click.Choice(get_args(OutputFormat)),
+    default="jsonl",
+    show_default=True,
+    help="Of the results.",
 )
 @click.option("--instance-type", type=click.Choice(["object", "array"]), help="What rows become.")
 @click.option("--key-field", metavar="NAME", help="The field that names each instance.")
@@ -125,8 +132,8 @@ def _is_elsewhere(options: dict[str, Any]) -> bool:
 
 def _is_table(options: dict[str, Any]) -> bool:
     """Whether the job reads or writes a table of BigQuery."""
-    is_read = options["format"] == "bigquery" or options["source"][0].startswith("bq://")
-    return is_read or options["output_format"] == "bigquery"
+    source: str = options["source"][0]
+    return source.startswith("bq://") or "bigquery" in (options["format"], options["output_format"])
 
 
 @contextmanager
