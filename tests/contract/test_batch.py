@@ -165,7 +165,7 @@ def test_files_of_rows_go_in_as_they_are(session: vk.Session, model: vk.Model, t
     assert frame["prediction"][5] is None
 
 
-@pytest.mark.parametrize("source", ["array", "jsonl", "csv"])
+@pytest.mark.parametrize("source", ["array", "jsonl", "csv", "folder"])
 def test_results_in_csv_are_read_too(
     session: vk.Session, model: vk.Model, tmp_path: Path, source: str
 ) -> None:
@@ -177,6 +177,11 @@ def test_results_in_csv_are_read_too(
     elif source == "csv":
         given = tmp_path / "t.csv"
         given.write_text(written(values))
+    elif source == "folder":
+        # The first holds nothing, and a column of the others is called like what names instances elsewhere.
+        for name, content in (("1", ""), ("2", written(values[:10])), ("3", written(values[10:]))):
+            session.bucket.write(f"in/{name}.csv", content.replace("a,b,c", "key,b,c"))
+        given = f"{session.bucket.uri}/in"
     job = model.batch_predict(given, output_format="csv", replicas=2)
     np.testing.assert_array_equal(job.to_numpy(), values * 2)
     assert len(list(job.rows(in_order=False))) == 30
