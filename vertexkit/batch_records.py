@@ -1,7 +1,7 @@
 """The instances of a batch prediction job, read again from its inputs, in their order.
 
 Reads what the service reads, and as it does: what it takes for an instance is one here, and so is what it
-cannot read, by the name or text under which it fails there.
+cannot read, by the name or text under which it fails there. But lines longer than it takes are read whole.
 """
 
 from __future__ import annotations
