@@ -129,6 +129,28 @@ def test_lists_of_base64_become_a_vector_and_malformed_base64_is_refused_by_its_
     assert "element: 4 of" in refusal({"instances": [*rows, {"b64": "@"}]}, s="string")
 
 
+@given(
+    texts=st.lists(
+        st.binary(max_size=6).map(lambda content: base64.b64encode(content).decode())
+        | st.text('YQ=+/_ \\"{}:,', max_size=5)
+        | st.sampled_from(['"},{"b64":"', 'YQ=="},{"b64":"YQ==', 'YQ=="},{"x":"YQ==', 'YQ==","b64":"YQ==']),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_base64_without_blanks_is_decoded_as_with_them(texts):
+    def tried(begins):
+        body = begins + b",".join(b'{"b64":"%b"}' % text.encode() for text in texts) + b"]}"
+        try:
+            found = instances.decode(body, {"s": signature("s", x="string")}, "s").inputs["x"].tolist()
+        except RequestError as refused:
+            # Where in the text it is no JSON is one character further on.
+            found = refused.message.partition(" at offset")[0]
+        return found
+
+    assert tried(b'{"instances":[') == tried(b'{"instances": [')
+
+
 def test_an_object_of_base64_alone_is_a_value_and_not_a_named_input():
     assert decode({"instances": [{"b64": "YWI="}]}, b64="string").inputs["b64"].tolist() == [b"ab"]
 

@@ -25,6 +25,7 @@ from vertexkit.emulator.serving.types import Source
 
 Array = np.ndarray[Any, Any]
 
+_STRINGS_HEAD, _STRINGS_BETWEEN, _STRINGS_TAIL = b'{"instances":[{"b64":"', b'"},{"b64":"', b'"}]}'
 _NOT_NUMBERS = frozenset({"string", "bool"})
 
 
@@ -63,7 +64,7 @@ def decode(
     if len(usual.inputs) == 1:
         ((name, spec),) = usual.inputs.items()
         # Whatever the source: it leads nowhere if there is any key but instances, or no JSON.
-        array = decode_dense(body, spec)
+        array = _strings_of(body) if spec.dtype == "string" else decode_dense(body, spec)
         if array is not None:
             return DecodedRequest(usual, {name: array}, True)
     try:
@@ -187,12 +188,26 @@ def _quickly(values: list[Any], spec: TensorSpec, may_hold_booleans: bool) -> Ar
     return tensor_json.convert_surely(found, spec)
 
 
+def _strings_of(body: bytes) -> Array | None:
+    """The strings of a request of nothing but base64, without blanks; None where it may be another."""
+    if not (body.startswith(_STRINGS_HEAD) and body.endswith(_STRINGS_TAIL)):
+        return None
+    texts = body[len(_STRINGS_HEAD) : -len(_STRINGS_TAIL)].split(_STRINGS_BETWEEN)
+    # What is not written with the letters of base64, such as a quotation mark, is refused.
+    return _decoded(texts)
+
+
 def _strings_quickly(values: list[Any]) -> Array | None:
     """A vector of base64, as batch prediction sends records and files; anything else has time."""
     if not values or not all(tensor_json.is_base64_object(value) for value in values):
         return None
+    return _decoded([value["b64"] for value in values])
+
+
+def _decoded(texts: Sequence[str | bytes]) -> Array | None:
+    """A vector of what is written as base64; None where it is not, or not in the usual way."""
     try:
-        decoded = [binascii.a2b_base64(value["b64"], strict_mode=True) for value in values]
+        decoded = [binascii.a2b_base64(text, strict_mode=True) for text in texts]
     except ValueError:
         return None
     array = np.empty(len(decoded), object)
