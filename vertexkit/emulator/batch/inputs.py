@@ -13,8 +13,10 @@ from google.rpc import code_pb2
 
 from vertexkit.emulator.batch.csv_rows import BadRow, CsvHeader, parse_header
 from vertexkit.emulator.batch.records import (
+    Block,
     Fault,
     Record,
+    Room,
     count_lines,
     count_tf_records,
     read_lines,
@@ -53,11 +55,32 @@ class InputFile:
 class Taken:
     """Records that belong together."""
 
-    records: list[tuple[Record, InputFile]]
+    parts: list[tuple[Block | Record, InputFile]]
     end: Position
     """Behind the last of them."""
     begin_fraction: float
     """How much of all input is before the first of them, 0 to 1."""
+
+    @property
+    def records(self) -> Iterator[tuple[Record, InputFile]]:
+        """One by one."""
+        for part, file in self.parts:
+            if isinstance(part, Block):
+                yield from ((record, file) for record in part.records())
+            else:
+                yield part, file
+
+    def payloads(self) -> tuple[list[bytes], InputFile] | None:
+        """What they hold, where all of them are good, and of one file."""
+        (first, file), *others = self.parts
+        if isinstance(first, Block) and not others:
+            return first.payloads, file
+        payloads = [
+            part.payload
+            for part, its in self.parts
+            if isinstance(part, Record) and part.fault is None and its is file
+        ]
+        return (payloads, file) if len(payloads) == len(self.parts) else None
 
 
 class Inputs:
@@ -77,10 +100,11 @@ class Inputs:
         self._bytes_before = list(accumulate(sizes, initial=0))
         self._all_bytes = max(1, self._bytes_before[-1])
         self._start = self._here = start
-        self._last: tuple[int, Record] | None = None
+        self._last: tuple[int, Block | Record] | None = None
         """Which file the record is from that was read last; None where `_here` is known better."""
         self._file = InputFile("")
         self._packed: BinaryIO | None = None
+        self._room = Room()
         self._records = self._read()
 
     def take(self, count: int) -> Taken | None:
@@ -89,12 +113,18 @@ class Inputs:
         Raises:
             OSError: A file cannot be read.
         """
-        taken: list[tuple[Record, InputFile]] = []
-        begin_fraction, size = self._fraction(), 0
-        for record in self._records:
-            taken.append((record, self._file))
-            size += len(record.payload)
-            if len(taken) >= count or size >= _TAKEN_BYTES:
+        taken: list[tuple[Block | Record, InputFile]] = []
+        begin_fraction, room = self._fraction(), self._room
+        room.count, room.size = count, _TAKEN_BYTES
+        for part in self._records:
+            taken.append((part, self._file))
+            if isinstance(part, Block):
+                room.count -= len(part.payloads)
+                room.size -= sum(map(len, part.payloads))
+            else:
+                room.count -= 1
+                room.size -= len(part.payload)
+            if room.count <= 0 or room.size <= 0:
                 break
         return Taken(taken, self._position(), begin_fraction) if taken else None
 
@@ -121,10 +151,10 @@ class Inputs:
         """Behind what was read."""
         if self._last is None:
             return self._here
-        index, record = self._last
-        if record.fault is not None and record.fault.of_file:
+        index, part = self._last
+        if isinstance(part, Record) and part.fault is not None and part.fault.of_file:
             return Position(index + 1)
-        return Position(index, record.end, record.number)
+        return Position(index, part.end, part.number)
 
     def _fraction(self) -> float:
         place = self._position()
@@ -143,7 +173,7 @@ class Inputs:
         lines = count_lines(file)
         return _but_one(lines) if self._format is InputFormat.CSV else lines
 
-    def _read(self) -> Generator[Record, None, None]:
+    def _read(self) -> Generator[Block | Record, None, None]:
         for index in range(self._start.file, len(self._uris)):
             begin = self._start if index == self._start.file else Position(index)
             self._file = InputFile(self._uris[index])
@@ -155,20 +185,20 @@ class Inputs:
                 yield record
                 continue
             with contextlib.closing(opened):
-                for record in self._read_file(opened, begin):
-                    self._last = index, record
-                    yield record
+                for part in self._read_file(opened, begin):
+                    self._last = index, part
+                    yield part
                 self._packed = None
                 self._last, self._here = None, Position(index + 1)
 
-    def _read_file(self, opened: BinaryIO, begin: Position) -> Iterator[Record]:
+    def _read_file(self, opened: BinaryIO, begin: Position) -> Iterator[Block | Record]:
         if self._format is InputFormat.TF_RECORD_GZIP:
             self._packed = opened
             return self._read_packed(opened, begin)
         buffered = io.BufferedReader(cast(io.RawIOBase, opened), _BUFFER_BYTES)
         if self._format is InputFormat.TF_RECORD:
             buffered.seek(begin.offset)
-            return read_tf_records(buffered, begin.offset, begin.number)
+            return read_tf_records(buffered, begin.offset, begin.number, self._room)
         if self._format is InputFormat.CSV:
             first = next(read_lines(buffered, 0, 0), None)
             if first is None:
@@ -186,16 +216,17 @@ class Inputs:
         buffered.seek(begin.offset)
         return read_lines(buffered, begin.offset, begin.number)
 
-    def _read_packed(self, opened: BinaryIO, begin: Position) -> Iterator[Record]:
+    def _read_packed(self, opened: BinaryIO, begin: Position) -> Iterator[Block | Record]:
         unpacked = Unpacked(opened)
         buffered = io.BufferedReader(unpacked, _BUFFER_BYTES)
         to_skip = begin.offset
         while to_skip and (skipped := len(buffered.read(min(to_skip, _BUFFER_BYTES)))):
             to_skip -= skipped
         number, told = begin.number, False
-        for record in read_tf_records(buffered, begin.offset, begin.number):
-            number, told = record.number, record.fault is not None and record.fault.of_file
-            yield record
+        for part in read_tf_records(buffered, begin.offset, begin.number, self._room):
+            number = part.number
+            told = isinstance(part, Record) and part.fault is not None and part.fault.of_file
+            yield part
         if unpacked.broken and not told:
             yield Record(b"", number + 1, 0, Fault(code_pb2.DATA_LOSS, unpacked.broken, of_file=True))
 

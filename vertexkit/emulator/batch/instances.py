@@ -47,6 +47,17 @@ class Instance(NamedTuple):
     """Whether it is only JSON if the model server takes it for it."""
 
 
+class Together(NamedTuple):
+    """The instances of a lot."""
+
+    sent: list[bytes]
+    """What the model is sent for each."""
+    shown: list[bytes]
+    """What stands for each in the results."""
+    member: bytes
+    """Under which name."""
+
+
 class BadInstance(Exception):
     """A record of which no instance can be made.
 
@@ -77,8 +88,20 @@ class InstanceMaker:
         self._key_head = b'{%b:"' % orjson.dumps(spec.instances.key_field)
         self._key_member = self._key_head[1:-1]
         self._trusts = True
-        self.make: Callable[[Record, InputFile], Instance] = self._maker(spec)
-        """Makes the instance of a record without a fault; raises BadInstance."""
+        self.make: Callable[[bytes, InputFile], Instance] = self._maker(spec)
+        """Makes the instance of what a record without a fault holds; raises BadInstance."""
+
+    def make_all(self, payloads: list[bytes], file: InputFile) -> Together | None:
+        """The instances of records of one file without faults; None where one of them is none."""
+        if self.make == self._bytes:
+            sent = list(map(_base64, payloads))
+            return Together(sent, sent, INSTANCE)
+        try:
+            made = [self.make(payload, file) for payload in payloads]
+        except BadInstance:
+            return None
+        # With a key field, all are known by their keys, or none is one.
+        return Together([one.sent for one in made], [one.shown for one in made], made[0].member)
 
     def known_by_key(self, record: Record) -> Instance | None:
         """What stands for a record that was not read whole; None where its key is not plain to see."""
@@ -97,7 +120,7 @@ class InstanceMaker:
             self._trusts = False
             raise
 
-    def _maker(self, spec: BatchSpec) -> Callable[[Record, InputFile], Instance]:
+    def _maker(self, spec: BatchSpec) -> Callable[[bytes, InputFile], Instance]:
         wanted, has_fields = spec.instances, spec.input_format in (InputFormat.JSONL, InputFormat.CSV)
         if wanted.included and wanted.excluded:
             raise ValueError("included_fields and excluded_fields exclude each other")
@@ -113,19 +136,17 @@ class InstanceMaker:
             return self._row if plain else self._changed_row
         return self._bytes if spec.input_format in _TF_RECORDS else self._file
 
-    def _line(self, record: Record, file: InputFile) -> Instance:
-        line = record.payload
+    def _line(self, line: bytes, file: InputFile) -> Instance:
         if self._trusts and _is_plain(line):
             return Instance(line, line, unchecked=True)
         self._check(line)
         return Instance(line, line)
 
-    def _keyed_line(self, record: Record, file: InputFile) -> Instance:
+    def _keyed_line(self, line: bytes, file: InputFile) -> Instance:
         """Cuts the key out where it is a plain string and comes first, as vertexkit writes it."""
-        line = record.payload
         key = self._leading_key(line)
         if key is None or line.count(self._key_member) != 1:
-            return self._changed_line(record, file)
+            return self._changed_line(line, file)
         rest = line[len(self._key_head) + len(key) + 2 :]
         unchecked = self._trusts and _is_plain_field(rest)
         if not unchecked:
@@ -139,8 +160,7 @@ class InstanceMaker:
         key = line[begin:end]
         return key if end >= 0 and key.translate(None, b"-_").isalnum() else None
 
-    def _changed_line(self, record: Record, file: InputFile) -> Instance:
-        line = record.payload
+    def _changed_line(self, line: bytes, file: InputFile) -> Instance:
         self._check(line)
         try:
             fields = _fields(line)
@@ -153,17 +173,17 @@ class InstanceMaker:
             raise BadInstance("instance_config needs an object in every line, and this is none")
         return Instance(line, line)
 
-    def _row(self, record: Record, file: InputFile) -> Instance:
+    def _row(self, row: bytes, file: InputFile) -> Instance:
         try:
-            array = row_array(record.payload, len(_header(file).names), self._parser)
+            array = row_array(row, len(_header(file).names), self._parser)
         except BadRow as error:
             raise BadInstance(str(error)) from None
         return Instance(array, array)
 
-    def _changed_row(self, record: Record, file: InputFile) -> Instance:
+    def _changed_row(self, row: bytes, file: InputFile) -> Instance:
         names = _header(file).names
         try:
-            values = row_values(record.payload, len(names))
+            values = row_values(row, len(names))
         except BadRow as error:
             raise BadInstance(str(error)) from None
         as_array = self._wanted.instance_type != "object"
@@ -187,12 +207,12 @@ class InstanceMaker:
         sent = _array(list(fields.values())) if as_array else _object(fields)
         return Instance(sent, whole) if key is None else Instance(sent, key, KEY)
 
-    def _bytes(self, record: Record, file: InputFile) -> Instance:
-        sent = _base64(record.payload)
+    def _bytes(self, content: bytes, file: InputFile) -> Instance:
+        sent = _base64(content)
         return Instance(sent, sent)
 
-    def _file(self, record: Record, file: InputFile) -> Instance:
-        uri = _text(record.payload).strip('"')
+    def _file(self, line: bytes, file: InputFile) -> Instance:
+        uri = _text(line).strip('"')
         shown = orjson.dumps(uri)
         if not uri.startswith(_SCHEME):
             raise BadInstance(f"{uri[:_LARGE_BYTES]!r} is not the gs:// URI of a file")

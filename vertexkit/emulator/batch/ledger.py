@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from vertexkit.emulator.batch.inputs import Position, Taken
-from vertexkit.emulator.batch.outputs import Outcome, Results, error_line, joined, results_writer
+from vertexkit.emulator.batch.outputs import Outcome, Results, Rows, error_line, joined, results_writer
 from vertexkit.emulator.batch.records import Fault
 from vertexkit.emulator.batch.types import MOST_FAILURES_TOLD, BatchSpec, Failure
 
@@ -107,7 +107,7 @@ class Ledger:
         self._write_anew()
         self._open_shard()
 
-    def commit(self, taken: Taken, outcomes: Sequence[Outcome]) -> None:
+    def commit(self, taken: Taken, answered: Rows | Sequence[Outcome]) -> None:
         """Keep what came of the next records.
 
         Raises:
@@ -118,7 +118,12 @@ class Ledger:
         if shard > state.shard:
             state.shard, state.sizes = shard, [0, 0]
             self._open_shard()
-        rows, errors, failures = self._written(outcomes)
+        if isinstance(answered, Rows):
+            rows, succeeded = [answered.content], answered.succeeded
+            errors, failures = list[bytes](), list[Failure]()
+        else:
+            rows, errors, failures = self._written(answered)
+            succeeded = len(rows)
         header = self._writer.header if rows else b""
         for index, (lines, head) in enumerate(((rows, header), (errors, b""))):
             content = joined(lines, head, begins=not state.sizes[index])
@@ -126,7 +131,7 @@ class Ledger:
                 _append(self._open[index], content)
                 state.sizes[index] += len(content)
         state.position = taken.end
-        state.succeeded += len(rows)
+        state.succeeded += succeeded
         state.failed += len(errors)
         told = failures[: MOST_FAILURES_TOLD - len(state.failures)]
         state.failures += told

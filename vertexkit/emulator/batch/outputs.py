@@ -14,7 +14,7 @@ from google.rpc import code_pb2
 from vertexkit.emulator.batch import json_text
 from vertexkit.emulator.batch.csv_rows import row_values
 from vertexkit.emulator.batch.inputs import InputFile
-from vertexkit.emulator.batch.instances import INSTANCE, KEY, Instance, raw_instance
+from vertexkit.emulator.batch.instances import INSTANCE, KEY, Instance, Together, raw_instance
 from vertexkit.emulator.batch.records import Fault, Record
 from vertexkit.emulator.batch.types import Failure, InputFormat, OutputFormat
 
@@ -31,6 +31,13 @@ class Outcome(NamedTuple):
     """None where none could be made of it."""
     answer: bytes | Fault
     """The prediction's JSON, or why there is none."""
+
+
+class Rows(NamedTuple):
+    """What is written of a lot all of whose instances have predictions."""
+
+    content: bytes
+    succeeded: int
 
 
 class Results(Protocol):
@@ -120,6 +127,16 @@ class CsvResults:
                 "its prediction has other fields than the first, and results in CSV cannot show it"
             )
         return b"%b,%b\n" % (cells, b",".join(map(_cell, values)))
+
+
+def json_rows(instances: Together, predictions: Sequence[bytes]) -> Rows:
+    """What JsonResults writes of a lot, a line for each."""
+    count = len(predictions)
+    head, middle = b'{"%b":' % instances.member, b',"prediction":'
+    # Every line is these two, an instance before and a prediction behind the second, and an end.
+    parts = [head, b"", middle, b"", b"}\n"] * count
+    parts[1::5], parts[3::5] = instances.shown, predictions
+    return Rows(b"".join(parts), count)
 
 
 def error_line(outcome: Outcome, fault: Fault, input_format: InputFormat) -> tuple[bytes, Failure]:

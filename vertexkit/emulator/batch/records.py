@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import BinaryIO, NamedTuple
 
 import google_crc32c
@@ -22,6 +24,7 @@ BLANKS = b" \t\r\n"
 _LENGTH_AND_CRC = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _LENGTH_BYTES = 8
+_FRAME_BYTES = _LENGTH_AND_CRC.size + _CRC.size
 _SHOWN_BYTES = 200
 _BROKEN_OFF = "the file ends in the middle of it"
 _PIECE_BYTES = 2**20
@@ -48,6 +51,34 @@ class Record(NamedTuple):
     fault: Fault | None = None
 
 
+class Block(NamedTuple):
+    """Good records of a TFRecord file that follow on each other: to make a Record of each takes time."""
+
+    payloads: list[bytes]
+    number: int
+    """Of the last one."""
+    end: int
+    """The byte of the (unpacked) file behind the last one."""
+
+    def records(self) -> Iterator[Record]:
+        """Them all, each by itself."""
+        sizes = [_FRAME_BYTES + len(payload) for payload in self.payloads]
+        ends = accumulate(sizes[1:], initial=self.end - sum(sizes[1:]))
+        for number, (payload, end) in enumerate(
+            zip(self.payloads, ends, strict=True), self.number - len(sizes) + 1
+        ):
+            yield Record(payload, number, end)
+
+
+@dataclass
+class Room:
+    """How much a block may hold; whoever takes the blocks sets it anew before each."""
+
+    count: int = 1
+    size: int = 0
+    """Bytes; a block ends with the record that reaches it."""
+
+
 def read_lines(file: BinaryIO, offset: int, number: int) -> Iterator[Record]:
     """The lines of a file that are not blank, whatever ends them, without the blanks around them.
 
@@ -72,34 +103,47 @@ def read_lines(file: BinaryIO, offset: int, number: int) -> Iterator[Record]:
             yield Record(line, number, offset, fault)
 
 
-def read_tf_records(file: BinaryIO, offset: int, number: int) -> Iterator[Record]:
-    """The records of an (unpacked) TFRecord file.
+def read_tf_records(file: BinaryIO, offset: int, number: int, room: Room) -> Iterator[Block | Record]:
+    """The records of an (unpacked) TFRecord file: good ones in blocks, and each broken one by itself.
 
     Args:
         file: Open for reading, and there already.
         offset: The byte where it is.
         number: How many records are before.
+        room: Of each block.
     """
-    length, right_head = 0, b""
+    length, right_head, wrong = 0, b"", ""
+    payloads: list[bytes] = []
+    size = 0
     while head := file.read(_LENGTH_AND_CRC.size):
-        number += 1
         if head != right_head:
             # Many records have the length of the one before.
             length, wrong = _checked_length(head)
             if wrong:
-                yield Record(b"", number, offset, _lost(wrong, of_file=True))
-                return
+                break
             right_head = head
         content = file.read(length + _CRC.size)
         if len(content) < length + _CRC.size:
-            yield Record(b"", number, offset, _lost(_BROKEN_OFF, of_file=True))
-            return
+            wrong = _BROKEN_OFF
+            break
         payload = content[:length]
-        offset += len(head) + len(content)
-        if _CRC.unpack_from(content, length)[0] == _masked_crc(payload):
-            yield Record(payload, number, offset)
-        else:
+        if _CRC.unpack_from(content, length)[0] != _masked_crc(payload):
+            if payloads:
+                yield Block(payloads, number, offset)
+                payloads, size = [], 0
+            number, offset = number + 1, offset + _FRAME_BYTES + length
             yield Record(payload, number, offset, _lost("its content has a wrong checksum"))
+            continue
+        number, offset = number + 1, offset + _FRAME_BYTES + length
+        payloads.append(payload)
+        size += length
+        if len(payloads) >= room.count or size >= room.size:
+            yield Block(payloads, number, offset)
+            payloads, size = [], 0
+    if payloads:
+        yield Block(payloads, number, offset)
+    if wrong:
+        yield Record(b"", number + 1, offset, _lost(wrong, of_file=True))
 
 
 def _checked_length(head: bytes) -> tuple[int, str]:
@@ -132,14 +176,15 @@ def count_lines(file: BinaryIO) -> Iterator[int]:
 
 def count_tf_records(file: BinaryIO) -> Iterator[int]:
     """A 1 for every record of an (unpacked) TFRecord file, whatever it holds."""
-    while len(head := file.read(_LENGTH_AND_CRC.size)) == _LENGTH_AND_CRC.size:
-        length, head_crc = _LENGTH_AND_CRC.unpack(head)
+    length, right_head = 0, b""
+    while head := file.read(_LENGTH_AND_CRC.size):
         yield 1
-        if length > MOST_RECORD_BYTES or head_crc != _masked_crc(head[:_LENGTH_BYTES]):
-            return
+        if head != right_head:
+            length, wrong = _checked_length(head)
+            if wrong:
+                return
+            right_head = head
         file.read(length + _CRC.size)
-    if head:
-        yield 1
 
 
 def _masked_crc(content: bytes) -> int:

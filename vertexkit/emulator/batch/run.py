@@ -10,11 +10,11 @@ from typing import Final
 
 from vertexkit.emulator.batch.asking import Asker, Patience, Stopped, Trust
 from vertexkit.emulator.batch.in_turn import InTurn
-from vertexkit.emulator.batch.inputs import InputFile, Inputs, Position, Taken
-from vertexkit.emulator.batch.instances import BadInstance, Instance, InstanceMaker
+from vertexkit.emulator.batch.inputs import Inputs, Position, Taken
+from vertexkit.emulator.batch.instances import InstanceMaker
 from vertexkit.emulator.batch.ledger import Ledger
-from vertexkit.emulator.batch.outputs import Outcome
-from vertexkit.emulator.batch.records import Fault, Record
+from vertexkit.emulator.batch.lots import LotAnswerer
+from vertexkit.emulator.batch.outputs import Outcome, Rows
 from vertexkit.emulator.batch.types import (
     BatchEnd,
     BatchFailed,
@@ -25,8 +25,6 @@ from vertexkit.emulator.batch.types import (
     Sources,
 )
 
-_BODY_BYTES: Final = 16 * 2**20
-"""Instances that are together longer than this are asked for in several requests."""
 _AHEAD: Final = 3
 """So many times as many lots as are in flight may be held: done, and behind one that takes long."""
 
@@ -102,14 +100,15 @@ class BatchRun:
         def take() -> Taken | None:
             return inputs.take(self._spec.batch_size)
 
-        def work(taken: Taken) -> list[Outcome]:
-            if not hasattr(mine, "means"):
+        def work(taken: Taken) -> Rows | list[Outcome]:
+            if not hasattr(mine, "answerer"):
                 asker = Asker(self._predict, self._spec.parameters, self._patience, trust, lots.stopped)
-                mine.means = InstanceMaker(self._spec, self._sources), asker
-            return _answered(taken, *mine.means)
+                mine.answerer = LotAnswerer(self._spec, InstanceMaker(self._spec, self._sources), asker)
+            answerer: LotAnswerer = mine.answerer
+            return answerer.answer(taken)
 
-        def keep(taken: Taken, outcomes: list[Outcome]) -> None:
-            self._ledger.commit(taken, outcomes)
+        def keep(taken: Taken, answered: Rows | list[Outcome]) -> None:
+            self._ledger.commit(taken, answered)
             self._told = self._progress()
 
         lots = InTurn(take, work, keep, self._spec.in_flight * _AHEAD)
@@ -143,48 +142,6 @@ class BatchRun:
         ledger = self._ledger
         total = ledger.succeeded + ledger.failed if ledger.complete else self._total
         return Progress(ledger.succeeded, ledger.failed, total, ledger.failures)
-
-
-def _answered(taken: Taken, maker: InstanceMaker, asker: Asker) -> list[Outcome]:
-    """What comes of records, in their order."""
-    # A place for every record; what is asked for is put in when it is answered.
-    outcomes: list[Outcome | None] = []
-    asked: list[tuple[int, Record, InputFile, Instance]] = []
-    size = 0
-
-    def ask() -> None:
-        answers = asker.ask([instance.sent for _, _, _, instance in asked])
-        for (index, record, file, instance), answer in zip(asked, answers, strict=True):
-            if instance.unchecked and isinstance(answer, Fault):
-                try:
-                    maker.check(record)
-                except BadInstance as error:
-                    outcomes[index] = Outcome(record, file, None, error.fault)
-                    continue
-            # What was sent is not needed any more, and may be long.
-            same = instance.sent is instance.shown
-            kept = instance if same else Instance(b"", instance.shown, instance.member)
-            outcomes[index] = Outcome(record, file, kept, answer)
-        asked.clear()
-
-    for record, file in taken.records:
-        if record.fault is not None:
-            instance = None if record.fault.of_file else maker.known_by_key(record)
-            outcomes.append(Outcome(record, file, instance, record.fault))
-            continue
-        try:
-            instance = maker.make(record, file)
-        except BadInstance as error:
-            outcomes.append(Outcome(record, file, None, error.fault))
-            continue
-        asked.append((len(outcomes), record, file, instance))
-        outcomes.append(None)
-        size += len(instance.sent)
-        if size >= _BODY_BYTES:
-            ask()
-            size = 0
-    ask()
-    return [outcome for outcome in outcomes if outcome is not None]
 
 
 def _size(sources: Sources, uri: str) -> int | None:

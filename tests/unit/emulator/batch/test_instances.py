@@ -195,7 +195,7 @@ def test_a_file_of_a_list_is_sent_as_base64_and_shown_by_its_uri(tmp_path: Path)
 def test_large_files_of_a_list_are_not_all_sent_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vertexkit.emulator.batch.run._BODY_BYTES", 1000)
+    monkeypatch.setattr("vertexkit.emulator.batch.lots._BODY_BYTES", 1000)
     files = {f"gs://b/{index}": bytes(400) for index in range(20)}
     model = Model()
     sources = Objects({A: "\n".join(files).encode(), **files})
