@@ -152,9 +152,7 @@ def test_missing_files_and_corrupt_images_of_a_list_cost_only_themselves(
     np.testing.assert_allclose(answered, expected[good], rtol=1e-3, atol=1e-6)
 
 
-def test_what_only_the_model_can_find_is_listed(
-    session: vk.Session, model: vk.Model, tmp_path: Path
-) -> None:
+def test_what_only_the_model_can_find_is_listed(session: vk.Session, model: vk.Model, tmp_path: Path) -> None:
     # What can be looked at before is not sent: only the model itself can find these.
     (tmp_path / "bad.jsonl").write_text(lines_with({}, 16) + '[1, "x", 3]\n' * 3)
     uri = session.bucket.upload_file(tmp_path / "bad.jsonl", f"{session.bucket.uri}/faults/bad.jsonl")
