@@ -187,6 +187,21 @@ def test_results_in_csv_are_read_too(
     assert len(list(job.rows(in_order=False))) == 30
 
 
+def test_columns_of_results_in_csv_are_told_whatever_they_are_called(
+    session: vk.Session, model: vk.Model
+) -> None:
+    values = array(30)
+    session.bucket.write("t/1.csv", "")
+    session.bucket.write("t/2.csv", 'no,"header"s\n1,2\n')
+    session.bucket.write("t/3.csv", written(values).replace("a,b,c", "key,prediction,instance"))
+    with pytest.warns(vk.PartialFailureWarning), pytest.warns(vk.PreflightWarning, match="is not CSV"):
+        job = model.batch_predict(f"{session.bucket.uri}/t/*.csv", output_format="csv")
+    np.testing.assert_array_equal(job.to_numpy(on_failure="drop"), values * 2)
+    rows = [row for row in job.rows() if row.error is None]
+    given = [[row.instance[name] for name in ("key", "prediction", "instance")] for row in rows]
+    np.testing.assert_array_equal(np.asarray(given, np.float32), values)
+
+
 def test_keys_of_the_users_own_order_the_results(session: vk.Session, model: vk.Model) -> None:
     values = array(30)
     names = [f"k{index}" for index in range(30)]
