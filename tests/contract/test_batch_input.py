@@ -129,7 +129,7 @@ def test_refused_lines_are_found_again(session: Session, context: Context, tmp_p
 def test_only_the_head_of_an_object_is_read(session: Session, context: Context) -> None:
     session.bucket.write("a.jsonl", b"[1, 2]\n" * 1_000_000)
     (found,) = expanded(context, [f"{session.bucket.uri}/a.jsonl"])
-    assert head(context, found, 100) == (b"[1, 2]\n" * 15)[:100]
+    assert head(context, found, 100) == ((b"[1, 2]\n" * 15)[:100], False)
     assert understand_source(context, found.uri, signature=NUMBERS).findings == ()
 
 
