@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -14,19 +12,14 @@ from vertexkit._transfer.jobs import attempted
 from vertexkit._transfer.objects_api import ObjectsApi
 from vertexkit._transfer.patience import Patience
 from vertexkit.batch_files import Origin, Refused
-from vertexkit.errors import NotFound
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
 
 __all__ = [
-    "ABOUT",
     "INSTANCES",
     "ORIGINS",
     "REFUSED",
-    "About",
-    "about",
-    "content_of",
     "origin_line",
     "origins",
     "refused",
@@ -39,44 +32,6 @@ REFUSED: Final = "_refused"
 """What the names of the objects start with that hold what was not sent, since it is no instance. No data."""
 ORIGINS: Final = "_origins"
 """What the names of the objects start with that say where instances were before they were sent. No data."""
-ABOUT: Final = "_about.json"
-
-
-@dataclass(frozen=True)
-class About:
-    """What is known of the instances that vertexkit wrote."""
-
-    count: int | None
-    """How many there are in the input, with those that were not sent."""
-    refused: int
-    """How many of them were not sent."""
-
-
-def content_of(told: About) -> bytes:
-    """As it is written."""
-    return json.dumps({"count": told.count, "refused": told.refused}).encode()
-
-
-def about(context: Context, uris: Sequence[str]) -> About | None:
-    """What vertexkit wrote of a job's input.
-
-    Args:
-        context: The session's parts.
-        uris: The URIs of the job's input.
-
-    Returns:
-        It; None for an input that vertexkit did not write, or that is gone.
-    """
-    folder = _folder(uris)
-    if folder is None:
-        return None
-    api = ObjectsApi(context, folder.bucket)
-    try:
-        read = json.loads(attempted(lambda: api.read((folder / ABOUT).name), Patience()))
-        count = read["count"]
-        return About(None if count is None else int(count), int(read["refused"]))
-    except (NotFound, ValueError, LookupError, TypeError):
-        return None
 
 
 def refused(context: Context, uris: Sequence[str]) -> Iterator[Refused]:

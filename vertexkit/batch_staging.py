@@ -10,19 +10,14 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
 from vertexkit._transfer.engine import Place, choose_engine
-from vertexkit._transfer.jobs import attempted
 from vertexkit._transfer.local_tree import LocalFile, LocalTree, reason, shown
 from vertexkit._transfer.objects_api import ObjectsApi
-from vertexkit._transfer.patience import Patience
 from vertexkit._transfer.shards import Shards
 from vertexkit._transfer.upload import FolderUpload
 from vertexkit.batch_about import (
-    ABOUT,
     INSTANCES,
     ORIGINS,
     REFUSED,
-    About,
-    content_of,
     origin_line,
     refused_line,
 )
@@ -167,7 +162,6 @@ class Staging:
                 "holds no instances",
                 remedy="write one instance a line, as JSON",
             )
-        self._write(ABOUT, content_of(About(count, refused)))
         name = f"{INSTANCES}-{'*' if shards.count > 1 else '000000'}{suffix}"
         return BatchInput(kind, (self._api.uri(f"{self._prefix}/{name}"),), config=config, count=count)
 
@@ -175,10 +169,6 @@ class Staging:
         advance = (lambda _: None) if tracker is None else tracker.advance
         where = f"{self._prefix}/{stem}"
         return Shards(self._api, where, suffix, content_type=_TYPES[suffix], advance=advance)
-
-    def _write(self, name: str, data: bytes) -> None:
-        where = f"{self._prefix}/{name}"
-        attempted(lambda: self._api.insert(where, data, "application/json"), Patience())
 
 
 Send = Callable[[Staging], BatchInput]

@@ -16,7 +16,7 @@ from tests.conftest import RunningEmulator
 from vertexkit import errors
 from vertexkit._core.context import Context
 from vertexkit._transfer import shards
-from vertexkit.batch_about import about, origins, refused
+from vertexkit.batch_about import origins, refused
 from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_samples import masked_crc
 from vertexkit.batch_source import understand_source
@@ -61,9 +61,7 @@ def test_shards_are_read_in_the_order_in_which_they_were_written(
     lines = b"".join(parts).splitlines()
     assert lines[1999] == b'{"vertexkit_key":"1999","x":[3998.0,3999.0]}'
     assert len(lines) == 2000
-    found = about(context, given.uris)
-    assert found is not None
-    assert (found.count, found.refused) == (2000, 0)
+    assert given.count == 2000
     # What was written is a source like any other.
     config = InstanceConfig(key_field="vertexkit_key")
     for source in (given.uris[0], f"{session.bucket.uri}/p/input"):
