@@ -375,6 +375,7 @@ def test_lines_that_are_no_json_are_kept_apart_with_their_positions(
 
 
 def test_of_what_others_wrote_nothing_is_known(context: Context, objects: Objects) -> None:
-    assert list(refused(context, ["gs://my-bucket/a.jsonl"])) == []
-    assert list(refused(context, ["gs://my-bucket/f/instances-000000.jsonl"])) == []
-    assert list(refused(context, ["gs://my-bucket/a", "gs://my-bucket/b"])) == []
+    objects.content["gs://my-bucket/f/_refused-000000.jsonl"] = b'{"index":0,"text":"x","reason":"y"}\n'
+    assert len(list(refused(context, ["gs://my-bucket/f/instances-000000.jsonl"]))) == 1
+    for uris in (["f/a.jsonl"], ["f/instances-000000.jsonl", "b"], ["g/instances-000000.jsonl"]):
+        assert list(refused(context, [f"gs://my-bucket/{uri}" for uri in uris])) == []
