@@ -408,7 +408,7 @@ def test_the_client_reads_what_the_local_service_reads(
     while taken := inputs.take(100):
         for record, file in taken.records:
             try:
-                made = maker.make(record, file) if record.fault is None else None
+                made = maker.make(record.payload, file) if record.fault is None else None
                 if made is not None and made.unchecked:
                     maker.check(record)
             except BadInstance:
