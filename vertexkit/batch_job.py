@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.arguments import seconds
 from vertexkit._core.callers import stack_level
-from vertexkit._core.deletion import delete_resource
 from vertexkit.batch_job_state import BatchJobState
 from vertexkit.batch_progress import BatchProgress, shown
 from vertexkit.errors import BatchPredictionFailed, Cancelled, FailedPrecondition, NotFound
@@ -182,28 +181,6 @@ class BatchPredictionJob(BatchJobState):
         if follow:
             return followed(self, log_seconds=self._context.target.log_poll_seconds)
         return JobLogs(self._context, self.id).read()
-
-    def refresh(self) -> BatchPredictionJob:
-        """Read it again, and give itself.
-
-        Raises:
-            NotFound: It has been deleted.
-        """
-        self._read(None)
-        return self
-
-    def delete(self) -> None:
-        """Delete it with its log, once it is over. Its results, and what was sent for it, stay.
-
-        Gone already is no error.
-
-        Raises:
-            FailedPrecondition: It is not over.
-        """
-        with suppress(NotFound):
-            self._require_over()
-            delete_resource(self._context, self.resource_name)
-        self._context.created.forget(self.resource_name)
 
     # -- what `job_wait.py` waits for ----------------------------------------------------------
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
+from vertexkit._core.deletion import delete_resource
 from vertexkit._core.lookup import timestamp
 from vertexkit._core.operations import intervals
 from vertexkit._core.resource import Resource
-from vertexkit.errors import DeadlineExceeded, FailedPrecondition
+from vertexkit.errors import DeadlineExceeded, FailedPrecondition, NotFound
 from vertexkit.job_state import JobState, job_state
 
 __all__ = ["Job", "took"]
@@ -71,6 +73,28 @@ class Job(Resource):
         if not self.state_as_read.ended:
             self._read(timeout)
         return self.state_as_read
+
+    def refresh(self) -> Self:
+        """Read it again, and give itself.
+
+        Raises:
+            NotFound: It has been deleted.
+        """
+        self._read(None)
+        return self
+
+    def delete(self) -> None:
+        """Delete it with all that is kept with it, such as its logs, once it is over. What it wrote stays.
+
+        Gone already is no error.
+
+        Raises:
+            FailedPrecondition: It is not over.
+        """
+        with suppress(NotFound):
+            self._require_over()
+            delete_resource(self._context, self.resource_name)
+        self._context.created.forget(self.resource_name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.display_name!r}: {self.resource_name}, {self.state_as_read}>"

@@ -109,15 +109,6 @@ class CustomTrainingJob(TrainingJobState):
         """
         return self.wait(timeout).model
 
-    def refresh(self) -> CustomTrainingJob:
-        """Read it again, and give itself.
-
-        Raises:
-            NotFound: It has been deleted.
-        """
-        self._read(None)
-        return self
-
     def delete(self) -> None:
         """Delete it with its logs, once it is over. Its model and what it has written stay.
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from vertexkit._core.arguments import seconds
-from vertexkit._core.deletion import delete_resource
 from vertexkit._core.printable import printable
 from vertexkit.errors import Cancelled, InvalidArgument, NotFound, ServiceError, TuningFailed
 from vertexkit.failure_causes import remedy_for
@@ -138,28 +136,6 @@ class HyperparameterTuningJob(TuningJobState):
             InvalidArgument: The job has several metrics.
         """
         return self.wait(timeout).best
-
-    def refresh(self) -> HyperparameterTuningJob:
-        """Read it again, and give itself.
-
-        Raises:
-            NotFound: It has been deleted.
-        """
-        self._read(None)
-        return self
-
-    def delete(self) -> None:
-        """Delete it with its trials and their logs, once it is over. What they have written stays.
-
-        Gone already is no error.
-
-        Raises:
-            FailedPrecondition: It is not over.
-        """
-        with suppress(NotFound):
-            self._require_over()
-            delete_resource(self._context, self.resource_name)
-        self._context.created.forget(self.resource_name)
 
     def logs(
         self, trial: str | int | None = None, replica: str | None = None, *, follow: bool = False
