@@ -71,16 +71,19 @@ class Taken:
                 yield part, file
 
     def payloads(self) -> tuple[list[bytes], InputFile] | None:
-        """What they hold, where all of them are good, and of one file."""
-        (first, file), *others = self.parts
-        if isinstance(first, Block) and not others:
-            return first.payloads, file
-        payloads = [
-            part.payload
-            for part, its in self.parts
-            if isinstance(part, Record) and part.fault is None and its is file
-        ]
-        return (payloads, file) if len(payloads) == len(self.parts) else None
+        """What they hold, and a file that stands for all of theirs; None where one is not good."""
+        payloads: list[bytes] = []
+        _, file = self.parts[0]
+        for part, its in self.parts:
+            if its.header != file.header:
+                return None
+            if isinstance(part, Block):
+                payloads += part.payloads
+            elif part.fault is None:
+                payloads.append(part.payload)
+            else:
+                return None
+        return payloads, file
 
 
 class Inputs:
