@@ -64,7 +64,7 @@ class BatchSpec:
     shards: int = 1
     """How many files the results are split into; results lie in them in the order of the input."""
     in_flight: int = 2
-    """Most requests at a time: two for every replica keep it busy."""
+    """Most requests at a time: three for every replica keep it busy."""
 
 
 class Sources(Protocol):

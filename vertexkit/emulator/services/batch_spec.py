@@ -27,7 +27,8 @@ from vertexkit.machines import machine_types
 FIELD: Final = "batch_prediction_job"
 _DEFAULT_BATCH_SIZE: Final = 64
 _MOST_SHARDS: Final = 64
-_REQUESTS_PER_REPLICA: Final = 2
+_REQUESTS_PER_REPLICA: Final = 3
+"""One is answered, one is on its way, and one is made or its answer written."""
 _DEFAULT_MAX_REPLICAS: Final = 10
 _BIGQUERY: Final = "bigquery"
 _WITHOUT_FIELDS: Final = ("tf-record", "tf-record-gzip", "file-list")
