@@ -54,6 +54,10 @@ def listed(emulator: Any, study: str) -> list[dict[str, Any]]:
     return trials
 
 
+# By where in an answer the emulator was killed.
+CUT_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+
+
 class Client:
     """Evaluates trials until the emulator is gone, and remembers what it was answered."""
 
@@ -64,7 +68,7 @@ class Client:
         self.completed: dict[str, float] = {}
 
     def work(self, emulator: Any, study: str, enough: threading.Event) -> None:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(*CUT_OFF):
             while True:
                 for trial in suggest(emulator, study, self.name, 2):
                     number = trial["id"]
@@ -142,7 +146,7 @@ def test_a_suggestion_that_a_kill_cut_short_is_asked_for_again(
             asking = pool.submit(suggest, own, study, "me", count)
             time.sleep(0.02)
             own.process.kill()
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(*CUT_OFF):
                 asking.result(60)
     with launch_emulator(*folder) as own:
         before = [trial["id"] for trial in listed(own, study)]
