@@ -53,6 +53,7 @@ def session(emulator: Any, project: str) -> Iterator[vk.Session]:
         yield session
 
 
+@pytest.mark.slow
 def test_a_search_on_two_machines_gives_its_trials_and_the_best(
     session: vk.Session, emulator: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -194,6 +194,7 @@ def test_a_replica_that_is_killed_takes_no_instance_with_it(
         until(lambda: not model_servers(emulator.process.pid))
 
 
+@pytest.mark.slow
 def test_a_destination_that_goes_fails_the_job(
     launch_emulator: Launch, tmp_path: Path, scaling_models: Mapping[int, Path]
 ) -> None:
@@ -219,6 +220,7 @@ def test_a_destination_that_goes_fails_the_job(
         assert not model_servers(emulator.process.pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["model", "input"])
 def test_what_goes_before_it_is_read_is_said(
     gone: str, launch_emulator: Launch, tmp_path: Path, scaling_models: Mapping[int, Path]

@@ -65,6 +65,7 @@ def test_a_job_that_fills_the_disk_ends_all_the_same_and_writers_are_told(
 
 
 # The first is in the way of what is predicted, the second of its copy in the bucket.
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [400_000, 220_000])
 def test_a_batch_prediction_that_fills_the_disk_fails_and_gives_it_back(
     count: int,

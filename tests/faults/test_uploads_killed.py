@@ -113,6 +113,7 @@ def test_an_upload_goes_on_through_a_killed_and_restarted_server(
             assert files_of(bucket, "m/") == {path.name: path.read_bytes() for path in small.iterdir()}
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_before_the_kill_is_there_and_only_the_rest_is_sent(
     launch_emulator: Launch, tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

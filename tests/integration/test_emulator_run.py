@@ -76,6 +76,7 @@ def test_a_program_of_googles_clients_runs_with_not_one_line_changed(
         assert found["staged_in"].startswith(f"my-first-project-vertex-staging-{location}")
 
 
+@pytest.mark.slow
 def test_training_of_googles_client_runs_with_not_one_line_changed() -> None:
     run = subprocess.run([*RUN, "--", *PYTHON, str(TRAINING)], capture_output=True, text=True, timeout=250)
     assert run.returncode == 0, run.stderr

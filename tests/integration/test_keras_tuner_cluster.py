@@ -154,6 +154,7 @@ def test_a_trial_that_kills_its_process_each_time_fails_and_the_search_goes_on(
     assert {tuner for _, tuner, _ in runs(tmp_path, "ended")} == {"worker0", "spare"}
 
 
+@pytest.mark.slow
 def test_the_packaged_search_finds_and_saves_a_model_that_serves_images(
     replicas: Start, tmp_path: Path
 ) -> None:
@@ -412,6 +413,7 @@ def test_a_program_that_fails_or_a_chief_that_leaves_early_ends_the_search(
     assert cluster.running[name].returncode == (status or 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_chief_that_answers_nobody_ends_the_search(replicas: Start, tmp_path: Path, stopped: bool) -> None:
     (tmp_path / "impatient").touch()

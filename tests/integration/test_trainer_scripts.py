@@ -158,6 +158,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_one_machine_trains_over_all_devices_and_resumes_with_another_strategy(folder: Path) -> None:
     first = run(folder, "mnist_single", "--epochs=2", "--cpus=2")
     assert "MirroredStrategy over 2 devices" in first and epochs(first) == [1, 2]

@@ -128,6 +128,7 @@ def test_one_machine_trains_on_data_of_the_bucket_and_leaves_model_checkpoints_a
     assert validation.value.iloc[-1] == pytest.approx(accuracy(text), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="a replica's process is found in /proc")
 def test_two_workers_resume_after_one_was_killed_and_stay_equal_to_the_bit(
     emulator: RunningEmulator, session: vk.Session, data: str, digits: tuple[Any, Any]
@@ -174,6 +175,7 @@ def worker_process(emulator: RunningEmulator) -> int:
     return max(found)  # below those that keep it
 
 
+@pytest.mark.slow
 def test_a_chief_trains_with_worker_parameter_server_and_evaluator(session: vk.Session, data: str) -> None:
     job = session.training.run(
         "trainer_scripts.mnist_parameter_server",
@@ -192,6 +194,7 @@ def test_a_chief_trains_with_worker_parameter_server_and_evaluator(session: vk.S
     assert set(metrics.run) == {"train", "evaluator"}
 
 
+@pytest.mark.slow
 def test_the_example_trains_on_two_machines_deploys_and_leaves_nothing(tmp_path: Path) -> None:
     env = {
         name: value for name, value in os.environ.items() if not name.startswith(("VERTEXKIT_", "GOOGLE_"))

@@ -157,6 +157,7 @@ def without_job(value: Any) -> Any:
     return re.sub(r"127\.0\.0\.1:\d+|0x[0-9a-f]+", "", text)
 
 
+@pytest.mark.slow
 def test_trials_end_in_every_way_as_they_do_alone(engine: JobsEngine, trials: Trials) -> None:
     for way in WAYS:
         (end, lines), (alone, alone_lines) = (
@@ -232,6 +233,7 @@ def test_what_is_killed_of_a_trial_ends_all_of_it(engine: JobsEngine, trials: Tr
     assert not left_alive(below() - before, 5)
 
 
+@pytest.mark.slow
 def test_a_program_gets_the_keras_that_it_asks_for_however_it_asks(tmp_path: Path, trials: Trials) -> None:
     rest = "import tensorflow as tf\nprint(tf.keras.Sequential.__module__.partition('.')[0])\n"
     openly = 'import os\nprint("begun")\nos.environ["TF_USE_LEGACY_KERAS"] = "1"\n' + rest
