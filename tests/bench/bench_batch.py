@@ -145,11 +145,11 @@ def _throughput(place: Place, name: str, model: str, source: Path, few: Path, *,
     what = f"batch prediction of {_INSTANCES:,} images, {name}"
     return [
         _ratio(f"{what}: start to end", ours, theirs, target),
-        _ratio(f"{what}: without starting up", going, median(loops), None),
+        _ratio(f"{what}: without starting up", going, median(loops), target),
     ]
 
 
-def _ratio(what: str, ours: float, theirs: float, target: float | None) -> Row:
+def _ratio(what: str, ours: float, theirs: float, target: float) -> Row:
     return Row(
         what,
         f"{_INSTANCES / ours:,.0f} images/s ({ours:.1f} s)",
