@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from vertexkit._core.names import parse_resource_name
-from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.filters import Filterable
 from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.jobs.logs import SERVICE, JobLogs
@@ -32,8 +31,8 @@ from vertexkit.emulator.services.batch_kept import Kept
 from vertexkit.emulator.services.batch_output import Folders, disk_failure
 from vertexkit.emulator.services.batch_run import BATCH_JOBS, BatchJobRun, Logs, Means
 from vertexkit.emulator.services.batch_spec import FIELD, check_batch_job
-from vertexkit.emulator.services.custom_jobs import ENDED
 from vertexkit.emulator.services.deployments import Deployment, Deployments, check_servable
+from vertexkit.emulator.services.job_verdict import ENDED, check_deletable
 from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.model_registry import MODELS, ModelRegistry
 from vertexkit.emulator.serving import ServingEngine
@@ -215,12 +214,7 @@ class BatchJobs:
         canonical = canonical_name(name, BATCH_JOBS.collection)
         with self._store.transaction():
             job = self._store.get(BATCH_JOBS, str(canonical))
-            if job.state not in ENDED:
-                raise ApiError(
-                    Code.FAILED_PRECONDITION,
-                    f"The BatchPredictionJob {job.name} is in state {JobState(job.state).name}, and can only "
-                    "be deleted once it has ended. Cancel it first.",
-                )
+            check_deletable(BATCH_JOBS, job)
             self._store.delete(BATCH_JOBS, job.name)
             operation = self._operations.done(job.name, DeleteOperationMetadata(), Empty())
         self._names.pop(canonical.id, None)

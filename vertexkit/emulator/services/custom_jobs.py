@@ -36,6 +36,7 @@ from vertexkit.emulator.messages import (
 )
 from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.custom_job_spec import check_spec, engine_spec, notices, restarts
+from vertexkit.emulator.services.job_verdict import ENDED, check_deletable
 from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.store import Kind, Store
 from vertexkit.emulator.validation import (
@@ -52,10 +53,6 @@ CUSTOM_JOBS = Kind("customJobs", CustomJob, "CustomJob")
 RUNS = Kind("customJobRuns", Execution, "Run of the CustomJob")
 """Beside each job, what its processes depend on and its resource does not say: a row of the same name."""
 
-ENDED: Final = frozenset(
-    {JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED}
-)
-"""The states that a job stays in."""
 _FILTER = Filterable(
     CustomJob,
     {"create_time", "display_name", "end_time", "labels", "start_time", "state", "update_time"},
@@ -275,12 +272,7 @@ class CustomJobs:
         parsed = canonical_name(name, "customJobs")
         with self._store.transaction():
             job = self._store.get(CUSTOM_JOBS, str(parsed))
-            if job.state not in ENDED:
-                raise ApiError(
-                    Code.FAILED_PRECONDITION,
-                    f"The CustomJob {job.name} is in state {JobState(job.state).name}, and can only be "
-                    "deleted once it has ended. Cancel it first.",
-                )
+            check_deletable(CUSTOM_JOBS, job)
             self._store.delete(CUSTOM_JOBS, job.name)
             self._store.delete(RUNS, job.name)
             operation = self._operations.done(job.name, DeleteOperationMetadata(), Empty())

@@ -1,12 +1,19 @@
-"""How a job of any kind ends."""
+"""How a job of any kind ends, and what has to wait for that."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from vertexkit.emulator.errors import ApiError, Code
-from vertexkit.emulator.messages import JobState
+from vertexkit.emulator.messages import JobState, Raw
+from vertexkit.emulator.store import Kind
+
+ENDED: Final = frozenset(
+    {JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED}
+)
+"""The states that a job stays in."""
 
 
 @dataclass(frozen=True)
@@ -24,3 +31,23 @@ SUCCEEDED: Final = Verdict(JobState.JOB_STATE_SUCCEEDED)
 def failed(error: ApiError) -> Verdict:
     """The job fails with an error."""
     return Verdict(JobState.JOB_STATE_FAILED, error)
+
+
+def check_deletable(kind: Kind, resource: Raw, ended: Collection[int] = ENDED) -> None:
+    """Refuse to delete what is still under way.
+
+    Args:
+        kind: What it is.
+        resource: The job, or the pipeline, as it is kept.
+        ended: The states that one of its kind stays in.
+
+    Raises:
+        ApiError: FAILED_PRECONDITION.
+    """
+    if resource.state not in ended:
+        state = resource.DESCRIPTOR.fields_by_name["state"].enum_type.values_by_number[resource.state].name
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"The {kind.title} {resource.name} is in state {state}, and can only be deleted once it has "
+            "ended. Cancel it first.",
+        )

@@ -22,6 +22,7 @@ from vertexkit.emulator.messages import (
 )
 from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.custom_jobs import CustomJobs, set_now
+from vertexkit.emulator.services.job_verdict import check_deletable
 from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.trained_model import TrainedModels
 from vertexkit.emulator.services.training_inputs import check_definition, parse_inputs, shown_inputs
@@ -179,12 +180,7 @@ class PipelineService:
         name = str(canonical_name(request.name, "trainingPipelines"))
         with self._store.transaction():
             pipeline = self._store.get(PIPELINES, name)
-            if pipeline.state not in _ENDED:
-                raise ApiError(
-                    Code.FAILED_PRECONDITION,
-                    f"The TrainingPipeline {name} is in state {PipelineState(pipeline.state).name}, and can "
-                    "only be deleted once it has ended. Cancel it first.",
-                )
+            check_deletable(PIPELINES, pipeline, _ENDED)
             self._store.delete(PIPELINES, name)
             return self._operations.done(name, DeleteOperationMetadata(), Empty())
 

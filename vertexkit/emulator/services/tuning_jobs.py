@@ -10,7 +10,6 @@ import threading
 from typing import Final
 
 from vertexkit._core.names import parse_resource_name
-from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.filters import Filterable
 from vertexkit.emulator.jobs.logs import JobLogs
 from vertexkit.emulator.messages import (
@@ -24,7 +23,8 @@ from vertexkit.emulator.messages import (
     TrialState,
 )
 from vertexkit.emulator.operations import Operations
-from vertexkit.emulator.services.custom_jobs import ENDED, CustomJobs
+from vertexkit.emulator.services.custom_jobs import CustomJobs
+from vertexkit.emulator.services.job_verdict import ENDED, check_deletable
 from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.trial_memory import TrialMemory
 from vertexkit.emulator.services.tuning_run import (
@@ -175,12 +175,7 @@ class TuningJobs:
         canonical = canonical_name(name, TUNING_JOBS.collection)
         with self._store.transaction():
             job = self._store.get(TUNING_JOBS, str(canonical))
-            if job.state not in ENDED:
-                raise ApiError(
-                    Code.FAILED_PRECONDITION,
-                    f"The HyperparameterTuningJob {job.name} is in state {JobState(job.state).name}, and can "
-                    "only be deleted once it has ended. Cancel it first.",
-                )
+            check_deletable(TUNING_JOBS, job)
             self._store.delete_all(TRIALS, job.name)
             self._store.delete(TUNING_JOBS, job.name)
             self._store.delete(TUNING_RUNS, job.name)

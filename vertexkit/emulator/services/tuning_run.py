@@ -25,8 +25,8 @@ from vertexkit.emulator.messages import (
     Trial,
 )
 from vertexkit.emulator.messages import TrialState as State
-from vertexkit.emulator.services.custom_jobs import ENDED, CustomJobs, Prepared, set_now, was_cut_short
-from vertexkit.emulator.services.job_verdict import CANCELLED, Verdict, failed
+from vertexkit.emulator.services.custom_jobs import CustomJobs, Prepared, set_now, was_cut_short
+from vertexkit.emulator.services.job_verdict import CANCELLED, ENDED, Verdict, failed
 from vertexkit.emulator.services.study_spec import (
     measurement,
     measurement_message,
