@@ -8,9 +8,16 @@ from typing import Any
 
 import orjson
 
+__all__ = ["dumps", "loads"]
+
 
 def loads(text: bytes) -> Any:
-    """A value that is known to be JSON, but perhaps for ``NaN`` and ``Infinity``."""
+    """The value of a JSON text, in which ``NaN`` and ``Infinity`` may be.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deeply.
+    """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -18,7 +25,11 @@ def loads(text: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """The shortest JSON of a value, on one line; numbers that are not finite as ``NaN`` and ``Infinity``."""
+    """The shortest JSON of a value, on one line; numbers that are not finite as ``NaN`` and ``Infinity``.
+
+    Raises:
+        RecursionError: It is nested too deeply.
+    """
     try:
         text = orjson.dumps(value)
     except TypeError:
