@@ -20,7 +20,6 @@ from vertexkit._core.names import parse_gcs_uri
 from vertexkit.batch_about import refused
 from vertexkit.batch_csv import cell_values
 from vertexkit.batch_input import InstanceConfig, is_own_key
-from vertexkit.batch_matching import dumps, loads
 from vertexkit.batch_records import (
     Record,
     by_position,
@@ -32,6 +31,7 @@ from vertexkit.batch_records import (
 from vertexkit.batch_spool import Spool, lines_of
 from vertexkit.batch_uris import expanded
 from vertexkit.errors import BatchPredictionFailed
+from vertexkit.json_text import dumps, loads
 from vertexkit.progress import tracked
 from vertexkit.storage import Bucket
 

@@ -8,7 +8,6 @@ that nothing is guessed. Knows neither jobs nor files.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -16,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-__all__ = ["DIGEST_BYTES", "DigestIndex", "digest", "dumps", "key_digest", "loads", "value_digest"]
+__all__ = ["DIGEST_BYTES", "DigestIndex", "digest", "key_digest", "value_digest"]
 
 DIGEST_BYTES: Final = 16
 _EXACT: Final = 2.0**53
@@ -44,28 +43,6 @@ def key_digest(value: Any) -> bytes:
         if repr(number) == value:
             return value_digest(number)
     return value_digest(value)
-
-
-def loads(text: bytes) -> Any:
-    """The value of a JSON text, in which NaN and Infinity may be.
-
-    Raises:
-        ValueError: It is no JSON.
-    """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)
-
-
-def dumps(value: Any) -> bytes:
-    """The JSON of what `loads` gives, on one line, with NaN, Infinity and halves of surrogate pairs."""
-    try:
-        text = orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value).encode()
-    # orjson writes null for what is not finite.
-    return text if b"null" not in text else json.dumps(value).encode()
 
 
 class DigestIndex:

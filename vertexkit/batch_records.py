@@ -22,8 +22,8 @@ import orjson
 from vertexkit._core.names import is_gcs_uri
 from vertexkit.batch_csv import cell_values, cells
 from vertexkit.batch_input import InstanceConfig, is_own_key
-from vertexkit.batch_matching import dumps, loads
 from vertexkit.batch_samples import BOM, CRC_BYTES, FRAME, length_of, masked_crc
+from vertexkit.json_text import dumps, loads
 
 __all__ = [
     "NO_KEY",

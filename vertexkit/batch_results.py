@@ -17,10 +17,11 @@ from typing import Any, Final
 import numpy as np
 
 from vertexkit.batch_files import Origin
-from vertexkit.batch_matching import DigestIndex, digest, dumps, key_digest, loads, value_digest
+from vertexkit.batch_matching import DigestIndex, digest, key_digest, value_digest
 from vertexkit.batch_records import NO_KEY, Record
 from vertexkit.batch_spool import Spool, prediction_of
 from vertexkit.errors import BatchPredictionFailed
+from vertexkit.json_text import dumps, loads
 
 __all__ = [
     "BatchFailure",

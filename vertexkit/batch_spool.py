@@ -20,7 +20,8 @@ import orjson
 
 from vertexkit.batch_input import KEY_FIELD
 from vertexkit.batch_job_state import without_place
-from vertexkit.batch_matching import digest, dumps, key_digest, loads, value_digest
+from vertexkit.batch_matching import digest, key_digest, value_digest
+from vertexkit.json_text import dumps, loads
 
 __all__ = ["Spool", "lines_of", "prediction_of"]
 

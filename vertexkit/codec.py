@@ -8,7 +8,6 @@ API: https://cloud.google.com/vertex-ai/docs/predictions/get-online-predictions
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from vertexkit import json_text
 from vertexkit.casting import Array
 from vertexkit.errors import InvalidArgument, PredictionFailed
 from vertexkit.instances import Batch, as_batch, json_value
@@ -196,12 +196,7 @@ def load_json(body: bytes, *, resource: str | None = None, instances: range | No
         PredictionFailed: It is not JSON.
     """
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        # Slower, and only for what JSON forbids and TensorFlow Serving writes nevertheless.
-        return json.loads(body)
+        return json_text.loads(body)
     except ValueError as error:
         raise PredictionFailed(
             f"the reply is not JSON: {_excerpt(body)}", resource=resource, instances=instances

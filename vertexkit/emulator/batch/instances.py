@@ -21,7 +21,7 @@ import orjson
 import simdjson
 from google.rpc import code_pb2
 
-from vertexkit.emulator.batch import json_text
+from vertexkit import json_text
 from vertexkit.emulator.batch.csv_rows import BadRow, CsvHeader, row_array, row_values
 from vertexkit.emulator.batch.inputs import InputFile
 from vertexkit.emulator.batch.records import BYTE_ORDER_MARK, MOST_RECORD_BYTES, Fault, Record

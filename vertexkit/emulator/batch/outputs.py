@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 from google.rpc import code_pb2
 
-from vertexkit.emulator.batch import json_text
+from vertexkit import json_text
 from vertexkit.emulator.batch.csv_rows import row_values
 from vertexkit.emulator.batch.inputs import InputFile
 from vertexkit.emulator.batch.instances import INSTANCE, KEY, Instance, Together, raw_instance

@@ -6,7 +6,7 @@ from typing import Any
 
 import simdjson
 
-from vertexkit.emulator.batch import json_text
+from vertexkit import json_text
 
 _HEAD, _TAIL = b'{"predictions":[', b"]}"
 

@@ -6,7 +6,6 @@ Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locat
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, Protocol
@@ -15,6 +14,7 @@ import orjson
 from google.api import httpbody_pb2
 from google.cloud import aiplatform_v1
 
+from vertexkit import json_text
 from vertexkit.emulator.answers import Answer
 from vertexkit.emulator.errors import ApiError, Code, prediction_too_large
 from vertexkit.emulator.routing import Route, Routes
@@ -150,7 +150,7 @@ class PredictionService:
             model_version_id=route.model_version_id,
             model_display_name=route.model_display_name,
         )
-        for prediction in _loads(reply)["predictions"]:
+        for prediction in json_text.loads(reply)["predictions"]:
             response.predictions.add().MergeFromString(to_value_bytes(prediction))
         return response
 
@@ -273,11 +273,3 @@ def _check_reply_size(route: Route, size: int) -> None:
             f"Failed to handle request. deployed_model_id: {route.deployed_model_id} with error: "
             f"`Response size too large. Received at least {size} bytes; max is {limit} bytes.`",
         )
-
-
-def _loads(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        # NaN and Infinity, which are no JSON, and which a double of a Value can be.
-        return json.loads(body)
