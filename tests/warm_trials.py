@@ -69,6 +69,8 @@ if __name__ == "__main__":
         says = Says()
         text = open(sys.argv[2] + "/text", "w")
         text.write("not closed")
+        tf.kept = open(sys.argv[2] + "/kept", "w")
+        tf.kept.write("in a module")
         tf.summary.create_file_writer(sys.argv[2] + "/summaries").set_as_default()
         for step in range(3):
             tf.summary.scalar("loss", 1.0, step=step)

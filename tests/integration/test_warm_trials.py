@@ -25,7 +25,7 @@ from vertexkit.emulator.jobs.types import EndKind
 
 # All that a program can see of what it runs in, before it imports TensorFlow and after that.
 LOOKS = """
-import json, os, sys
+import gc, json, os, sys
 
 def look():
     import signal, site, threading
@@ -53,9 +53,9 @@ def look():
         ],
         "site": [site.PREFIXES, site.ENABLE_USER_SITE, site.USER_SITE, site.USER_BASE],
         "thread": [threading.current_thread().name, threading.main_thread() is threading.current_thread(),
-                   threading.active_count()],
+                   threading.active_count(), threading.Thread().name],
         "hooks": [sys.excepthook is sys.__excepthook__, sys.stdout is sys.__stdout__, str(sys.gettrace())],
-        "limits": [sys.getrecursionlimit(), sys.getswitchinterval()],
+        "limits": [sys.getrecursionlimit(), sys.getswitchinterval(), gc.isenabled(), gc.get_threshold()],
         "own": sorted(name for name, one in sys.modules.items()
                       if str(getattr(one, "__file__", name)).startswith(own) and name != "__mp_main__"),
         "frameworks": [name for name in ("tensorflow", "keras", "tf_keras") if name in sys.modules],
@@ -185,6 +185,7 @@ def test_what_a_trial_leaves_open_is_written_when_it_ends(
         assert end.exit_code == 0
         assert told(lines)["INFO"] == ["done", "gone"]
         assert (folder / "text").read_text() == "not closed"
+        assert (folder / "kept").read_text() == "in a module"
         (summaries,) = (folder / "summaries").iterdir()
         assert summaries.stat().st_size > 200, "three steps"
 

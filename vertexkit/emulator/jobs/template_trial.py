@@ -4,6 +4,9 @@ What ``python -m MODULE`` does before it runs the module is done here again, wit
 environment: its paths, its ``site``. TensorFlow stays out of sight until the program imports it; what
 importing it prints is printed then. A program that has changed by then what TensorFlow reads on import is
 executed anew, as a process of its own, and imports it itself.
+
+As a trial ends, what the template has imported stays as it is: the interpreter would take it apart object by
+object, and have the kernel copy all the memory of it for that.
 """
 
 # As in keeper.py.
@@ -11,9 +14,15 @@ executed anew, as a process of its own, and imports it itself.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import ctypes
+import gc
 import importlib
 import importlib.machinery
+import importlib.util
+import io
+import itertools
 import os
 import re
 import runpy
@@ -21,6 +30,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import types
 
@@ -62,6 +72,9 @@ READ_ON_IMPORT = (
 """How the variables begin that TensorFlow, Keras and what they import read when they are imported."""
 
 FRAMEWORKS = ("tensorflow", "keras", "tf_keras")
+_LIBRARIES = ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
+# What the interpreter looks at itself as it ends.
+_ENDED = ("sys", "builtins", "__main__")
 # As TensorFlow begins what it logs: the time, and where absl does it the thread.
 _TIMES = re.compile(rb"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6})(?=: [IWEF] )", re.MULTILINE)
 _ABSL_TIMES = re.compile(rb"^([IWEF]0000 00:00:)\d+\.\d{6} +\d+(?= )", re.MULTILINE)
@@ -76,16 +89,23 @@ class Imported:
         files: Open files that importing has left behind.
         printed: What importing has printed, by the file that it was printed to.
         set: Variables that importing has set.
+        threads: How many threads it has numbered.
     """
 
-    def __init__(self, env: Mapping[str, str], files: Sequence[int], printed: Mapping[int, bytes]) -> None:
+    def __init__(
+        self, env: Mapping[str, str], files: Sequence[int], printed: Mapping[int, bytes], left: _Left
+    ) -> None:
         self.env = env
         self.files = {fd for fd in open_files() if fd not in files}
         self.root = os.path.dirname(os.getcwd())
-        own = tuple(self._own_modules())
-        self.packages = sorted({name.partition(".")[0] for name in sys.modules} - set(own))
+        # Now, for to look at all of them in a trial has the kernel copy the memory that they are in.
+        self._own = set(self._own_modules())
+        self.packages = sorted({name.partition(".")[0] for name in sys.modules} - self._own)
         self.printed = printed
+        others = {*self._own, *_ENDED}
+        left.modules = {name: one for name, one in sys.modules.items() if name not in others}
         self.set = {name: value for name, value in os.environ.items() if env.get(name) != value}
+        self.threads = _next_thread() - 1
         self._moved = list(self._texts())
         self._remembered = list(self._cells())
         # With -I, there is nothing of the environment in it, and with -S nothing of the site.
@@ -104,9 +124,8 @@ class Imported:
             cell.cell_contents = cell.cell_contents.replace(self.root, root)
         os.environ.clear()
         os.environ.update({**env, **self._added})
-        own = set(self._own_modules())
-        sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ not in own]
-        for name in (*own, "site"):
+        sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ not in self._own]
+        for name in (*self._own, "site"):
             sys.modules.pop(name, None)
         for path in [path for path in sys.path_importer_cache if self.root in path]:
             del sys.path_importer_cache[path]
@@ -152,13 +171,18 @@ class Imported:
 
 def import_tensorflow() -> Imported:
     """Import what the environment has; nothing is printed now."""
-    env, files_before = dict(os.environ), open_files()
+    env, files_before, left = dict(os.environ), open_files(), _Left()
+    # Before anything that is imported registers something, and so called after all of that.
+    atexit.register(left.leave)
     printed: dict[int, bytes] = {}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         files = {1: out, 2: err}
         kept = {fd: os.dup(fd) for fd in files}
         for fd, file in files.items():
             os.dup2(file.fileno(), fd)
+        # Named, for those that are not are counted.
+        loading = threading.Thread(target=_load_libraries, name="libraries")
+        loading.start()
         try:
             # These are imported when they are first used. Which Keras it is depends on the environment.
             tensorflow: Any = importlib.import_module("tensorflow")
@@ -166,6 +190,7 @@ def import_tensorflow() -> Imported:
             with contextlib.suppress(ImportError):
                 importlib.import_module("tensorboard.summary")
         finally:
+            loading.join()
             sys.stdout.flush()
             sys.stderr.flush()
             for fd, file in files.items():
@@ -175,7 +200,49 @@ def import_tensorflow() -> Imported:
                 printed[fd] = file.read()
     # Else it would remember the template's folder, or what importing has drawn.
     tempfile.tempdir = None
-    return Imported(env, files_before, printed)
+    return Imported(env, files_before, printed, left)
+
+
+def _load_libraries() -> None:
+    """Have TensorFlow's libraries loaded while Python imports the modules that need none of them yet."""
+    found = importlib.util.find_spec("tensorflow")
+    for folder in (found and found.submodule_search_locations) or ():
+        for name in _LIBRARIES:
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(f"{folder}/{name}")
+
+
+class _Left:
+    """What the interpreter does not take apart as it ends: what was imported here.
+
+    Attributes:
+        modules: By name.
+    """
+
+    def __init__(self) -> None:
+        self.modules: dict[str, types.ModuleType] = {}
+
+    def leave(self) -> None:
+        """Have it there for ever; all else goes as always.
+
+        What a program has put into one of these modules stays as well, so its files are written now, and
+        those of TensorFlow's default writer of summaries.
+        """
+        summaries = sys.modules.get("tensorflow.python.ops.summary_ops_v2")
+        writer: Any = getattr(getattr(summaries, "_summary_state", None), "writer", None)
+        if writer is not None:
+            # Whatever it says is too late: as it is taken apart it says nothing either.
+            with contextlib.suppress(Exception):
+                writer.flush()
+        for name, module in self.modules.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.modules))
+        # Those of the trial only, for what was there before it is frozen.
+        for one in gc.get_objects():
+            if isinstance(one, (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)):
+                with contextlib.suppress(OSError, ValueError):
+                    one.flush()
 
 
 class _Hidden:
@@ -219,6 +286,7 @@ class _Hidden:
             for name, one in self._modules.items():
                 sys.modules.setdefault(name, one)
             os.environ.update(self._imported.set)
+            _number_threads(_next_thread() + self._imported.threads)
             for fd, text in self._imported.printed.items():
                 _print(fd, text)
         for name, one in self._modules.items():
@@ -251,6 +319,7 @@ class Trial:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_IGN)
         self._imported.give_to(os.path.dirname(settings["folder"]), settings["env"], settings["command"])
+        gc.enable()
         sys.modules["__main__"].__dict__.clear()
         # A new one: what is frozen is never collected, with all that it refers to, such as open files.
         sys.modules["__main__"] = types.ModuleType("__main__")
@@ -297,10 +366,21 @@ def _start_anew() -> None:
     import numpy
 
     numpy.random.seed()
+    _number_threads(1)
     processes: Any = multiprocessing.process
     processes.current_process()._config["authkey"] = processes.AuthenticationString(os.urandom(32))
     counts: Any = logging
     counts._startTime = time.time() if isinstance(counts._startTime, float) else time.time_ns()
+
+
+def _next_thread() -> int:
+    counts: Any = threading
+    return int(counts._counter())
+
+
+def _number_threads(first: int) -> None:
+    counts: Any = threading
+    counts._counter = itertools.count(first).__next__
 
 
 def _print(fd: int, text: bytes) -> None:
