@@ -15,7 +15,7 @@ from vertexkit.batch_request import OutputFormat
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.identifiers import check_display_name, check_labels
 from vertexkit.instances import json_value
-from vertexkit.preflight import check_deploy
+from vertexkit.preflight import check_deploy, finding_of
 
 __all__ = ["GivenOptions", "check_config", "check_options", "config_of", "parameters_of"]
 
@@ -62,7 +62,7 @@ def check_options(
     try:
         parameters_of(given.parameters)
     except InvalidArgument as error:
-        findings.append(Finding(error.argument, error.value, error.problem, error.remedy))
+        findings.append(finding_of(error))
     if given.labels is not None:
         findings += check_labels(given.labels)
     if given.name is not None:

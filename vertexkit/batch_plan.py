@@ -6,7 +6,6 @@ Sends nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +16,7 @@ from vertexkit.batch_request import BatchRequest
 from vertexkit.batch_source import Understood, understand_source
 from vertexkit.bucket_checks import check_bucket
 from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.preflight import finding_of, is_refused
 from vertexkit.regions import check_region
 from vertexkit.types import Machine, Signature
 
@@ -101,9 +101,9 @@ def plan_batch(context: Context, model: ModelState, request: BatchRequest) -> Ba
     findings += wrong_labels
     findings += check_options(given, image=model.serving_image, fixed_batch=source.batch_size)
     findings += source.findings
-    if not _refused(findings):
+    if not is_refused(findings):
         findings += _check_buckets(context, request, source)
-    refused = _refused(findings)
+    refused = is_refused(findings)
     return BatchPlan(
         findings=tuple(findings),
         name=request.name or f"{source.stem[:100]}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
@@ -131,7 +131,7 @@ def _labels(context: Context, request: BatchRequest) -> tuple[dict[str, str], li
     try:
         return context.labelled(request.labels), []
     except InvalidArgument as error:
-        return {}, [Finding(error.argument, error.value, error.problem, error.remedy)]
+        return {}, [finding_of(error)]
 
 
 def _check_buckets(context: Context, request: BatchRequest, source: Understood) -> list[Finding]:
@@ -158,7 +158,3 @@ def _fitting(signature: Signature | None) -> int | None:
 
 def _pair(replicas: int | tuple[int, int]) -> tuple[int, int]:
     return (replicas, replicas) if isinstance(replicas, int) else (replicas[0], replicas[1])
-
-
-def _refused(findings: Sequence[Finding]) -> bool:
-    return any(not found.warning for found in findings)

@@ -13,6 +13,7 @@ from vertexkit.batch_format import Kind, common_kind, is_data
 from vertexkit.batch_uris import below, expanded, is_pattern
 from vertexkit.bucket_checks import check_bucket
 from vertexkit.errors import Finding, NotFound, PermissionDenied
+from vertexkit.preflight import is_refused
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -70,7 +71,7 @@ def find_objects(
         findings += wrong
     if context is not None and not findings:
         findings += _check_buckets(context, argument, uris)
-    if any(not found.warning for found in findings):
+    if is_refused(findings):
         return None, findings
     names = [one.uri for one in objects] or uris
     kind, chosen, wrong = common_kind(argument, source, names, wanted)

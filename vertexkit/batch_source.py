@@ -23,6 +23,7 @@ from vertexkit.batch_samples import BOM, HEAD_BYTES, Sample, check_samples, samp
 from vertexkit.batch_staging import Send, Staging, staged
 from vertexkit.batch_uris import head
 from vertexkit.errors import Finding, NotFound, PermissionDenied
+from vertexkit.preflight import is_refused
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -236,7 +237,7 @@ class _Look:
 
     def _objects(self, source: str | list[str]) -> Understood:
         files, findings = find_objects(self.context, self.argument, source, self.wanted)
-        if files is None or any(not found.warning for found in findings):
+        if files is None or is_refused(findings):
             return self._refused(findings)
         if files.kind == IMAGE and self.wanted == "file-list" and self._is_remote_list(files):
             files = RemoteFiles("file-list", files.uris, files.objects)

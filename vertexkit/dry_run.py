@@ -14,7 +14,7 @@ from vertexkit._core.names import bucket_name_problem, is_gcs_uri
 from vertexkit.errors import Finding, InvalidArgument, NotFound
 from vertexkit.identifiers import check_display_name
 from vertexkit.images import check_image, serving_image
-from vertexkit.preflight import check_deploy, check_replicas, check_traffic
+from vertexkit.preflight import check_deploy, check_replicas, check_traffic, finding_of
 from vertexkit.regions import check_bucket_location, check_region
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def check_plan(plan: Plan, location: str, context: Context | None) -> list[Findi
         try:
             image = serving_image(plan.framework or "tensorflow", gpu=plan.accelerator, location=location)
         except InvalidArgument as error:
-            findings.append(_finding(error))
+            findings.append(finding_of(error))
     signature = None
     if plan.artifact is not None:
         found, signature = _check_artifact(plan.artifact, image, context)
@@ -90,7 +90,7 @@ def _check_artifact(
     try:
         seen = look_at(context, os.fspath(artifact), image)
     except InvalidArgument as error:
-        return [_finding(error)], None
+        return [finding_of(error)], None
     return list(seen.findings), seen.signature
 
 
@@ -121,9 +121,5 @@ def _check_instances(instances: Any, signature: Signature | None) -> list[Findin
     try:
         encode(instances, signature)
     except InvalidArgument as error:
-        return [_finding(error)]
+        return [finding_of(error)]
     return []
-
-
-def _finding(error: InvalidArgument) -> Finding:
-    return Finding(error.argument, error.value, error.problem, error.remedy)

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 
 from vertexkit._core.callers import stack_level
-from vertexkit.errors import Finding, PreflightFailed
+from vertexkit.errors import Finding, InvalidArgument, PreflightFailed
 from vertexkit.identifiers import check_alias, check_display_name, check_labels
 from vertexkit.images import check_image, check_image_on
 from vertexkit.machines import check_machine
@@ -33,6 +33,8 @@ __all__ = [
     "check_replicas",
     "check_traffic",
     "check_upload",
+    "finding_of",
+    "is_refused",
     "require",
 ]
 
@@ -53,8 +55,18 @@ def require(findings: Sequence[Finding]) -> None:
     for found in findings:
         if found.warning:
             warnings.warn(str(found), PreflightWarning, stacklevel=stack_level())
-    if any(not found.warning for found in findings):
+    if is_refused(findings):
         raise PreflightFailed([found for found in findings if not found.warning])
+
+
+def is_refused(findings: Sequence[Finding]) -> bool:
+    """Whether anything of it is wrong, and not merely to be warned of."""
+    return any(not found.warning for found in findings)
+
+
+def finding_of(error: InvalidArgument) -> Finding:
+    """What an error says of an argument, to be told together with what else is wrong."""
+    return Finding(error.argument, error.value, error.problem, error.remedy)
 
 
 def check_upload(

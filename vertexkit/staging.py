@@ -16,7 +16,7 @@ from vertexkit.cleanup import Order, noting
 from vertexkit.errors import Finding, InvalidArgument, NotFound, PermissionDenied
 from vertexkit.images import parse_serving_image
 from vertexkit.predict_schemata import schemata_folder, write_schemata
-from vertexkit.preflight import require
+from vertexkit.preflight import is_refused, require
 from vertexkit.regions import check_bucket_location
 from vertexkit.saved_model import read_saved_model, served_signature
 from vertexkit.storage import Bucket, Buckets
@@ -91,7 +91,7 @@ def look_at(context: Context | None, artifact: str, image: str | None) -> Artifa
         *check_bucket_location(bucket.location, context.target.location, "artifact"),
     ]
     signature = None
-    if _SAVED_MODEL in objects and not any(not found.warning for found in findings):
+    if _SAVED_MODEL in objects and not is_refused(findings):
         content = bucket.read(f"{prefix}{_SAVED_MODEL}")
         signature = _signature(lambda: served_signature(content, artifact), image)
     return Artifact(artifact, signature, tuple(findings))

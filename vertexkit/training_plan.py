@@ -19,6 +19,7 @@ from vertexkit.errors import Finding, InvalidArgument, PermissionDenied
 from vertexkit.identifiers import check_display_name, check_labels
 from vertexkit.image_packages import provided
 from vertexkit.packaging import Program, understand
+from vertexkit.preflight import finding_of, is_refused
 from vertexkit.regions import check_region
 from vertexkit.training_images import parse_training_image, serving_image_for, training_image
 from vertexkit.training_request import TrainingRequest
@@ -86,7 +87,7 @@ def plan_training(context: Context, request: TrainingRequest, *, beside: Sequenc
         evaluator_machine=request.evaluator_machine,
     )
     wrong_pools = check_pools(pools)
-    gpu = not _refused(wrong_pools) and with_gpu(pools)
+    gpu = not is_refused(wrong_pools) and with_gpu(pools)
     image, wrong_image = _image(request, gpu, target.location)
     program, wrong_program = _program(request, image)
     stem = _stem(request, program, image)
@@ -97,7 +98,7 @@ def plan_training(context: Context, request: TrainingRequest, *, beside: Sequenc
         labels = context.labelled(request.labels)
         findings += check_labels(labels)
     except InvalidArgument as error:
-        findings.append(_finding(error))
+        findings.append(finding_of(error))
     findings += [
         *wrong_program,
         *checks.check_container(request, gpu=gpu),
@@ -117,7 +118,7 @@ def plan_training(context: Context, request: TrainingRequest, *, beside: Sequenc
     ]
     serving, wrong_serving = _serving_image(request, image, target.location)
     findings += [*wrong_serving, *_check_buckets(context, request, program)]
-    refused = _refused(findings)
+    refused = is_refused(findings)
     return TrainingPlan(
         findings=tuple(findings),
         name=request.name or f"{stem[:100]}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
@@ -173,14 +174,14 @@ def _program(request: TrainingRequest, image: str) -> tuple[Program | None, list
             provided=None if prebuilt is None else provided(prebuilt),
         )
     except InvalidArgument as error:
-        return None, [_finding(error)]
+        return None, [finding_of(error)]
     return program, list(program.findings)
 
 
 def _check_args(request: TrainingRequest, program: Program | None, beside: Sequence[str]) -> list[Finding]:
     """Whether the arguments are possible, and the program's own parser would take them."""
     findings = check_args(request.args)
-    if program is None or _refused(findings):
+    if program is None or is_refused(findings):
         return findings
     from vertexkit.program_args import check_args as check_parsed
 
@@ -194,7 +195,7 @@ def _check_buckets(context: Context, request: TrainingRequest, program: Program 
     for argument, uri in given.items():
         if isinstance(uri, str) and not checks.check_output(uri):
             found = check_bucket(context, argument, uri)
-            if argument == "program" and not _refused(found) and not _exists(context, uri):
+            if argument == "program" and not is_refused(found) and not _exists(context, uri):
                 found.append(Finding(argument, uri, "does not exist"))
             findings += found
     needs_default = request.base_output_dir is None or (program is not None and program.uri is None)
@@ -236,13 +237,5 @@ def _found(make: Callable[[], str], names: dict[str, str]) -> tuple[str, list[Fi
     try:
         return make(), []
     except InvalidArgument as error:
-        found = _finding(error)
+        found = finding_of(error)
         return "", [replace(found, argument=names.get(found.argument, found.argument))]
-
-
-def _finding(error: InvalidArgument) -> Finding:
-    return Finding(error.argument, error.value, error.problem, error.remedy)
-
-
-def _refused(findings: list[Finding]) -> bool:
-    return any(not found.warning for found in findings)

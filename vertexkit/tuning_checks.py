@@ -8,6 +8,7 @@ from typing import Any, Final
 from vertexkit.command_line import is_argument_name
 from vertexkit.early_stopping import ConvexStopping, early_stopping
 from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.preflight import finding_of
 from vertexkit.spaces import Categorical, Double, Parameter, Space, by_name
 from vertexkit.trials import Objective
 
@@ -138,7 +139,7 @@ def check_early_stopping(
     try:
         rule = early_stopping(given)
     except InvalidArgument as error:
-        return None, [Finding(error.argument, error.value, error.problem, error.remedy)]
+        return None, [finding_of(error)]
     findings = []
     if rule is not None and len(objectives) > 1:
         findings.append(

@@ -11,6 +11,7 @@ from vertexkit import tuning_checks as checks
 from vertexkit.command_line import check_args, command_line
 from vertexkit.early_stopping import stopping_spec
 from vertexkit.errors import Finding
+from vertexkit.preflight import is_refused
 from vertexkit.program_args import check_args as check_parsed
 from vertexkit.program_metrics import check_metrics
 from vertexkit.spaces import Categorical, Discrete, Double, Parameter, Space, by_name, parameter_spec
@@ -57,7 +58,7 @@ def plan_tuning(context: Context, request: TuningRequest) -> TuningPlan:
     """
     objectives, findings = checks.objectives_of(request.metric, request.maximize)
     wrong_space = checks.check_space(request.space)
-    space: Space = {} if _refused(wrong_space) else request.space
+    space: Space = {} if is_refused(wrong_space) else request.space
     trial = plan_training(context, request.trial, beside=[*_example(space)])
     rule, wrong_rule = checks.check_early_stopping(request.early_stopping, objectives, space)
     findings = [
@@ -65,7 +66,7 @@ def plan_tuning(context: Context, request: TuningRequest) -> TuningPlan:
         *wrong_space,
         *checks.check_counts(request.trials, request.parallel, request.max_failed),
         *checks.check_algorithm(request.algorithm, space),
-        *([] if _refused(wrong_space) else wrong_rule),
+        *([] if is_refused(wrong_space) else wrong_rule),
         *checks.check_selection(request.measurement_selection),
         *checks.check_defaults(space),
         *_of_program(trial.program, space, objectives, request.trial.args),
@@ -73,7 +74,7 @@ def plan_tuning(context: Context, request: TuningRequest) -> TuningPlan:
         *(
             _of_space(found, space)
             for found in trial.findings
-            if not (_refused(wrong_space) and "are required" in found.problem)
+            if not (is_refused(wrong_space) and "are required" in found.problem)
         ),
     ]
     # The program's parser is asked many times, and says the same.
@@ -81,7 +82,7 @@ def plan_tuning(context: Context, request: TuningRequest) -> TuningPlan:
     for found in findings:
         once.setdefault((found.argument, found.problem), found)
     findings = [*once.values()]
-    refused = _refused(findings)
+    refused = is_refused(findings)
     return TuningPlan(
         findings=tuple(findings),
         trial=trial,
@@ -165,7 +166,3 @@ def _values(parameter: Parameter) -> list[float | int | str]:
 
 def _option(name: str, value: float | int | str) -> str:
     return f"--{name}={value}"
-
-
-def _refused(findings: Sequence[Finding]) -> bool:
-    return any(not found.warning for found in findings)

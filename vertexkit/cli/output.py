@@ -65,6 +65,8 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
     Returns:
         The exit status: 1 when something would be refused.
     """
+    from vertexkit.preflight import is_refused
+
     show_rows(
         ["Severity", "Argument", "Value", "Problem", "Remedy"],
         (
@@ -80,7 +82,7 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
         as_json=as_json,
         empty="Nothing was found wrong.",
     )
-    return int(any(not found.warning for found in findings))
+    return int(is_refused(findings))
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
