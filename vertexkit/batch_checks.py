@@ -13,15 +13,15 @@ from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_request import OutputFormat
 from vertexkit.errors import Finding, InvalidArgument
-from vertexkit.identifiers import check_display_name, check_labels
+from vertexkit.identifiers import check_display_name, check_labels, check_service_account
 from vertexkit.instances import json_value
 from vertexkit.preflight import check_deploy, finding_of
+from vertexkit.types import Machine
 
 __all__ = ["GivenOptions", "check_config", "check_options", "config_of", "parameters_of"]
 
 _OUTPUT_FORMATS: Final[tuple[OutputFormat, ...]] = get_args(OutputFormat)
 
-_ACCOUNT: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _DATASET: Final = re.compile(r"bq://[^\s./]+(?:\.[^\s./]+)?")
 _MOST_BATCH: Final = 2**31 - 1
 _WITHOUT_FIELDS: Final = ("tf-record", "tf-record-gzip", "file-list")
@@ -32,6 +32,7 @@ class GivenOptions:
     """The options of `Model.batch_predict` as the caller gives them."""
 
     machine: object
+    """None for the usual one."""
     replicas: object
     """How many to begin with and at most, or one number for both."""
     batch_size: object = None
@@ -56,7 +57,8 @@ def check_options(
     Returns:
         What is wrong and what would do.
     """
-    findings = check_deploy(machine=given.machine, replicas=given.replicas, image=image)
+    machine = Machine() if given.machine is None else given.machine
+    findings = check_deploy(machine=machine, replicas=given.replicas, image=image)
     findings += _check_batch_size(given.batch_size, fixed_batch)
     findings += _check_output(given.output_format, given.destination)
     try:
@@ -67,11 +69,8 @@ def check_options(
         findings += check_labels(given.labels)
     if given.name is not None:
         findings += check_display_name(given.name)
-    account = given.service_account
-    if account is not None and not (isinstance(account, str) and _ACCOUNT.fullmatch(account)):
-        problem = "is not the e-mail address of a service account"
-        remedy = "give one like predictor@PROJECT.iam.gserviceaccount.com"
-        findings.append(Finding("service_account", account, problem, remedy))
+    if given.service_account is not None:
+        findings += check_service_account(given.service_account)
     return findings
 
 

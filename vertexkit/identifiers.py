@@ -1,4 +1,4 @@
-"""What Vertex AI allows as display names, version aliases and labels.
+"""What Vertex AI allows as display names, version aliases, labels and service accounts.
 
 Source: the fields' descriptions at https://cloud.google.com/vertex-ai/docs/reference/rest
 (``versionAliases``, ``displayName``) and https://cloud.google.com/vertex-ai/docs/general/labels
@@ -16,12 +16,14 @@ __all__ = [
     "check_alias",
     "check_display_name",
     "check_labels",
+    "check_service_account",
 ]
 
 MAX_DISPLAY_NAME: Final = 128
 MAX_LABELS: Final = 64
 MAX_LABEL: Final = 63
 
+_ACCOUNT = re.compile(r"[^@\s/]+@[^@\s/]+\.[^@\s/]+")
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 
 
@@ -81,6 +83,20 @@ def check_labels(labels: object, argument: str = "labels") -> list[Finding]:
                     )
                 )
     return findings
+
+
+def check_service_account(account: object) -> list[Finding]:
+    """Whether this can be the e-mail address of a service account."""
+    if isinstance(account, str) and _ACCOUNT.fullmatch(account):
+        return []
+    return [
+        Finding(
+            "service_account",
+            account,
+            "is not the e-mail address of a service account",
+            "give one like NAME@PROJECT.iam.gserviceaccount.com",
+        )
+    ]
 
 
 def _label_problem(part: str, text: object) -> str | None:

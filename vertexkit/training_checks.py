@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from vertexkit._core.names import is_gcs_uri, is_resource_name, parse_gcs_uri, parse_resource_name
 from vertexkit.errors import Finding
-from vertexkit.identifiers import check_display_name
+from vertexkit.identifiers import check_display_name, check_service_account
 from vertexkit.images import check_image
 from vertexkit.training_images import check_training_image, check_training_image_on, parse_training_image
 from vertexkit.training_request import TrainingRequest
@@ -32,7 +32,6 @@ __all__ = [
 
 # The service runs a job for a week unless it is told otherwise.
 _LONGEST_SECONDS = 30 * 24 * 3600.0
-_ACCOUNT = re.compile(r"[^@\s/]+@[^@\s/]+\.[^@\s/]+")
 _NETWORK = re.compile(r"projects/[^/\s]+/global/networks/[^/\s]+")
 
 
@@ -160,18 +159,8 @@ def timeout_seconds(timeout: float | timedelta | None) -> float | None:
 
 def check_account(request: TrainingRequest) -> list[Finding]:
     """Whether the job can run as this service account, and has one where it needs one."""
-    account = request.service_account
-    if account is not None:
-        if isinstance(account, str) and _ACCOUNT.fullmatch(account):
-            return []
-        return [
-            Finding(
-                "service_account",
-                account,
-                "is not the e-mail address of a service account",
-                "give one like trainer@PROJECT.iam.gserviceaccount.com",
-            )
-        ]
+    if request.service_account is not None:
+        return check_service_account(request.service_account)
     if request.tensorboard is None:
         return []
     return [

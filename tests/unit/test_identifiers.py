@@ -1,4 +1,4 @@
-"""Names, aliases and labels: what the service allows, and nothing else."""
+"""Names, aliases, labels and accounts: what the service allows, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vertexkit.identifiers import check_alias, check_display_name, check_labels
+from vertexkit.identifiers import check_alias, check_display_name, check_labels, check_service_account
 
 
 @pytest.mark.parametrize("name", ["mnist", "Kundenmodell Zürich", "数字", "x" * 128, "a/b: c"])
@@ -62,3 +62,19 @@ def test_a_label_that_breaks_a_rule_is_named(labels: dict[str, str]) -> None:
 def test_more_than_64_labels_are_refused() -> None:
     assert check_labels({f"l{n}": "" for n in range(64)}) == []
     assert len(check_labels({f"l{n}": "" for n in range(65)})) == 1
+
+
+@pytest.mark.parametrize(
+    "account", ["me@p.iam.gserviceaccount.com", "1-compute@developer.gserviceaccount.com"]
+)
+def test_a_service_account_is_an_address(account: str) -> None:
+    assert check_service_account(account) == []
+
+
+@pytest.mark.parametrize(
+    "account",
+    ["", "me", "me@localhost", "a b@c.d", "projects/p/serviceAccounts/me@p.iam.gserviceaccount.com", 5],
+)
+def test_what_is_no_address_is_no_service_account(account: object) -> None:
+    (found,) = check_service_account(account)
+    assert found.argument == "service_account"
