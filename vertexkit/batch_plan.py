@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from vertexkit._core.arguments import machine_of, replicas_of
 from vertexkit._core.names import is_gcs_uri
 from vertexkit.batch_checks import GivenOptions, check_options, config_of, parameters_of
 from vertexkit.batch_request import BatchRequest
@@ -68,8 +69,6 @@ def plan_batch(context: Context, model: ModelState, request: BatchRequest) -> Ba
     Returns:
         The plan. While its findings hold an error it is not fit to be carried out.
     """
-    machine = Machine() if request.machine is None else request.machine
-    machine = Machine(machine) if isinstance(machine, str) else machine
     config, findings = config_of(
         instance_type=request.instance_type,
         key_field=request.key_field,
@@ -88,7 +87,7 @@ def plan_batch(context: Context, model: ModelState, request: BatchRequest) -> Ba
         keyed=request.output_format != "bigquery",  # whose tables have no room for a key
     )
     given = GivenOptions(
-        machine=machine,
+        machine=request.machine,
         replicas=request.replicas,
         batch_size=request.batch_size,
         destination=request.destination,
@@ -109,8 +108,8 @@ def plan_batch(context: Context, model: ModelState, request: BatchRequest) -> Ba
         name=request.name or f"{source.stem[:100]}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         model=model.versioned_name,
         source=source,
-        machine=machine,
-        replicas=(1, 1) if refused else _pair(request.replicas),
+        machine=Machine() if refused else machine_of(request.machine),
+        replicas=(1, 1) if refused else replicas_of(request.replicas),
         batch_size=None if refused else request.batch_size or source.batch_size or _fitting(signature),
         destination=request.destination.rstrip("/") if request.destination and not refused else None,
         output_format=request.output_format,
@@ -154,7 +153,3 @@ def _fitting(signature: Signature | None) -> int | None:
             return None
         numbers += math.prod(axis for axis in spec.shape[1:] if axis is not None)
     return min(max(_BODY_BYTES // (numbers * _BYTES_A_NUMBER), 1), _MOST_IN_BATCH) if numbers else None
-
-
-def _pair(replicas: int | tuple[int, int]) -> tuple[int, int]:
-    return (replicas, replicas) if isinstance(replicas, int) else (replicas[0], replicas[1])
