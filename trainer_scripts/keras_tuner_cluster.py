@@ -31,7 +31,7 @@ from typing import Any
 
 from trainer_scripts import keras_tuner_supervisor
 from trainer_scripts.environment import OUTPUT_DIR, Environment, read_environment
-from trainer_scripts.keras_tuner_supervisor import CHIEF, Tie
+from trainer_scripts.keras_tuner_child import CHIEF, Tie, this_child
 
 SPARE = "spare"
 _joined: Cluster | None = None
@@ -125,7 +125,7 @@ def _take_part(environment: Environment, spare_worker: bool, max_restarts: int) 
     strangers = {environment.task.type, *environment.cluster} - {"chief", "worker"}
     if strangers:
         sys.exit(f"A Keras Tuner search has no use for replicas of type {', '.join(sorted(strangers))}.")
-    child = keras_tuner_supervisor.this_child()
+    child = this_child()
     if child is not None:
         return child
     if tuner_id := os.environ.get("KERASTUNER_TUNER_ID"):

@@ -22,7 +22,8 @@ from keras_tuner.src.engine import base_tuner
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from keras_tuner.src.engine.oracle import Oracle
 
-from trainer_scripts.keras_tuner_supervisor import CHIEF, Tie, connect
+from trainer_scripts.keras_tuner_child import CHIEF, Tie
+from trainer_scripts.keras_tuner_supervisor import connect
 
 MAX_DEATHS = 3
 """A trial that ended its process so often has failed: it may be what kills it."""

@@ -1,7 +1,7 @@
 """Watches over the processes of a distributed Keras Tuner search, which Keras Tuner itself does not.
 
 Every replica has a parent, the process that Vertex AI started, which executes the program once more as its
-child; the child holds the tuner. The parents keep to these rules:
+child (``keras_tuner_child``); the child holds the tuner. The parents keep to these rules:
 
 - A child that was killed is started again; the chief gives it the trial that it had (``keras_tuner_oracle``).
 - A child that fails otherwise, or too often, ends its replica and with it the search.
@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import queue
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -30,66 +28,18 @@ from collections.abc import Mapping
 from types import FrameType
 
 from trainer_scripts.environment import Environment
+from trainer_scripts.keras_tuner_child import Child, EndError, say, signal_name
 
-CHIEF = "chief"
-"""The id of the chief's tuner: Keras Tuner looks for this word."""
 SILENCE_SECONDS = 30.0
 """After so long without a sign of life, a machine is taken for lost."""
 ABSENCE_SECONDS = 60.0
 """How long the chief waits, once all others are done, for a worker that never came."""
-HANG_SECONDS = 300.0
-"""How long one answer of the chief may take: beyond it, the chief hangs."""
 
-_TIE = "KERAS_TUNER_CLUSTER_TIE"
-_TUNER_ID = "KERAS_TUNER_CLUSTER_TUNER_ID"
-_LEAVE = b"leave\n"
-_BEAT = b"."
 _GRACE_SECONDS = 20.0  # from SIGTERM to SIGKILL
 _BEAT_SECONDS = 2.0
 _POLL_SECONDS = 0.1
 
 _Heard = queue.Queue[tuple[str, str | socket.socket | None]]
-
-
-class Tie:
-    """What a child has of its parent.
-
-    Attributes:
-        leave: Set once the chief may leave.
-
-    Args:
-        connection: To the parent; None where there is none.
-    """
-
-    def __init__(self, connection: socket.socket | None = None) -> None:
-        self.leave = threading.Event()
-        self._connection = connection
-
-    def beat(self) -> None:
-        """Tell the parent that all is well. From the first time on, it expects that again and again."""
-        if self._connection is not None:
-            with contextlib.suppress(OSError):  # it has not read the last ones yet, or is gone
-                self._connection.send(_BEAT, socket.MSG_DONTWAIT)
-
-    def heed(self) -> None:
-        """Do what the parent says; ends this process with it."""
-        if self._connection is not None:
-            with contextlib.suppress(OSError):
-                while self._connection.recv(len(_LEAVE)):
-                    self.leave.set()
-        # The parent is gone: there is nobody left to end this process.
-        os._exit(1)
-
-
-def this_child() -> tuple[str, Tie] | None:
-    """Where this process is a parent's child: its tuner's id, and its tie to the parent."""
-    number = os.environ.pop(_TIE, None)
-    if number is None:
-        return None
-    os.set_inheritable(int(number), False)
-    tie = Tie(socket.socket(fileno=int(number)))
-    threading.Thread(target=tie.heed, daemon=True).start()
-    return os.environ.pop(_TUNER_ID), tie
 
 
 def supervise(environment: Environment, programs: Mapping[str, Mapping[str, str]], max_restarts: int) -> int:
@@ -140,113 +90,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class _EndError(Exception):
-    """The end of this replica."""
-
-    def __init__(self, status: int, reason: str = "") -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-class Child:
-    """The program, executed once more; started again after it was killed."""
-
-    def __init__(self, tuner_id: str, variables: Mapping[str, str], max_restarts: int) -> None:
-        self.tuner_id = tuner_id
-        self._variables = variables
-        # What the chief knows of running trials is gone with it.
-        self._max_restarts = 0 if tuner_id == CHIEF else max_restarts
-        self._restarts = 0
-        self._has_left = False
-        self._process: subprocess.Popen[bytes] | None = None
-        self._tie: socket.socket | None = None
-        self._beat = float("inf")
-        """When it last said that all is well; never before it has begun to."""
-
-    def start(self) -> None:
-        """Execute the command of this process, with a connection that says so and that ends with it."""
-        self._tie, theirs = socket.socketpair()
-        added = {_TIE: str(theirs.fileno()), _TUNER_ID: self.tuner_id}
-        # The very same command: interpreter, its options, script or module, arguments.
-        command = [sys.executable, *sys.orig_argv[1:]]
-        with theirs:
-            self._process = subprocess.Popen(
-                command, env={**os.environ, **self._variables, **added}, pass_fds=[theirs.fileno()]
-            )
-        self._beat = float("inf")
-
-    def poll(self) -> int | None:
-        """Its exit status: 0, or what the replica is to exit with; None while it runs, or runs again.
-
-        Raises:
-            _EndError: It failed.
-        """
-        if self._process is None or self._tie is None:
-            return None
-        status = self._process.poll()
-        if status is None:
-            self._listen(self._tie)
-            return None
-        self._tie.close()
-        self._process = self._tie = None
-        if status == 0:
-            return 0
-        # A program that was executed by a shell says with 128 + n that it was killed.
-        number = -status if status < 0 else status - 128
-        if number not in signal.valid_signals():
-            raise _EndError(status, f"the process of {self.tuner_id} exited with status {status}")
-        killed = f"the process of {self.tuner_id} was killed by {_name(number)}"
-        if self._restarts == self._max_restarts:
-            raise _EndError(
-                128 + number, killed + f", after {self._restarts} restarts" * (self._restarts > 0)
-            )
-        self._restarts += 1
-        _say(f"{killed}; it is started again.")
-        self.start()
-        return None
-
-    def leave(self) -> None:
-        """Tell it that all others are done; what it does then may take its time."""
-        self._has_left = True
-        if self._tie is not None:
-            with contextlib.suppress(OSError):
-                self._tie.send(_LEAVE)
-
-    def _listen(self, tie: socket.socket) -> None:
-        """Hear whether all is well.
-
-        Raises:
-            _EndError: It has not said so for long.
-        """
-        now = time.monotonic()
-        # Nothing to hear yet; or the child has just died, which poll() finds out and says why.
-        with contextlib.suppress(OSError):
-            if tie.recv(4096, socket.MSG_DONTWAIT):
-                self._beat = now
-        silent = now - self._beat
-        if silent > HANG_SECONDS and not self._has_left:
-            if self._process is not None:
-                self._process.kill()  # it may be stopped, and would hear nothing else
-            raise _EndError(
-                1, f"the process of {self.tuner_id} hangs: it has answered nobody for {silent:.0f} s"
-            )
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        if self._process is not None:
-            self._process.terminate()
-
-    def wait(self, deadline: float) -> None:
-        """Wait for its end, until the deadline at most."""
-        if self._process is None:
-            return
-        try:
-            self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 class _Link:
@@ -309,16 +152,16 @@ class _Parent:
                     beat = time.monotonic() + _BEAT_SECONDS
                     for link in list(self.links.values()):
                         link.say()
-        except _EndError as end:
+        except EndError as end:
             self.end(end)
             return end.status
 
-    def end(self, end: _EndError) -> None:
+    def end(self, end: EndError) -> None:
         """Tell all, and leave no process behind."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         if str(end):
-            _say(f"The search ends: {end}.")
+            say(f"The search ends: {end}.")
             for link in list(self.links.values()):
                 link.say(str(end))
         for link in list(self.links.values()):
@@ -330,7 +173,7 @@ class _Parent:
             child.wait(deadline)
 
     def _terminated(self, number: int, _: FrameType | None) -> None:
-        raise _EndError(128 + number, f"{self.children[0].tuner_id} was sent {_name(number)}")
+        raise EndError(128 + number, f"{self.children[0].tuner_id} was sent {signal_name(number)}")
 
     def connect(self) -> None:
         """Begin to reach the other parents, or to be reached: their connections go to ``heard``."""
@@ -385,7 +228,7 @@ class _ChiefParent(_Parent):
             time.sleep(0.2)
 
     def connected(self, name: str) -> None:
-        _say(f"{name} has joined.")
+        say(f"{name} has joined.")
         del self._absent[name]
         self._busy.add(name)
 
@@ -394,19 +237,19 @@ class _ChiefParent(_Parent):
             self._busy.discard(name)
             self.links.pop(name).close()
         elif message is not None:
-            raise _EndError(1, message)
+            raise EndError(1, message)
         elif name in self._busy:
             # Whoever watches over this job sees the worker's own end first: it may start all anew.
             time.sleep(1)
-            raise _EndError(1, f"{name} ({_workers(self.environment)[name]}) is gone")
+            raise EndError(1, f"{name} ({_workers(self.environment)[name]}) is gone")
 
     def finished(self, child: Child) -> None:
         if child is not self._chief:
             self._busy.discard(child.tuner_id)
         elif self._leaving:
-            raise _EndError(0)
+            raise EndError(0)
         else:
-            raise _EndError(1, "the chief's program ended before its workers were done")
+            raise EndError(1, "the chief's program ended before its workers were done")
 
     def consider(self) -> None:
         if self._busy:
@@ -418,7 +261,7 @@ class _ChiefParent(_Parent):
         patience = ABSENCE_SECONDS if someone_came else float("inf")
         if not self._leaving and (not self._absent or now - self._done_since > patience):
             if self._absent:
-                _say(f"Never seen: {', '.join(self._absent)}. The search ended without.")
+                say(f"Never seen: {', '.join(self._absent)}. The search ended without.")
             self._leaving = True
             self._chief.leave()
 
@@ -434,7 +277,7 @@ class _WorkerParent(_Parent):
         try:
             listener = socket.create_server((host if is_loopback(host) else "", port))
         except OSError as error:
-            raise _EndError(1, f"{self._name} cannot listen on port {port}: {error}") from None
+            raise EndError(1, f"{self._name} cannot listen on port {port}: {error}") from None
         threading.Thread(target=self._await_chief, args=(listener,), daemon=True).start()
 
     def _await_chief(self, listener: socket.socket) -> None:
@@ -457,10 +300,10 @@ class _WorkerParent(_Parent):
 
     def hear(self, name: str, message: str | None) -> None:
         if message is not None:
-            raise _EndError(1, message)
+            raise EndError(1, message)
         if self._is_done:
-            raise _EndError(0)
-        raise _EndError(1, f"{name} is gone")
+            raise EndError(0)
+        raise EndError(1, f"{name} is gone")
 
     def finished(self, child: Child) -> None:
         self._is_done = True
@@ -488,14 +331,3 @@ def _read_greeting(connection: socket.socket, greeting: bytes) -> bool:
     while len(heard) < len(greeting) and (part := connection.recv(len(greeting) - len(heard))):
         heard += part
     return heard == greeting
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _say(text: str) -> None:
-    print(f"Keras Tuner cluster: {text}", file=sys.stderr, flush=True)

@@ -6,16 +6,17 @@ import sys
 import time
 from pathlib import Path
 
-from trainer_scripts import keras_tuner_supervisor
+from trainer_scripts import keras_tuner_child
 from trainer_scripts.environment import read_environment
-from trainer_scripts.keras_tuner_supervisor import CHIEF, supervise, this_child
+from trainer_scripts.keras_tuner_child import CHIEF, this_child
+from trainer_scripts.keras_tuner_supervisor import supervise
 
 environment = read_environment()
 name = CHIEF if environment.is_chief else f"worker{environment.task.index}"
 child = this_child()
 if child is None:
     if Path("impatient").exists():
-        keras_tuner_supervisor.HANG_SECONDS = 3
+        keras_tuner_child.HANG_SECONDS = 3
     sys.exit(supervise(environment, {name: {"ADDED": "yes"}}, max_restarts=1))
 assert child[0] == name and os.environ["ADDED"] == "yes"
 if Path(f"{name}.stubborn").exists():
