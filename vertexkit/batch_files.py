@@ -16,10 +16,12 @@ import simdjson
 from vertexkit._transfer.local_tree import LocalFile, local_path, read_tree, reason, shown
 from vertexkit.batch_csv import cells
 from vertexkit.batch_format import Kind, common_kind, is_data
-from vertexkit.batch_samples import BOM, CRC_BYTES, FRAME, Sample, length_of
+from vertexkit.batch_lines import BLANKS, BOM, MOST_RECORD_BYTES
+from vertexkit.batch_samples import Sample
 from vertexkit.batch_uris import is_pattern
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import is_b64
+from vertexkit.tf_record import CHECK_BYTES, LENGTH_BYTES, length_of
 
 __all__ = [
     "Block",
@@ -37,8 +39,6 @@ __all__ = [
 ]
 
 _BLOCK_BYTES: Final = 1024 * 1024
-_MOST_LINE_BYTES: Final = 64 * 1024 * 1024
-_BLANKS: Final = b" \t\r\n"
 _SHOWN_BYTES: Final = 1000
 
 
@@ -137,7 +137,7 @@ def keyed_blocks(files: Sequence[LocalFile], key_field: str, name: str) -> Itera
     for file in files:
         following = 0
         for number, raw in enumerate(_lines(file), start=1):
-            line = raw.strip(_BLANKS)
+            line = raw.strip(BLANKS)
             if not line:
                 continue
             if number != following:
@@ -189,7 +189,7 @@ def blocks(file: LocalFile, start: int = 0, number: int = 1) -> Iterator[Block]:
             if not cut:
                 parts.append(data)
                 held += len(data)
-                if held <= _MOST_LINE_BYTES:
+                if held <= MOST_RECORD_BYTES:
                     continue
                 _skip_line(opened)
                 data, cut = b"\n", 1
@@ -213,12 +213,12 @@ def record_blocks(file: LocalFile) -> Iterator[Block]:
     parts: list[bytes] = []
     held, number = 0, 1
     with file.path.open("rb", buffering=_BLOCK_BYTES) as opened:
-        while frame := opened.read(FRAME.size):
-            length = length_of(frame)
-            rest = b"" if length is None else opened.read(length + CRC_BYTES)
-            parts += (frame, rest)
-            held += len(frame) + len(rest)
-            is_broken = length is None or len(rest) < length + CRC_BYTES
+        while head := opened.read(LENGTH_BYTES):
+            length = length_of(head, MOST_RECORD_BYTES)
+            rest = b"" if length is None else opened.read(length + CHECK_BYTES)
+            parts += (head, rest)
+            held += len(head) + len(rest)
+            is_broken = length is None or len(rest) < length + CHECK_BYTES
             if held >= _BLOCK_BYTES or is_broken:
                 yield Block(b"".join(parts), len(parts) // 2, origins=[Origin(0, shown(file.path), number)])
                 number += len(parts) // 2
@@ -238,10 +238,10 @@ def header(file: LocalFile) -> tuple[bytes, int, int]:
     """
     position = 0
     with file.path.open("rb") as opened:
-        lines = iter(partial(opened.readline, _MOST_LINE_BYTES + 2), b"")
+        lines = iter(partial(opened.readline, MOST_RECORD_BYTES + 2), b"")
         for number, line in enumerate(lines, start=1):
-            if len(line) > _MOST_LINE_BYTES:
-                problem = f"has a first line of more than {_MOST_LINE_BYTES:,} bytes, and is no CSV"
+            if len(line) > MOST_RECORD_BYTES:
+                problem = f"has a first line of more than {MOST_RECORD_BYTES:,} bytes, and is no CSV"
                 raise InvalidArgument("source", shown(file.path), problem)
             position += len(line)
             bare = line.removeprefix(BOM)
@@ -253,7 +253,7 @@ def header(file: LocalFile) -> tuple[bytes, int, int]:
 def columns(first: bytes) -> list[str]:
     """The names in the first line of a CSV file; none if that is no row, and a job reads nothing of it."""
     try:
-        return [name for name, _ in cells(first.strip(_BLANKS))] if first else []
+        return [name for name, _ in cells(first.strip(BLANKS))] if first else []
     except ValueError:
         return []
 
@@ -312,8 +312,8 @@ def _block(whole: bytes, file: LocalFile, number: int) -> Block:
 
 
 def _why_refused(line: bytes) -> str | None:
-    if len(line) > _MOST_LINE_BYTES:
-        return f"is longer than {_MOST_LINE_BYTES:,} bytes"
+    if len(line) > MOST_RECORD_BYTES:
+        return f"is longer than {MOST_RECORD_BYTES:,} bytes"
     # simdjson would skip it, and it is no JSON: only in front of the first line does it mean something.
     return "is not JSON: it begins with a byte order mark" if line.startswith(BOM) else None
 
@@ -321,14 +321,14 @@ def _why_refused(line: bytes) -> str | None:
 def _lines(file: LocalFile) -> Iterator[bytes]:
     """The lines of a file; of one that is too long, no more than shows that."""
     with file.path.open("rb", buffering=_BLOCK_BYTES) as opened:
-        first = opened.readline(_MOST_LINE_BYTES + 2)
+        first = opened.readline(MOST_RECORD_BYTES + 2)
         line = first.removeprefix(BOM)
         while line or first:
             first = b""
             yield line
-            if len(line) > _MOST_LINE_BYTES and not line.endswith(b"\n"):
+            if len(line) > MOST_RECORD_BYTES and not line.endswith(b"\n"):
                 _skip_line(opened)
-            line = opened.readline(_MOST_LINE_BYTES + 2)
+            line = opened.readline(MOST_RECORD_BYTES + 2)
 
 
 def _skip_line(opened: BinaryIO) -> None:

@@ -22,8 +22,9 @@ import orjson
 from vertexkit._core.names import is_gcs_uri
 from vertexkit.batch_csv import cell_values, cells
 from vertexkit.batch_input import InstanceConfig, is_own_key
-from vertexkit.batch_samples import BOM, CRC_BYTES, FRAME, length_of, masked_crc
+from vertexkit.batch_lines import BLANKS, BOM, MOST_RECORD_BYTES
 from vertexkit.json_text import dumps, loads
+from vertexkit.tf_record import CHECK_BYTES, LENGTH_BYTES, is_intact, length_of
 
 __all__ = [
     "NO_KEY",
@@ -35,7 +36,6 @@ __all__ = [
     "unsent",
 ]
 
-_BLANKS: Final = b" \t\r\n"
 _MOST_ROW_BYTES: Final = 512 * 2**20
 """Of results: an instance, and what was predicted of it."""
 _POSITION: Final = re.compile(rb'\{"vertexkit_key\d*":"(\d+)"')
@@ -127,11 +127,11 @@ def csv_cells(file: BinaryIO) -> Iterator[list[tuple[str, bool]]]:
         if size >= _MOST_ROW_BYTES:
             raise ValueError(f"a quotation mark is missing, or a row has {_MOST_ROW_BYTES:,} bytes and more")
         if not is_open:
-            if row := b"".join(held).strip(_BLANKS):
+            if row := b"".join(held).strip(BLANKS):
                 yield cells(row)
             held, size = [], 0
     if held:
-        yield cells(b"".join(held).strip(_BLANKS))
+        yield cells(b"".join(held).strip(BLANKS))
 
 
 def _of_lines(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:
@@ -188,19 +188,19 @@ def _of_frames(file: BinaryIO, uri: str, *, packed: bool) -> Iterator[Record]:
     source: Any = gzip.GzipFile(fileobj=file) if packed else file
     while True:
         try:
-            head = source.read(FRAME.size)
+            head = source.read(LENGTH_BYTES)
             if not head:
                 return
-            size = length_of(head)
+            size = length_of(head, MOST_RECORD_BYTES)
             content = source.read(size) if size else b""
-            check = source.read(CRC_BYTES)
-            if size is None or len(content) < size or len(check) < CRC_BYTES:
+            check = source.read(CHECK_BYTES)
+            if size is None or len(content) < size or len(check) < CHECK_BYTES:
                 yield _named(uri)
                 return
         except (OSError, EOFError, zlib.error):
             yield _named(uri)
             return
-        if int.from_bytes(check, "little") == masked_crc(content):
+        if is_intact(content, check):
             yield Record(b'{"b64":"' + base64.b64encode(content) + b'"}', partial(_given, content))
         else:
             # It fails under its text, as all do that are no instances.
@@ -215,7 +215,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Every line that is not empty, without what surrounds it."""
     first = True
     for raw in file:
-        line = (raw.removeprefix(BOM) if first else raw).strip(_BLANKS)
+        line = (raw.removeprefix(BOM) if first else raw).strip(BLANKS)
         first = False
         if line:
             yield line

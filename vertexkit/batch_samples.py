@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,37 +11,20 @@ from typing import Any, Final
 
 import orjson
 
-from vertexkit._transfer.checksums import crc32c
 from vertexkit.batch_csv import cell_values, cells
 from vertexkit.batch_input import InstanceConfig
+from vertexkit.batch_lines import BLANKS, BOM, MOST_RECORD_BYTES
 from vertexkit.batch_rows import leaving_out, loosened, without_axes
 from vertexkit.casting import first_leaf, unfit
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.instances import as_batch, b64
+from vertexkit.tf_record import CHECK_BYTES, LENGTH_BYTES, is_intact, length_of
 from vertexkit.types import Signature, TensorSpec
 
-__all__ = [
-    "BOM",
-    "CRC_BYTES",
-    "FRAME",
-    "HEAD_BYTES",
-    "Sample",
-    "check_samples",
-    "length_of",
-    "masked_crc",
-    "samples",
-    "sent",
-]
+__all__ = ["BOM", "HEAD_BYTES", "Sample", "check_samples", "samples", "sent"]
 
 HEAD_BYTES: Final = 256 * 1024
 _SAMPLES: Final = 8
-FRAME: Final = struct.Struct("<QI")
-"""What is in front of a record: its length, and the checksum of that."""
-CRC_BYTES: Final = 4
-"""What is behind it: its checksum."""
-_MOST_RECORD_BYTES: Final = 64 * 1024 * 1024
-BOM: Final = b"\xef\xbb\xbf"
-"""What is in front of the first line of some files."""
 
 
 @dataclass(frozen=True)
@@ -179,20 +161,6 @@ def check_samples(
     return findings
 
 
-def masked_crc(data: bytes) -> int:
-    """The checksum that TFRecord files hold."""
-    checksum = crc32c(data)
-    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def length_of(frame: bytes) -> int | None:
-    """The length of a record of a TFRecord file; None if that is none, or longer than any is read."""
-    if len(frame) < FRAME.size:
-        return None
-    length, checksum = FRAME.unpack(frame)
-    return length if masked_crc(frame[:8]) == checksum and length <= _MOST_RECORD_BYTES else None
-
-
 def _first(found: Iterable[Sample]) -> Iterator[Sample]:
     for number, one in enumerate(found, 1):
         yield one
@@ -228,7 +196,7 @@ def _csv_rows(content: bytes) -> Iterator[Sample]:
     names: list[str] = []
     for number, line in enumerate(content.split(b"\n"), 1):
         place = f"line {number}"
-        if not (row := line.strip(b" \t\r")):
+        if not (row := line.strip(BLANKS)):
             continue
         try:
             found = cells(row)
@@ -280,26 +248,26 @@ def _records(content: bytes, *, is_whole: bool) -> Iterator[Sample]:
     while position < len(content):
         number += 1
         place, rest = f"record {number}", len(content) - position
-        if rest < FRAME.size:
+        if rest < LENGTH_BYTES:
             if is_whole:
                 yield Sample(place, problem="breaks off")
             return
-        length = length_of(content[position : position + FRAME.size])
+        length = length_of(content[position : position + LENGTH_BYTES], MOST_RECORD_BYTES)
         if length is None:
             what = "is not framed as in a TFRecord file: its length has another checksum"
             yield Sample(place, problem=what)
             return
-        start, stop = position + FRAME.size, position + FRAME.size + length
-        if stop + CRC_BYTES > len(content):
+        start, stop = position + LENGTH_BYTES, position + LENGTH_BYTES + length
+        if stop + CHECK_BYTES > len(content):
             if is_whole:
                 yield Sample(place, problem="breaks off")
             return
         data = content[start:stop]
-        if masked_crc(data) != int.from_bytes(content[stop : stop + CRC_BYTES], "little"):
+        if not is_intact(data, content[stop : stop + CHECK_BYTES]):
             yield Sample(place, problem="is damaged: it has another checksum")
         else:
             yield Sample(place, b64(data))
-        position = stop + CRC_BYTES
+        position = stop + CHECK_BYTES
 
 
 def _problem(one: Sample, signature: Signature | None, config: InstanceConfig, kind: str) -> str | None:

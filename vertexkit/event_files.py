@@ -1,7 +1,6 @@
 """Reads the scalars out of TensorBoard's event files, without TensorFlow.
 
-An event file is a sequence of TFRecords, each an ``Event`` message:
-https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
+An event file is a TFRecord file, and each record an ``Event`` message.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ from typing import Any, Final
 
 __all__ = ["Scalar", "is_event_file", "scalars"]
 
-_HEADER: Final = struct.Struct("<QI")
-_FOOTER: Final = struct.Struct("<I")
-_MASK: Final = 0xA282EAD8
 _PLUGIN: Final = "scalars"
 
 # DataType -> how struct reads its bytes, and the field that holds a value that is not in tensor_content.
@@ -100,21 +96,13 @@ class _Reader:
 
 
 def _records(reader: _Reader) -> Iterator[bytes]:
-    from google_crc32c import value as crc32c
+    from vertexkit.tf_record import CHECK_BYTES, LENGTH_BYTES, is_intact, length_of
 
-    while len(header := reader.take(_HEADER.size)) == _HEADER.size:
-        size, check = _HEADER.unpack(header)
-        if _masked(crc32c(header[:8])) != check:
-            return
-        record, footer = reader.take(size), reader.take(_FOOTER.size)
-        if len(footer) < _FOOTER.size or _masked(crc32c(record)) != _FOOTER.unpack(footer)[0]:
+    while (size := length_of(reader.take(LENGTH_BYTES))) is not None:
+        record, check = reader.take(size), reader.take(CHECK_BYTES)
+        if len(check) < CHECK_BYTES or not is_intact(record, check):
             return
         yield record
-
-
-def _masked(crc: int) -> int:
-    """A checksum as TFRecords hold it."""
-    return ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF
 
 
 def _number(value: Any, plugin: str | None) -> float | None:

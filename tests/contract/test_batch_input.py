@@ -18,10 +18,10 @@ from vertexkit._core.context import Context
 from vertexkit._transfer import shards
 from vertexkit.batch_about import origins, refused
 from vertexkit.batch_input import BatchInput, InstanceConfig
-from vertexkit.batch_samples import masked_crc
 from vertexkit.batch_source import understand_source
 from vertexkit.batch_uris import expanded, head
 from vertexkit.session import Session
+from vertexkit.tf_record import masked_crc
 from vertexkit.types import Signature, TensorSpec
 
 OUT = {"y": TensorSpec("y", "float32", (None, 2))}

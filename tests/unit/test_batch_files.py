@@ -21,9 +21,9 @@ from vertexkit._transfer import shards
 from vertexkit.batch_about import origins
 from vertexkit.batch_format import kind_of_name
 from vertexkit.batch_input import BatchInput, InstanceConfig
-from vertexkit.batch_samples import masked_crc
 from vertexkit.batch_source import Understood, understand_source
 from vertexkit.batch_uris import expanded
+from vertexkit.tf_record import masked_crc
 from vertexkit.types import Signature, TensorSpec
 
 OUT = {"y": TensorSpec("y", "float32", (None, 2))}
@@ -222,7 +222,7 @@ def test_files_with_marks_put_together_lose_one_line_and_spoil_none(
 def test_a_line_longer_than_any_instance_may_be_is_kept_apart(
     context: Context, objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vertexkit.batch_files._MOST_LINE_BYTES", 100)
+    monkeypatch.setattr("vertexkit.batch_files.MOST_RECORD_BYTES", 100)
     path = _file(tmp_path / "a.jsonl", b"[1, 2]\n[" + b"1," * 1000 + b"1]\n[3, 4]\n")
     given = understand_source(context, path, signature=NUMBERS).stage(context, "p")
     assert written(objects, given) == [
@@ -492,7 +492,7 @@ def test_remedies_fit_what_is_wrong(context: Context, tmp_path: Path) -> None:
 def test_of_a_file_without_line_ends_no_more_is_held_or_sent_than_shows_it(
     end: bytes, context: Context, objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vertexkit.batch_files._MOST_LINE_BYTES", 100)
+    monkeypatch.setattr("vertexkit.batch_files.MOST_RECORD_BYTES", 100)
     monkeypatch.setattr("vertexkit.batch_files._BLOCK_BYTES", 8)
     long = b"[" + b"1," * 1000 + b"1]"
     path = _file(tmp_path / "a.jsonl", b"[1, 2]\n" + long + b"\n[3, 4]\n" + long + end)
@@ -508,7 +508,7 @@ def test_a_header_without_an_end_is_refused_before_it_is_held(
 ) -> None:
     path = _file(tmp_path / "a.csv", b"p,q" * 100 + b"\n1,2\n")
     understood = understand_source(context, path)
-    monkeypatch.setattr("vertexkit.batch_files._MOST_LINE_BYTES", 100)
+    monkeypatch.setattr("vertexkit.batch_files.MOST_RECORD_BYTES", 100)
     with pytest.raises(errors.InvalidArgument, match="first line of more than 100 bytes"):
         understood.stage(context, "p")
     assert objects.content == {}

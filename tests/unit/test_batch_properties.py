@@ -24,8 +24,9 @@ from vertexkit._core.context import Context
 from vertexkit._transfer import shards
 from vertexkit.batch_about import refused
 from vertexkit.batch_files import blocks, find_files
-from vertexkit.batch_samples import masked_crc, samples
+from vertexkit.batch_samples import samples
 from vertexkit.batch_source import understand_source
+from vertexkit.tf_record import masked_crc
 from vertexkit.types import Signature, TensorSpec
 
 OUT = {"y": TensorSpec("y", "float32", (None, 2))}

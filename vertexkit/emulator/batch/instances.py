@@ -22,9 +22,10 @@ import simdjson
 from google.rpc import code_pb2
 
 from vertexkit import json_text
+from vertexkit.batch_lines import BOM, MOST_RECORD_BYTES
 from vertexkit.emulator.batch.csv_rows import BadRow, CsvHeader, row_array, row_values
 from vertexkit.emulator.batch.inputs import InputFile
-from vertexkit.emulator.batch.records import BYTE_ORDER_MARK, MOST_RECORD_BYTES, Fault, Record
+from vertexkit.emulator.batch.records import Fault, Record
 from vertexkit.emulator.batch.types import BatchSpec, InputFormat, InputMissing, Instances, Sources
 
 INSTANCE, KEY = b"instance", b"key"
@@ -227,7 +228,7 @@ class InstanceMaker:
 
     def _check(self, line: bytes) -> None:
         """Raise BadInstance where ``line`` is not one JSON value."""
-        if line.startswith(BYTE_ORDER_MARK):
+        if line.startswith(BOM):
             # simdjson skips it, which is right only where a file begins.
             raise BadInstance("Not JSON: it begins with a byte order mark")
         try:

@@ -2,29 +2,21 @@
 
 A broken record is a record with a fault; where nothing behind it can be told apart any more, it is the
 last of its file. Memory is that of the longest record, which is bounded.
-
-Source: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO, NamedTuple
 
-import google_crc32c
 from google.rpc import code_pb2
 
-MOST_RECORD_BYTES = 64 * 2**20
-"""A longer line or record is refused: it would have to be held several times over."""
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-BLANKS = b" \t\r\n"
-_LENGTH_AND_CRC = struct.Struct("<QI")
-_CRC = struct.Struct("<I")
-_LENGTH_BYTES = 8
-_FRAME_BYTES = _LENGTH_AND_CRC.size + _CRC.size
+from vertexkit.batch_lines import BLANKS, BOM, MOST_RECORD_BYTES
+from vertexkit.tf_record import CHECK_BYTES, LENGTH_BYTES, is_intact, length_of
+
+_FRAME_BYTES = LENGTH_BYTES + CHECK_BYTES
 _SHOWN_BYTES = 200
 _BROKEN_OFF = "the file ends in the middle of it"
 _PIECE_BYTES = 2**20
@@ -97,7 +89,7 @@ def read_lines(file: BinaryIO, offset: int, number: int) -> Iterator[Record]:
                 offset += len(rest)
             fault = _invalid(f"the line is longer than {MOST_RECORD_BYTES >> 20} MiB")
         elif not begins:
-            line = line.removeprefix(BYTE_ORDER_MARK)
+            line = line.removeprefix(BOM)
         line = line.strip(BLANKS)
         if line:
             yield Record(line, number, offset, fault)
@@ -115,19 +107,19 @@ def read_tf_records(file: BinaryIO, offset: int, number: int, room: Room) -> Ite
     length, right_head, wrong = 0, b"", ""
     payloads: list[bytes] = []
     size = 0
-    while head := file.read(_LENGTH_AND_CRC.size):
+    while head := file.read(LENGTH_BYTES):
         if head != right_head:
             # Many records have the length of the one before.
             length, wrong = _checked_length(head)
             if wrong:
                 break
             right_head = head
-        content = file.read(length + _CRC.size)
-        if len(content) < length + _CRC.size:
+        content = file.read(length + CHECK_BYTES)
+        if len(content) < length + CHECK_BYTES:
             wrong = _BROKEN_OFF
             break
         payload = content[:length]
-        if _CRC.unpack_from(content, length)[0] != _masked_crc(payload):
+        if not is_intact(payload, content[length:]):
             if payloads:
                 yield Block(payloads, number, offset)
                 payloads, size = [], 0
@@ -148,10 +140,10 @@ def read_tf_records(file: BinaryIO, offset: int, number: int, room: Room) -> Ite
 
 def _checked_length(head: bytes) -> tuple[int, str]:
     """A record's bytes, and what is wrong with what says so; empty for nothing."""
-    if len(head) < _LENGTH_AND_CRC.size:
+    if len(head) < LENGTH_BYTES:
         return 0, _BROKEN_OFF
-    length, crc = _LENGTH_AND_CRC.unpack(head)
-    if crc != _masked_crc(head[:_LENGTH_BYTES]):
+    length = length_of(head)
+    if length is None:
         return 0, "its length has a wrong checksum: this is no TFRecord file, or damaged from here on"
     if length > MOST_RECORD_BYTES:
         return 0, f"it has {length} bytes, and at most {MOST_RECORD_BYTES >> 20} MiB are read"
@@ -161,7 +153,7 @@ def _checked_length(head: bytes) -> tuple[int, str]:
 def count_lines(file: BinaryIO) -> Iterator[int]:
     """How many lines of a file are not blank, a piece of it after the other: in a tenth of the time."""
     # Whether the line that the pieces so far end in has more to it than blanks.
-    begun, piece = False, file.read(_PIECE_BYTES).removeprefix(BYTE_ORDER_MARK)
+    begun, piece = False, file.read(_PIECE_BYTES).removeprefix(BOM)
     while piece:
         *lines, rest = piece.split(b"\n")
         count = 0
@@ -177,20 +169,14 @@ def count_lines(file: BinaryIO) -> Iterator[int]:
 def count_tf_records(file: BinaryIO) -> Iterator[int]:
     """A 1 for every record of an (unpacked) TFRecord file, whatever it holds."""
     length, right_head = 0, b""
-    while head := file.read(_LENGTH_AND_CRC.size):
+    while head := file.read(LENGTH_BYTES):
         yield 1
         if head != right_head:
             length, wrong = _checked_length(head)
             if wrong:
                 return
             right_head = head
-        file.read(length + _CRC.size)
-
-
-def _masked_crc(content: bytes) -> int:
-    """As TFRecord files mask it, lest a checksum of data with checksums in them be special."""
-    crc: int = google_crc32c.value(content)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+        file.read(length + CHECK_BYTES)
 
 
 def _lost(message: str, *, of_file: bool = False) -> Fault:
