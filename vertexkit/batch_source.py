@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -104,14 +104,10 @@ def understand_source(
     wanted = None if findings else format
     look = _Look(context, argument, wanted, signature, config, keyed and config.is_default)
     understood = look.at(source)
-    return Understood(
+    return replace(
+        understood,
         findings=(*findings, *check_config(config, understood.format), *understood.findings),
-        format=understood.format,
         stem=re.sub(r"[^\w.-]+", "-", understood.stem).strip("-.") or "instances",
-        count=understood.count,
-        batch_size=understood.batch_size,
-        ready=understood.ready,
-        _send=understood._send,
     )
 
 
