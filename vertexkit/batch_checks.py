@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 import orjson
 
-from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
 from vertexkit.batch_input import InstanceConfig, is_own_key
 from vertexkit.batch_request import OutputFormat
 from vertexkit.errors import Finding, InvalidArgument
-from vertexkit.identifiers import check_display_name, check_labels, check_service_account
+from vertexkit.identifiers import check_display_name, check_gcs_uri, check_labels, check_service_account
 from vertexkit.instances import json_value
 from vertexkit.preflight import check_deploy, finding_of
 from vertexkit.types import Machine
@@ -169,17 +168,9 @@ def _check_output(format: object, destination: object) -> list[Finding]:
             return []
         problem = "is no place in BigQuery, where the results are to go"
         return [Finding("destination", destination, problem, "write bq://project or bq://project.dataset")]
-    return [] if destination is None else _check_gcs_destination(destination)
-
-
-def _check_gcs_destination(destination: object) -> list[Finding]:
-    remedy = "write gs://BUCKET/FOLDER"
-    if not isinstance(destination, str) or not is_gcs_uri(destination):
-        if isinstance(destination, str) and destination.startswith("bq://"):
-            remedy = "add output_format='bigquery'"
-        return [Finding("destination", destination, "is not a gs:// URI", remedy)]
-    try:
-        parse_gcs_uri(destination)
-    except ValueError as error:
-        return [Finding("destination", destination, str(error), remedy)]
-    return []
+    if destination is None:
+        return []
+    found = check_gcs_uri(destination, "destination")
+    if isinstance(destination, str) and destination.startswith("bq://"):
+        return [replace(one, remedy="add output_format='bigquery'") for one in found]
+    return found

@@ -1,4 +1,4 @@
-"""What Vertex AI allows as display names, version aliases, labels and service accounts.
+"""What Vertex AI allows as display names, version aliases, labels, service accounts and places to write to.
 
 Source: the fields' descriptions at https://cloud.google.com/vertex-ai/docs/reference/rest
 (``versionAliases``, ``displayName``) and https://cloud.google.com/vertex-ai/docs/general/labels
@@ -10,11 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from vertexkit._core.names import is_gcs_uri, parse_gcs_uri
 from vertexkit.errors import Finding
 
 __all__ = [
     "check_alias",
     "check_display_name",
+    "check_gcs_uri",
     "check_labels",
     "check_service_account",
 ]
@@ -97,6 +99,18 @@ def check_service_account(account: object) -> list[Finding]:
             "give one like NAME@PROJECT.iam.gserviceaccount.com",
         )
     ]
+
+
+def check_gcs_uri(uri: object, argument: str) -> list[Finding]:
+    """Whether this can be a place in Cloud Storage to write to."""
+    remedy = "write gs://BUCKET/FOLDER"
+    if not isinstance(uri, str) or not is_gcs_uri(uri):
+        return [Finding(argument, uri, "is not a gs:// URI", remedy)]
+    try:
+        parse_gcs_uri(uri)
+    except ValueError as error:
+        return [Finding(argument, uri, str(error), remedy)]
+    return []
 
 
 def _label_problem(part: str, text: object) -> str | None:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 
-from vertexkit._core.names import is_gcs_uri, is_resource_name, parse_gcs_uri, parse_resource_name
+from vertexkit._core.names import is_resource_name, parse_resource_name
 from vertexkit.errors import Finding
-from vertexkit.identifiers import check_display_name, check_service_account
+from vertexkit.identifiers import check_display_name, check_gcs_uri, check_service_account
 from vertexkit.images import check_image
 from vertexkit.training_images import check_training_image, check_training_image_on, parse_training_image
 from vertexkit.training_request import TrainingRequest
@@ -205,13 +205,4 @@ def check_network(network: object) -> list[Finding]:
 
 def check_output(uri: object) -> list[Finding]:
     """Whether a job can write its output there."""
-    if uri is None:
-        return []
-    remedy = "write gs://BUCKET/FOLDER"
-    if not isinstance(uri, str) or not is_gcs_uri(uri):
-        return [Finding("base_output_dir", uri, "is not a gs:// URI", remedy)]
-    try:
-        parse_gcs_uri(uri)
-    except ValueError as error:
-        return [Finding("base_output_dir", uri, str(error), remedy)]
-    return []
+    return [] if uri is None else check_gcs_uri(uri, "base_output_dir")
