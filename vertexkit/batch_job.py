@@ -8,17 +8,16 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
-from vertexkit._core.arguments import seconds
 from vertexkit._core.callers import stack_level
 from vertexkit.batch_job_state import BatchJobState
 from vertexkit.batch_progress import BatchProgress, shown
 from vertexkit.errors import BatchPredictionFailed, Cancelled, FailedPrecondition, NotFound
 from vertexkit.job_logs import JobLogs, LogLine
 from vertexkit.job_state import JobState
-from vertexkit.job_wait import Follower, Stream, followed, stream_of, wait_for
+from vertexkit.job_wait import Display, Follower, Stream, followed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -82,16 +81,7 @@ class BatchPredictionJob(BatchJobState):
             BatchPredictionFailed: It failed.
             Cancelled: Somebody has cancelled it.
         """
-        if timeout is not None:
-            seconds("timeout", timeout)
-        wait_for(
-            self,
-            timeout=timeout,
-            stream=stream_of(logs),
-            log_seconds=self._context.target.log_poll_seconds,
-            display=shown(self, self._context.progress),
-            lasting=self._context.target.lasting,
-        )
+        self._wait(timeout, logs)
         return self
 
     def rows(self, *, in_order: bool = True) -> Iterator[BatchRow]:
@@ -348,10 +338,8 @@ class BatchPredictionJob(BatchJobState):
             return read_signature(self._context, model)
         return None
 
-    def _discard(self) -> None:
-        """Delete it, whatever it is doing: what `Session.cleanup` is for."""
-        self._stop()
-        self.delete()
+    def _display(self) -> AbstractContextManager[Display]:
+        return shown(self, self._context.progress)
 
     def __repr__(self) -> str:
         return (

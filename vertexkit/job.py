@@ -8,24 +8,29 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any, Self
 
+from vertexkit._core.arguments import seconds
 from vertexkit._core.deletion import delete_resource
 from vertexkit._core.lookup import timestamp
 from vertexkit._core.operations import intervals
 from vertexkit._core.resource import Resource
 from vertexkit.errors import DeadlineExceeded, FailedPrecondition, NotFound
 from vertexkit.job_state import JobState, job_state
+from vertexkit.job_wait import Awaited, Display, stream_of, wait_for
 
 __all__ = ["Job", "took"]
 
 _STOP_SECONDS = 120.0
 
 
-class Job(Resource):
+class Job(Resource, Awaited):
     """A job, as it was when last read."""
+
+    _shown_once_over = True
+    """Whether `wait` shows how it went, though it was over already."""
 
     @property
     def start_time(self) -> datetime | None:
@@ -98,6 +103,34 @@ class Job(Resource):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.display_name!r}: {self.resource_name}, {self.state_as_read}>"
+
+    def _wait(self, timeout: float | None, logs: object) -> None:
+        """What `wait` does for every kind of job, which says there what it is given and raises."""
+        if timeout is not None:
+            seconds("timeout", timeout)
+        stream = stream_of(logs)
+        if stream is None and self.state_as_read.ended and not self._shown_once_over:
+            self.settle()
+            return
+        target = self._context.target
+        wait_for(
+            self,
+            timeout=timeout,
+            stream=stream,
+            log_seconds=target.log_poll_seconds,
+            progress=self._context.progress,
+            display=self._display(),
+            lasting=target.lasting,
+        )
+
+    def _display(self) -> AbstractContextManager[Display] | None:
+        """What shows more of it than its state and time while one waits."""
+        return None
+
+    def _discard(self) -> None:
+        """Delete it, whatever it is doing: what `Session.cleanup` is for."""
+        self._stop()
+        self.delete()
 
     def _read(self, timeout: float | None) -> None:
         name = self.resource_name

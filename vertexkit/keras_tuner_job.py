@@ -8,15 +8,15 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from vertexkit._core.arguments import seconds
 from vertexkit._core.names import is_gcs_uri
 from vertexkit.errors import NotFound
 from vertexkit.job_state import JobState
-from vertexkit.job_wait import Stream, stream_of, wait_for
+from vertexkit.job_wait import Display, Stream
 from vertexkit.keras_tuner_trials import SearchFolder
 from vertexkit.search_progress import shown
 from vertexkit.training_job import CustomTrainingJob
@@ -84,20 +84,7 @@ class KerasTunerJob(CustomTrainingJob):
 
     def wait(self, timeout: float | None = None, *, logs: bool | Stream = False) -> KerasTunerJob:
         """Wait until it is over, and show its trials meanwhile; see `CustomTrainingJob.wait`."""
-        if timeout is not None:
-            seconds("timeout", timeout)
-        stream = stream_of(logs)
-        if stream is None and self.state_as_read.ended:
-            self.settle()
-            return self
-        wait_for(
-            self,
-            timeout=timeout,
-            stream=stream,
-            log_seconds=self._context.target.log_poll_seconds,
-            display=shown(self, self._context.progress),
-            lasting=self._context.target.lasting,
-        )
+        self._wait(timeout, logs)
         return self
 
     @property
@@ -143,6 +130,9 @@ class KerasTunerJob(CustomTrainingJob):
             "jobSpec" if self._is_custom_job else "trainingTaskInputs", {}
         )
         return spec
+
+    def _display(self) -> AbstractContextManager[Display]:
+        return shown(self, self._context.progress)
 
     def _model_of(self, trial: Trial, name: str | None, **options: Any) -> Model:
         """The model of a trial; see `Trial.model`. Of all others than the best one there are only weights."""

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from vertexkit._core.arguments import seconds
 from vertexkit._core.deletion import delete_resource
 from vertexkit._core.names import parse_resource_name
 from vertexkit.errors import Cancelled, NotFound, TrainingFailed
 from vertexkit.job_state import JobState, job_state
-from vertexkit.job_wait import Stream, followed, stream_of, wait_for
+from vertexkit.job_wait import Stream, followed
 from vertexkit.training_job_state import TrainingJobState
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ class CustomTrainingJob(TrainingJobState):
     Its properties are as last read, but for `state` and `model`; `refresh` reads them again. One that wrote
     no model has SUCCEEDED, and its `model` is None.
     """
+
+    _shown_once_over = False
 
     def __init__(self, context: Context, data: Mapping[str, Any]) -> None:
         """Wrap a resource as REST gives it; use `Training` to get one."""
@@ -82,20 +83,7 @@ class CustomTrainingJob(TrainingJobState):
             TrainingFailed: It failed, or its own timeout was over.
             Cancelled: Somebody has cancelled it.
         """
-        if timeout is not None:
-            seconds("timeout", timeout)
-        stream = stream_of(logs)
-        if stream is None and self.state_as_read.ended:
-            self.settle()
-            return self
-        wait_for(
-            self,
-            timeout=timeout,
-            stream=stream,
-            log_seconds=self._context.target.log_poll_seconds,
-            progress=self._context.progress,
-            lasting=self._context.target.lasting,
-        )
+        self._wait(timeout, logs)
         return self
 
     def result(self, timeout: float | None = None) -> Model | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from vertexkit._core.arguments import seconds
 from vertexkit._core.printable import printable
 from vertexkit.errors import Cancelled, InvalidArgument, NotFound, ServiceError, TuningFailed
 from vertexkit.failure_causes import remedy_for
 from vertexkit.job_state import JobState
-from vertexkit.job_wait import Follower, Stream, followed, stream_of, wait_for
+from vertexkit.job_wait import Display, Follower, Stream, followed
 from vertexkit.search_progress import shown
 from vertexkit.trials import Trial, Trials, TrialState
 from vertexkit.tuning_job_state import TuningJobState
@@ -113,16 +113,7 @@ class HyperparameterTuningJob(TuningJobState):
             TuningFailed: It failed.
             Cancelled: Somebody has cancelled it.
         """
-        if timeout is not None:
-            seconds("timeout", timeout)
-        wait_for(
-            self,
-            timeout=timeout,
-            stream=stream_of(logs),
-            log_seconds=self._context.target.log_poll_seconds,
-            display=shown(self, self._context.progress),
-            lasting=self._context.target.lasting,
-        )
+        self._wait(timeout, logs)
         return self
 
     def result(self, timeout: float | None = None) -> Trial | None:
@@ -253,7 +244,5 @@ class HyperparameterTuningJob(TuningJobState):
             _log.info("the log of trial %s cannot be read: %s", trial.id, error)
             return []
 
-    def _discard(self) -> None:
-        """Delete it, whatever it is doing: what `Session.cleanup` is for."""
-        self._stop()
-        self.delete()
+    def _display(self) -> AbstractContextManager[Display]:
+        return shown(self, self._context.progress)
