@@ -43,11 +43,10 @@ def test_rows_are_what_the_service_takes_them_for(row: str) -> None:
             row_values(line, len(found))
 
 
-@pytest.mark.parametrize("read", [cells, parse_header])
-def test_many_blanks_cost_no_more_than_other_text(read: object) -> None:
+def test_many_blanks_cost_no_more_than_other_text() -> None:
     begun = time.perf_counter()
     with pytest.raises(ValueError, match="quotation mark"):
-        read(b"1," + b" " * 50_000 + b'x"')  # type: ignore[operator] # one of two functions
+        cells(b"1," + b" " * 50_000 + b'x"')
     assert time.perf_counter() - begun < 1
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 import simdjson
 
-# Possessive, lest a row of many blanks be tried in as many ways.
-_CELL = re.compile(r'\s*+(?:"((?:[^"]|"")*+)"\s*+|([^",]*+))(,|\Z)')
+from vertexkit.batch_csv import cells
+
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 # What JSON that is no number needs: strings, lists, objects, and one of true, false and null.
 _NO_NUMBERS = re.compile(rb'["\[{rl]')
@@ -40,7 +39,7 @@ def parse_header(line: bytes) -> CsvHeader:
     Raises:
         BadRow: It is no row, or two columns have the same name.
     """
-    names = tuple(text if quoted else text.strip() for text, quoted in _cells(line))
+    names = tuple(text for text, _ in _cells(line))
     if len(set(names)) < len(names):
         raise BadRow("the header row must give every column a name of its own")
     return CsvHeader(names)
@@ -52,7 +51,10 @@ def row_values(line: bytes, columns: int) -> list[bytes]:
     Raises:
         BadRow: A cell is neither number nor string, or there are not as many as columns.
     """
-    return _as_json(_cells(line), columns)
+    row = _cells(line)
+    if len(row) != columns:
+        raise BadRow(f"the row has {len(row)} cells, and the header row {columns}")
+    return [orjson.dumps(text) if quoted else _number(text) for text, quoted in row]
 
 
 def row_array(line: bytes, columns: int, parser: simdjson.Parser) -> bytes:
@@ -70,12 +72,6 @@ def row_array(line: bytes, columns: int, parser: simdjson.Parser) -> bytes:
             # Numbers can be written in more ways than JSON knows.
             pass
     return b"[%b]" % b",".join(row_values(line, columns))
-
-
-def _as_json(cells: Sequence[tuple[str, bool]], columns: int) -> list[bytes]:
-    if len(cells) != columns:
-        raise BadRow(f"the row has {len(cells)} cells, and the header row {columns}")
-    return [orjson.dumps(text) if quoted else _number(text.strip()) for text, quoted in cells]
 
 
 def _number(text: str) -> bytes:
@@ -96,19 +92,10 @@ def _number(text: str) -> bytes:
 def _cells(line: bytes) -> list[tuple[str, bool]]:
     """The text of every cell, and whether it was in quotation marks."""
     try:
-        text = line.decode()
+        return cells(line)
     except UnicodeDecodeError:
         raise BadRow("the row is not UTF-8 text") from None
-    cells, at = [], 0
-    while True:
-        match = _CELL.match(text, at)
-        if match is None:
-            raise BadRow(
-                "a quotation mark is missing, or there is text beside one; "
-                "line breaks in cells are not accepted"
-            )
-        quoted, bare, delimiter = match.groups()
-        cells.append((bare, False) if quoted is None else (quoted.replace('""', '"'), True))
-        if not delimiter:
-            return cells
-        at = match.end()
+    except ValueError:
+        raise BadRow(
+            "a quotation mark is missing, or there is text beside one; line breaks in cells are not accepted"
+        ) from None
