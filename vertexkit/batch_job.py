@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vertexkit._core.callers import stack_level
@@ -126,7 +127,7 @@ class BatchPredictionJob(BatchJobState):
         from vertexkit.batch_arrays import check_on_failure, to_numpy
 
         check_on_failure(on_failure)
-        return to_numpy(self._ordered(), self._signature(), on_failure=on_failure, job=self.resource_name)
+        return to_numpy(self._ordered(), self._signature, on_failure=on_failure, job=self.resource_name)
 
     def to_frame(self) -> DataFrame:
         """Inputs and predictions side by side, in the order of the input.
@@ -143,7 +144,7 @@ class BatchPredictionJob(BatchJobState):
         """
         from vertexkit.batch_arrays import to_frame
 
-        return to_frame(self._ordered(), self._signature())
+        return to_frame(self._ordered(), self._signature)
 
     @property
     def failures(self) -> list[BatchFailure]:
@@ -237,7 +238,7 @@ class BatchPredictionJob(BatchJobState):
                     self._output_folder(),
                     positions=self._has_positions,
                     written=self._count is not None,
-                    signature=self._signature() if self.output_format == "csv" else None,
+                    signature=self._signature if self.output_format == "csv" else None,
                     kind=self.input_format,
                     keyed=self._config.key_field is not None,
                     uris=self.input_uris,
@@ -328,8 +329,9 @@ class BatchPredictionJob(BatchJobState):
             return told or "the job has written nothing of it"
         return self.error or f"the job ended as {state} before it"
 
+    @cached_property
     def _signature(self) -> Signature | None:
-        """What the model gives; None where that is not known, or the model is gone."""
+        """What the model takes and gives; None where that is not known, or the model is gone."""
         from vertexkit.model_signature import read_signature
 
         name = self.model_name

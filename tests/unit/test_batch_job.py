@@ -393,7 +393,7 @@ def test_results_of_written_instances_come_in_order(
     )
     files.refused = [Refused(4, "[4", "is no JSON")]
     made = BatchPredictionJob(doubles.context, over(**keyed(6)))
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: PIXELS)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: PIXELS))
     rows = list(made.rows())
     assert [(row.instance, row.prediction) for row in rows] == [
         ({"x": [0]}, 0),
@@ -450,7 +450,7 @@ def test_failures_and_files_are_named_as_where_they_came_from(
     )
     labels = {"vertexkit_instances": "4"}
     made = BatchPredictionJob(doubles.context, over(inputConfig=source, labels=labels))
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     told = ["a.csv, line 3: is odd", "a.csv, line 5: is odd", "b.csv, line 2: is odd"]
     assert [one.reason for one in made.failures] == told
     assert [row.error for row in made.rows()] == [None, *told]
@@ -477,7 +477,7 @@ def test_a_file_that_was_sent_is_named_as_the_user_has_it(
     )
     source = {"instancesFormat": "file-list", "gcsSource": {"uris": [listed]}}
     made = BatchPredictionJob(doubles.context, over(inputConfig=source, labels={"vertexkit_instances": "2"}))
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     assert [row.instance for row in made.rows()] == ["f/3.png", "f/1.png"]
     assert made.to_frame()["instance"].tolist() == ["f/3.png", "f/1.png"]
     (failure,) = made.failures
@@ -518,7 +518,7 @@ def test_keys_that_are_shared_are_warned_of_at_the_first_look(
             "gs://my-bucket/in.jsonl": '{"id":"a","x":1}\n{"id":"a","x":2}\n{"id":"b","x":3}\n',
         },
     )
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     made = BatchPredictionJob(doubles.context, over(instanceConfig={"keyField": "id"}))
     with pytest.warns(PartialFailureWarning, match="2 of 3 have no prediction") as caught:
         assert made.to_numpy(on_failure="drop").tolist() == [2]
@@ -531,16 +531,24 @@ def test_keys_that_are_shared_are_warned_of_at_the_first_look(
 def test_the_input_is_not_read_for_an_array(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = results(*({"key": str(number), "prediction": [number]} for number in range(10_000)))
     files = Files(monkeypatch, {f"{FOLDER}/prediction.results-00000-of-00001": lines})
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     made = BatchPredictionJob(doubles.context, over(**keyed(10_000)))
     np.testing.assert_array_equal(made.to_numpy(), np.arange(10_000.0)[:, None])
     assert files.fetched == [f"{FOLDER}/prediction.results-00000-of-00001"]
 
 
+def test_the_model_is_asked_once_what_it_gives(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
+    Files(monkeypatch, {f"{FOLDER}/prediction.results-0": results({"key": "0", "prediction": 2})})
+    doubles.rest.answers[f"GET {MODEL}@3"] = {"name": MODEL}
+    made = BatchPredictionJob(doubles.context, over(**keyed(1)))
+    assert [made.to_numpy().tolist() for _ in range(3)] == [[2]] * 3
+    assert doubles.rest.asked == [("GET", f"{MODEL}@3", {})]
+
+
 def test_several_outputs_and_texts_have_gaps_too(doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [{"key": "0", "prediction": {"p": 0.5, "name": "cat"}}]
     Files(monkeypatch, {f"{FOLDER}/prediction.results-00000-of-00001": results(*lines)})
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     made = BatchPredictionJob(doubles.context, over(**keyed(2)))
     filled = made.to_numpy(on_failure="nan")
     assert filled["name"].tolist() == ["cat", None]
@@ -550,7 +558,7 @@ def test_several_outputs_and_texts_have_gaps_too(doubles: Doubles, monkeypatch: 
 def test_results_as_csv_are_read_by_key_by_row_and_by_json(
     doubles: Doubles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     name = f"{FOLDER}/prediction.results-00000-of-00001.csv"
     table = 'a,b\n1,"x"\n2,"y"\n'
 
@@ -587,7 +595,7 @@ def test_results_as_csv_are_read_by_key_by_row_and_by_json(
 def test_cells_of_results_have_the_values_that_their_json_would_have(
     doubles: Doubles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     cells = [
         "NaN",
         '"[NaN, 1]"',
@@ -615,7 +623,7 @@ def test_cells_of_results_have_the_values_that_their_json_would_have(
 def test_columns_of_results_are_those_of_an_input_that_was_read(
     doubles: Doubles, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     uris = [f"gs://my-bucket/{name}.csv" for name in ("first", "second")]
     results = '"1","b","prediction"\n"y",2,7\n"x",1,6\n'
     files = Files(
@@ -640,12 +648,14 @@ def test_outputs_that_are_called_like_a_column_are_told_from_it(
     data = over(outputConfig={"predictionsFormat": "csv"})
     data["inputConfig"] = replace_format(data["inputConfig"], "csv")
     Files(monkeypatch, {**table, results: "a,b,prediction_a,prediction_b\n2,5,7,8\n1,5,6,9\n"})
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: Signature(PIXELS.inputs, outputs))
+    monkeypatch.setattr(
+        BatchPredictionJob, "_signature", property(lambda _: Signature(PIXELS.inputs, outputs))
+    )
     read = BatchPredictionJob(doubles.context, data).to_numpy()
     assert {name: values.tolist() for name, values in read.items()} == {"a": [6, 7], "prediction_b": [9, 8]}
     table = {name: text.replace("a", "prediction") for name, text in table.items()}
     Files(monkeypatch, {**table, results: "prediction,b,prediction_prediction\n2,5,7\n1,5,6\n"})
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: PIXELS)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: PIXELS))
     assert BatchPredictionJob(doubles.context, data).to_numpy().tolist() == [6, 7]
 
 
@@ -653,7 +663,7 @@ def test_texts_that_look_like_json_stay_texts(doubles: Doubles, monkeypatch: pyt
     table = 'key,prediction\n"0","[1]"\n"1","{}"\n'
     Files(monkeypatch, {f"{FOLDER}/prediction.results-00000-of-00001.csv": table})
     texts = Signature(inputs=PIXELS.inputs, outputs={"y": TensorSpec("y", "string", (None,))})
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: texts)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: texts))
     data = over(**keyed(2), outputConfig={"predictionsFormat": "csv"})
     assert BatchPredictionJob(doubles.context, data).to_numpy().tolist() == ["[1]", "{}"]
 
@@ -689,7 +699,7 @@ def test_a_job_that_was_cancelled_gives_what_it_has_written(
 ) -> None:
     lines = results({"key": "1", "prediction": 10})
     Files(monkeypatch, {f"{FOLDER}/prediction.results-00000-of-00001": lines})
-    monkeypatch.setattr(BatchPredictionJob, "_signature", lambda _: None)
+    monkeypatch.setattr(BatchPredictionJob, "_signature", property(lambda _: None))
     made = BatchPredictionJob(doubles.context, over("CANCELLED", **keyed(3)))
     assert made.to_numpy(on_failure="drop").tolist() == [10]
     with pytest.raises(errors.BatchPredictionFailed, match="the job ended as CANCELLED before it"):
