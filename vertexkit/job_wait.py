@@ -28,7 +28,8 @@ Display = Callable[[JobState], object]
 
 _FIRST_INTERVAL = 0.1
 _GROWTH = 1.4
-_LEAST_LONGEST_INTERVAL = 0.5
+# Where nobody counts the calls: so late, at most, one hears that a job is over.
+_LEAST_LONGEST_INTERVAL = 0.2
 _PATIENCE = 4
 _LONGEST_PATIENCE = 5.0
 # A training of hours shall not be given up for a minute without a network.
