@@ -1,7 +1,8 @@
 """Makes the SavedModels that the serving tests deploy. Run in a process of its own: TensorFlow is heavy.
 
 ``python serving_models.py FOLDER`` writes ``mnist/0001`` (Keras, its own preprocessing, trained on the
-real subset) and ``zoo`` (one signature for every kind of tensor and behaviour).
+real subset), ``zoo`` (one signature for every kind of tensor and behaviour) and ``no_default`` (two of its
+signatures, none of which is ``serving_default``).
 """
 
 import os
@@ -88,6 +89,8 @@ def main(folder):
     ]
     signatures = {"serving_default": zoo.dense, **{name: getattr(zoo, name) for name in names}}
     tf.saved_model.save(zoo, str(folder / "zoo"), signatures=signatures)
+    signatures = {"successor": zoo.successor, "multi": zoo.multi}
+    tf.saved_model.save(zoo, str(folder / "no_default"), signatures=signatures)
 
     data = np.load(SUBSET)
     keras.utils.set_random_seed(1)

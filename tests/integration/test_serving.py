@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,8 +44,8 @@ class Served:
         self.engine = ServingEngine(folder, self.loop)
         self.scratch = folder / "scratch"
 
-    def deploy(self, key, folder, *, replicas=1, signature_name=None, **env):
-        spec = DeploymentSpec(key, folder, {**ROUTES, **env}, replicas, signature_name)
+    def deploy(self, key, folder, *, replicas=1, **env):
+        spec = DeploymentSpec(key, folder, {**ROUTES, **env}, replicas)
         self.engine.deploy(spec, timeout=120)
 
     def post(self, key, body, *, raw=True):
@@ -149,14 +150,16 @@ def test_the_same_artifact_deployed_again_is_not_checked_again(served, models, i
         served.engine.undeploy("copy")
 
 
-def test_a_model_is_served_before_its_fast_path_is_known(served, models, images):
+def test_a_model_is_served_before_its_fast_path_is_known(served, models, images, tmp_path):
     body = orjson.dumps({"instances": images[:3]}, option=orjson.OPT_SERIALIZE_NUMPY)
-    name = "serving_default"
-    found_out = served.scratch / _digest(models / "mnist" / "0001", name)
+    unknown = tmp_path / "mnist"
+    shutil.copytree(models / "mnist", unknown)
+    (unknown / "0001" / "assets" / "another").touch()
+    found_out = served.scratch / _digest(unknown / "0001")
     found_out.mkdir()
     with (found_out / "fast_path.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        served.deploy("early", models / "mnist", signature_name=name)
+        served.deploy("early", unknown)
         try:
             by_tensorflow = served.predict("early", body)["predictions"]
             assert not served.engine.status("early").log_tail
@@ -303,9 +306,11 @@ def verdicts(models, tmp_path_factory):
         "import json, sys\n"
         "from pathlib import Path\n"
         "from vertexkit.emulator.serving.model_server.fast_path import _convert_and_check\n"
-        "found = {}\n"
+        "from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend\n"
+        "found, folder, scratch = {}, *map(Path, sys.argv[1:3])\n"
+        "zoo = TensorFlowBackend(folder)\n"
         "for name in sys.argv[3:]:\n"
-        "    found[name] = _convert_and_check(Path(sys.argv[1]), Path(sys.argv[2]), name)\n"
+        "    found[name] = _convert_and_check(folder, scratch, zoo, zoo.signatures[name])\n"
         "print(json.dumps(found))\n"
     )
     scratch = tmp_path_factory.mktemp("scratch")
@@ -320,21 +325,14 @@ def test_litert_is_used_for_what_it_does_as_tensorflow_and_nothing_else(verdicts
     assert verdicts[name] is None if expected is None else expected in verdicts[name]
 
 
-def test_a_model_may_serve_another_signature_by_default(served, models):
-    served.deploy("multi", models / "zoo", signature_name="multi")
+def test_a_model_without_a_signature_called_the_default_serves_its_first(served, models):
+    served.deploy("first", models / "no_default")
     try:
-        found = served.predict("multi", {"instances": [{"a": [1, 2], "b": 3}]})
+        found = served.predict("first", {"instances": [{"a": [1, 2], "b": 3}]})
         assert found == {"predictions": [{"total": 6.0, "twice": 6}]}
-        assert "LiteRT serves signature multi" in served.backend("multi")[0]
+        assert "LiteRT serves signature multi" in served.backend("first")[0]
     finally:
-        served.engine.undeploy("multi")
-
-
-def test_a_signature_that_the_model_has_not_fails_the_deploy_with_those_it_has(served, models):
-    with pytest.raises(
-        ServingFailed, match=r'"nothing" not found in signature def; it has: .*serving_default'
-    ):
-        served.deploy("nothing", models / "zoo", signature_name="nothing")
+        served.engine.undeploy("first")
 
 
 NOT_ALONE = """

@@ -51,8 +51,8 @@ class ServingEngine:
         work_dir: A folder for sockets and logs; created with mode 0700.
         loop: The running event loop in which replicas are watched and requests routed.
         health: When replicas get requests.
-        model_server: The command that serves a model; it is given ``--socket``, ``--scratch`` and perhaps
-            ``--signature-name``, and the ``AIP_*`` variables.
+        model_server: The command that serves a model; it is given ``--socket`` and ``--scratch``, and the
+            ``AIP_*`` variables.
     """
 
     def __init__(
@@ -225,8 +225,6 @@ class ServingEngine:
         def make(index: int, changed: Callable[[], None]) -> Replica:
             socket = self._sockets / f"{name}-{index}.sock"
             command = [*self._model_server, "--socket", str(socket), "--scratch", str(self._scratch)]
-            if spec.signature_name is not None:
-                command += ["--signature-name", spec.signature_name]
             plan = ReplicaPlan(
                 command, env, socket, folder / f"replica-{index}.log", spec.env["AIP_HEALTH_ROUTE"]
             )

@@ -33,8 +33,6 @@ class DeploymentSpec:
     env: Mapping[str, str]
     """The ``AIP_*`` variables of the serving container; ``AIP_STORAGE_URI`` is set by the engine."""
     replicas: int = 1
-    signature_name: str | None = None
-    """The signature that serves requests which name none; None for the model's default."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from vertexkit.emulator.serving.model_server.errors import LoadError
 from vertexkit.emulator.serving.model_server.litert_backend import LiteRTBackend
 from vertexkit.emulator.serving.model_server.purity import find_impure_operation
 from vertexkit.emulator.serving.model_server.signature import Signature
-from vertexkit.emulator.serving.model_server.tensorflow_core import prepare_tensorflow
 from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend
 
 _logger = logging.getLogger("model_server")
@@ -43,25 +42,22 @@ class FastPathSearch:
     Args:
         folder: The SavedModel.
         scratch: The folder that all replicas share.
-        signature_name: The signature to convert; None for the model's default.
     """
 
-    def __init__(self, folder: Path, scratch: Path, signature_name: str | None) -> None:
+    def __init__(self, folder: Path, scratch: Path) -> None:
         self._scratch = scratch
         self._deadline = time.monotonic() + _SECONDS
         self._process: BaseProcess | None = None
         self._reason = _why_not_even_try(folder)
         if self._reason is not None:
             return
-        self._scratch = scratch / _digest(folder, signature_name)
+        self._scratch = scratch / _digest(folder)
         self._scratch.mkdir(mode=0o700, exist_ok=True)
         if not (self._scratch / _VERDICT).exists():
             # A fork of this process, which has imported TensorFlow and not yet used it, costs nothing;
             # elsewhere than on Linux, forking a process with threads is not safe.
             context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-            process: BaseProcess = context.Process(
-                target=_search, args=(folder, self._scratch, signature_name), daemon=True
-            )
+            process: BaseProcess = context.Process(target=_search, args=(folder, self._scratch), daemon=True)
             process.start()
             self._process = process
 
@@ -74,7 +70,7 @@ class FastPathSearch:
         """Wait for the end of the search.
 
         Args:
-            signature: The signature that the fast path is for.
+            signature: The model's default one, which the fast path is for.
 
         Returns:
             The fast path or None, and the reason why.
@@ -113,9 +109,9 @@ def _why_not_even_try(folder: Path) -> str | None:
     return None
 
 
-def _digest(folder: Path, signature_name: str | None) -> str:
-    """A name for what a folder holds and which signature of it is meant."""
-    digest = hashlib.sha256(repr(signature_name).encode())
+def _digest(folder: Path) -> str:
+    """A name for what a folder holds."""
+    digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
@@ -123,7 +119,7 @@ def _digest(folder: Path, signature_name: str | None) -> str:
     return digest.hexdigest()[:32]
 
 
-def _search(folder: Path, scratch: Path, signature_name: str | None) -> None:
+def _search(folder: Path, scratch: Path) -> None:
     """Convert, check, and write down what came of it. In a process of its own."""
     os.nice(_NICENESS)
     with (scratch / _LOCK).open("w") as lock:
@@ -132,7 +128,7 @@ def _search(folder: Path, scratch: Path, signature_name: str | None) -> None:
         if (scratch / _VERDICT).exists():
             return
         started = time.monotonic()
-        problem = _convert_and_check(folder, scratch, signature_name)
+        problem = _problem(folder, scratch)
         finding = f"checked equal to TensorFlow in {time.monotonic() - started:.1f} s"
         verdict = json.dumps({"problem": problem, "finding": finding})
         fresh = scratch / f"{_VERDICT}.new"
@@ -140,19 +136,25 @@ def _search(folder: Path, scratch: Path, signature_name: str | None) -> None:
         fresh.replace(scratch / _VERDICT)
 
 
-def _convert_and_check(folder: Path, scratch: Path, signature_name: str | None) -> str | None:
-    """Leave a converted model in ``scratch``, or say why there is none."""
-    prepare_tensorflow()
+def _problem(folder: Path, scratch: Path) -> str | None:
+    """Leave the converted model in ``scratch``, or say why there is none."""
+    try:
+        tensorflow = TensorFlowBackend(folder)
+    except LoadError:
+        # The replica finds the same, and has the last word in the log.
+        return "it does not load"
+    default = tensorflow.signatures[tensorflow.default_signature]
+    return _convert_and_check(folder, scratch, tensorflow, default)
+
+
+def _convert_and_check(
+    folder: Path, scratch: Path, tensorflow: TensorFlowBackend, signature: Signature
+) -> str | None:
+    """Leave one converted signature in ``scratch``, or say why there is none."""
     try:
         from tensorflow.lite.python.lite import TFLiteConverterV2
     except (AttributeError, ImportError) as error:
         return f"the converter of this TensorFlow does not load alone: {error}"
-    try:
-        tensorflow = TensorFlowBackend(folder)
-        signature = tensorflow.signatures[signature_name or tensorflow.default_signature]
-    except (LoadError, KeyError):
-        # The replica finds the same, and has the last word in the log.
-        return "it does not load"
     problem = litert_backend.why_not(signature)
     operation = find_impure_operation(tensorflow.graph_def, tensorflow.output_nodes(signature))
     if operation is not None:

@@ -6,7 +6,6 @@ import logging
 import threading
 from pathlib import Path
 
-from vertexkit.emulator.serving.model_server.errors import LoadError
 from vertexkit.emulator.serving.model_server.fast_path import FastPathSearch
 from vertexkit.emulator.serving.model_server.model import ServedModel
 from vertexkit.emulator.serving.model_server.saved_model import find_saved_model
@@ -16,7 +15,7 @@ from vertexkit.emulator.serving.model_server.tf_backend import TensorFlowBackend
 _logger = logging.getLogger("model_server")
 
 
-def load(storage: Path, scratch: Path, signature_name: str | None) -> ServedModel:
+def load(storage: Path, scratch: Path) -> ServedModel:
     """Load the model in ``storage``; one line of the log says what serves it and why, once that is known.
 
     Until then TensorFlow does: a deploy need not wait for what only makes it faster.
@@ -24,7 +23,6 @@ def load(storage: Path, scratch: Path, signature_name: str | None) -> ServedMode
     Args:
         storage: The folder with the SavedModel.
         scratch: A folder that all replicas share, for what they work out about models.
-        signature_name: The signature that serves requests which name none, or None for the default.
 
     Raises:
         LoadError: The model cannot be served.
@@ -33,15 +31,12 @@ def load(storage: Path, scratch: Path, signature_name: str | None) -> ServedMode
     folder = find_saved_model(storage)
     prepare_tensorflow()
     # TensorFlow is imported now, before the search forks, so that its process need not do it again.
-    search = FastPathSearch(folder, scratch, signature_name)
+    search = FastPathSearch(folder, scratch)
     tensorflow = TensorFlowBackend(folder)
-    name = signature_name or tensorflow.default_signature
-    if name not in tensorflow.signatures:
-        names = ", ".join(sorted(tensorflow.signatures))
-        raise LoadError(f'Serving signature name: "{name}" not found in signature def; it has: {names}')
-    model = ServedModel(tensorflow, signature_name=name)
+    model = ServedModel(tensorflow)
 
     def settle() -> None:
+        name = tensorflow.default_signature
         fast, reason = search.result(tensorflow.signatures[name])
         if fast is not None:
             model.use(fast)

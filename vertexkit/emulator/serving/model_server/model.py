@@ -35,16 +35,14 @@ class ServedModel:
 
     Args:
         tensorflow: The backend that answers everything.
-        signature_name: The signature that serves requests which name none; None for the model's own default.
     """
 
-    def __init__(self, tensorflow: TensorFlowBackend, *, signature_name: str | None = None) -> None:
+    def __init__(self, tensorflow: TensorFlowBackend) -> None:
         self._tensorflow = tensorflow
         self._signatures = tensorflow.signatures
         self._fed_with_values = {
             name: signature.fed_with_values() for name, signature in self._signatures.items()
         }
-        self._default = signature_name or tensorflow.default_signature
         self._fast: FastPath | None = None
 
     def use(self, fast: FastPath) -> None:
@@ -66,7 +64,7 @@ class ServedModel:
             RequestError: It is refused.
         """
         signatures = self._signatures if source is Source.RAW else self._fed_with_values
-        return instances.decode(body, signatures, self._default, source)
+        return instances.decode(body, signatures, self._tensorflow.default_signature, source)
 
     def is_quick(self, request: DecodedRequest) -> bool:
         """Whether the answer takes so little time that the event loop may work it out itself."""

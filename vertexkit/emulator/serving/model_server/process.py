@@ -58,7 +58,6 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="model_server")
     parser.add_argument("--socket", required=True, type=Path, help="the Unix socket to listen on")
     parser.add_argument("--scratch", required=True, type=Path, help="a folder that all replicas share")
-    parser.add_argument("--signature-name", help="the signature that serves requests which name none")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
@@ -73,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         environment = ServingEnvironment.read(os.environ)
-        model = load(environment.storage, options.scratch, options.signature_name)
+        model = load(environment.storage, options.scratch)
     except KeyError as error:
         _logger.error("The environment variable %s is not set", error.args[0])
         return 1
