@@ -49,7 +49,7 @@ class LocalFiles:
     kind: Kind
     files: tuple[LocalFile, ...]
     root: Path
-    """The folder that they are below; for messages."""
+    """The folder that they are below, after which their upload is called; of a list the working folder."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _NO_INSTANCE: Final = b"\0" * 16
 
 
 class Spool:
-    """Result lines and error lines, each an *entry* with a number.
+    """Result lines and error lines, each an *entry* with a number; on the disk for as long as this is there.
 
     Args:
         positions: Whether the keys are positions in the input, as vertexkit writes them.
@@ -112,10 +112,6 @@ class Spool:
     def forget_digests(self) -> None:
         """Give their memory back, once every entry has its instance."""
         self.digests = bytearray()
-
-    def close(self) -> None:
-        """Delete what is on the disk."""
-        self._file.close()
 
     def _take(self, line: bytes, errors: bool) -> bool:
         """Note what a line is about; False for one that names no instance."""

@@ -140,8 +140,7 @@ def test_any_instances_come_back_in_order_and_whole(
         files.append(([line for line, error in lines[shard::3] if not error], False))
         files.append(([line for line, error in lines[shard::3] if error], True))
     chance.shuffle(files)
-    with_results = spooled(files)
-    results = ordered(with_results, path)
+    results = ordered(spooled(files), path)
     rows = list(results.rows())
     assert [row.index for row in rows] == list(range(len(instances)))
     said = []
@@ -159,7 +158,6 @@ def test_any_instances_come_back_in_order_and_whole(
     assert [one["prediction"] for chunk in results.predictions() for one in chunk] == [
         row.prediction["prediction"] for row in rows if row.error is None
     ]
-    with_results.close()
 
 
 @settings(max_examples=100, deadline=None)
@@ -432,7 +430,6 @@ def test_the_client_reads_what_the_local_service_reads(
         if not wrong:
             # Its own prediction, or that of an equal instance.
             assert lines[row.prediction][0].rpartition(b",")[0] == line.rpartition(b",")[0]
-    spool.close()
 
 
 def test_own_keys_are_not_part_of_an_instance(tmp_path: Path) -> None:
