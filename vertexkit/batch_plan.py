@@ -5,7 +5,6 @@ Sends nothing.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from vertexkit.batch_checks import GivenOptions, check_options, config_of, param
 from vertexkit.batch_request import BatchRequest
 from vertexkit.batch_source import Understood, understand_source
 from vertexkit.bucket_checks import check_bucket
+from vertexkit.codec import numbers_of
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.preflight import finding_of, is_refused
 from vertexkit.regions import check_region
@@ -145,11 +145,5 @@ def _check_buckets(context: Context, request: BatchRequest, source: Understood) 
 
 def _fitting(signature: Signature | None) -> int | None:
     """How many instances make a request of a good size, where the signature tells how large they are."""
-    if signature is None:
-        return None
-    numbers = 0
-    for spec in signature.inputs.values():
-        if spec.shape is None or spec.dtype == "string" or None in spec.shape[1:]:
-            return None
-        numbers += math.prod(axis for axis in spec.shape[1:] if axis is not None)
+    numbers = None if signature is None else numbers_of(signature.inputs)
     return min(max(_BODY_BYTES // (numbers * _BYTES_A_NUMBER), 1), _MOST_IN_BATCH) if numbers else None

@@ -8,6 +8,7 @@ API: https://cloud.google.com/vertex-ai/docs/predictions/get-online-predictions
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,9 @@ from vertexkit.errors import InvalidArgument, PredictionFailed
 from vertexkit.instances import Batch, as_batch, json_value
 from vertexkit.prediction import DEDICATED_LIMIT, SHARED_LIMIT
 from vertexkit.replies import Predictions, arrays_of, joined
-from vertexkit.types import Signature
+from vertexkit.types import Signature, TensorSpec
 
-__all__ = ["EncodedRequest", "Predictions", "Reply", "decode_replies", "encode", "read_reply"]
+__all__ = ["EncodedRequest", "Predictions", "Reply", "decode_replies", "encode", "numbers_of", "read_reply"]
 
 _SAMPLE_ROWS = 32
 _BYTES_PER_REPLIED_NUMBER = 26
@@ -203,6 +204,16 @@ def load_json(body: bytes, *, resource: str | None = None, instances: range | No
         ) from error
 
 
+def numbers_of(tensors: Mapping[str, TensorSpec]) -> int | None:
+    """How many numbers one instance has in these tensors; None where that is not known, or some are texts."""
+    numbers = 0
+    for spec in tensors.values():
+        if spec.shape is None or spec.dtype == "string" or None in spec.shape[1:]:
+            return None
+        numbers += math.prod(axis for axis in spec.shape[1:] if axis is not None)
+    return numbers
+
+
 def _body(batch: Batch, start: int, stop: int, envelope: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(
@@ -250,15 +261,8 @@ def _rows_that_fit(batch: Batch, rows: range, limit: int, step: int, envelope: M
 
 def _rows_by_reply(signature: Signature | None, limit: int) -> int:
     """Rows whose predictions fit a reply for certain; no bound where the signature does not tell."""
-    unbounded = 2**62
-    if signature is None:
-        return unbounded
-    numbers = 0
-    for spec in signature.outputs.values():
-        if spec.shape is None or spec.dtype == "string" or None in spec.shape[1:]:
-            return unbounded
-        numbers += int(np.prod([axis for axis in spec.shape[1:] if axis is not None], dtype=np.int64))
-    return max(limit // max(numbers * _BYTES_PER_REPLIED_NUMBER, 1), 1)
+    numbers = None if signature is None else numbers_of(signature.outputs)
+    return 2**62 if numbers is None else max(limit // max(numbers * _BYTES_PER_REPLIED_NUMBER, 1), 1)
 
 
 def _too_large(start: int, rows: int, size: int, limit: int) -> InvalidArgument:
