@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vertexkit.emulator.messages import Raw, TrialState
-from vertexkit.emulator.services.study_spec import study_config
+from vertexkit.emulator.services.study_spec import is_whole, study_config
 from vertexkit.emulator.services.study_trials import ENDED, STUDIES, StudyTrials, trial_record
 from vertexkit.emulator.store import Store
 from vertexkit.emulator.tuning.engine import StudyEngine
@@ -44,7 +44,7 @@ class Search:
             self.pending[number] = trial
         if trial is None:
             self.engine.remove(number)
-        else:
+        elif not leaves_open(self.config, trial):
             self.engine.update(trial_record(self.config, trial, stopped=stopped))
 
     def of_client(self, client_id: str) -> list[Raw]:
@@ -145,8 +145,17 @@ class StudyEngines:
         config = study_config(study.study_spec, "study.study_spec")
         trials = self._trials.all(study.name)
         stopped = self._trials.stopped_early(study.name)
-        records = [trial_record(config, trial, stopped=trial.name in stopped) for trial in trials]
+        records = [
+            trial_record(config, trial, stopped=trial.name in stopped)
+            for trial in trials
+            if not leaves_open(config, trial)
+        ]
         # The same after a restart, and in a study of that name that is searched anew.
         engine = StudyEngine(config, records, seed=zlib.crc32(study.display_name.encode()))
         pending = {int(trial.id): trial for trial in trials if trial.state not in ENDED}
         return Search(config, engine, pending)
+
+
+def leaves_open(config: StudyConfig, trial: Raw) -> bool:
+    """Whether a trial is requested and has not all parameters yet: the engine knows nothing of it."""
+    return bool(trial.state == TrialState.REQUESTED and not is_whole(config, trial.parameters))

@@ -121,6 +121,20 @@ def values_of(config: StudyConfig, parameters: Sequence[Raw]) -> dict[str, Param
         return given
 
 
+def is_whole(config: StudyConfig, parameters: Sequence[Raw]) -> bool:
+    """Whether a trial has a value of every parameter: one that is requested may leave some to the search.
+
+    Args:
+        config: Of the study.
+        parameters: The messages.
+    """
+    try:
+        _space(config.parameters).understand(given_values(parameters, "trial.parameters"))
+    except ValueError:
+        return False
+    return True
+
+
 def trial_parameters(config: StudyConfig, messages: Sequence[Raw], field: str) -> dict[str, ParameterValue]:
     """What the tuning engine is told of a trial's parameters: an INTEGER as an int.
 

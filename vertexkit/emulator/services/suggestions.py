@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from vertexkit.emulator.messages import Raw, Study, SuggestTrialsResponse, Trial, TrialState
 from vertexkit.emulator.operations import Running, Work
-from vertexkit.emulator.services.study_engines import Search, StudyEngines
+from vertexkit.emulator.services.study_engines import Search, StudyEngines, leaves_open
 from vertexkit.emulator.services.study_spec import parameter_values, values_of
 from vertexkit.emulator.services.study_trials import STUDIES, StudyTrials, set_now
 from vertexkit.emulator.services.trial_requests import Context
@@ -44,21 +44,24 @@ class Suggestions:
             response = SuggestTrialsResponse()
             set_now(response.start_time)
             with self._engines.opened(study) as search:
-                given = self._given(search, study, client_id, contexts)
+                given, sketched = self._given(search, study, client_id, contexts)
                 found: dict[int, Raw] = {}
                 exhausted = not self._is_active(study)
                 for index, context in enumerate(contexts):
                     if index in given or exhausted:
                         continue
                     running.raise_if_cancelled()
-                    values = search.engine.suggest(1, context)
+                    requested, fixed = sketched.get(index, (Trial(), {}))
+                    values = search.engine.suggest(1, {**context, **fixed})
+                    if not values and fixed:
+                        requested, values = Trial(), search.engine.suggest(1, context)
                     if values:
-                        found[index] = _active(search, client_id, values[0])
+                        found[index] = _active(search, client_id, values[0], requested)
                     # What is left outside of a context is not known.
                     exhausted = not values and not context
                 with self._store.transaction():
                     for trial in found.values():
-                        self._trials.add(study, trial)
+                        self._keep(study, trial)
                     response.study_state = self._state(study, exhausted=exhausted)
                     response.trials.extend(trial for _, trial in sorted((given | found).items()))
                     set_now(response.end_time)
@@ -69,11 +72,22 @@ class Suggestions:
 
         return suggest
 
+    def _keep(self, study: str, trial: Raw) -> None:
+        """Keep a trial that was requested as it is now, or a new one."""
+        if trial.id and self._trials.find(study, int(trial.id)) is not None:
+            self._trials.replace(trial)
+        else:
+            self._trials.add(study, trial)
+
     def _given(
         self, search: Search, study: str, client_id: str, contexts: Sequence[Context]
-    ) -> dict[int, Raw]:
-        """By context, the trials that the client was given earlier, then those that were requested."""
+    ) -> tuple[dict[int, Raw], dict[int, tuple[Raw, Context]]]:
+        """By context, the trials that the client was given earlier, then those that were requested.
+
+        Apart from those, requested ones that leave parameters open, each with what it asks for.
+        """
         given: dict[int, Raw] = {}
+        sketched: dict[int, tuple[Raw, Context]] = {}
         with self._store.transaction():
             known = []
             for seen in [*search.of_client(client_id), *search.requested()]:
@@ -83,17 +97,20 @@ class Suggestions:
                     known.append((trial, values_of(search.config, trial.parameters)))
             # What fits anything must not take what another asks for.
             for index, context in sorted(enumerate(contexts), key=lambda one: -len(one[1])):
-                at = next((at for at, (_, values) in enumerate(known) if _fits(values, context)), None)
+                at = next((at for at, one in enumerate(known) if _fits(search, *one, context)), None)
                 if at is None:
                     continue
-                trial, _ = known.pop(at)
+                trial, values = known.pop(at)
+                if leaves_open(search.config, trial):
+                    sketched[index] = trial, values
+                    continue
                 if trial.state == TrialState.REQUESTED:
                     trial.state, trial.client_id = TrialState.ACTIVE, client_id
                     set_now(trial.start_time)
                     self._trials.replace(trial)
                     self._engines.changed(study, trial.id)
                 given[index] = trial
-        return given
+        return given, sketched
 
     def _is_active(self, study: str) -> bool:
         return bool(self._store.get(STUDIES, study).state == Study.State.ACTIVE)
@@ -108,14 +125,16 @@ class Suggestions:
         return state
 
 
-def _active(search: Search, client_id: str, values: Mapping[str, ParameterValue]) -> Raw:
-    """A trial that begins now."""
-    trial = Trial(state=TrialState.ACTIVE, client_id=client_id)
+def _active(search: Search, client_id: str, values: Mapping[str, ParameterValue], requested: Raw) -> Raw:
+    """A trial that begins now: the requested one, if it has a number."""
+    trial = Trial(name=requested.name, id=requested.id, state=TrialState.ACTIVE, client_id=client_id)
     trial.parameters.extend(parameter_values(search.config, values))
     set_now(trial.start_time)
     return trial
 
 
-def _fits(values: Mapping[str, ParameterValue], context: Context) -> bool:
-    """Whether a trial has the values that a context asks for."""
+def _fits(search: Search, trial: Raw, values: Context, context: Context) -> bool:
+    """Whether a trial has the values that a context asks for, or leaves them open."""
+    if leaves_open(search.config, trial):
+        return all(values.get(name, value) == value for name, value in context.items())
     return all(values.get(name) == value for name, value in context.items())

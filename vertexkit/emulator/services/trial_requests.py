@@ -18,7 +18,13 @@ _UNSET: Final = "Required field is not set."
 Context: TypeAlias = Mapping[str, ParameterValue]
 """Values, by parameter, that a suggestion is to have."""
 
-_COMPLETED_ONLY: Final = ("final_measurement", "measurements")
+_ONLY_OF: Final = {
+    "final_measurement": ENDED,
+    "infeasible_reason": (TrialState.INFEASIBLE,),
+    "measurements": ENDED,
+}
+"""The states that a trial must have which is made with such a field."""
+_PARAMETERS: Final = "trial.parameters"
 
 
 def check_measurement(measurement: Raw, metrics: Sequence[str], field: str, *, whole: bool = False) -> None:
@@ -88,6 +94,8 @@ def add_measurement(trial: Raw, measurement: Raw) -> None:
 def new_trial(config: StudyConfig, asked: Raw) -> Raw:
     """The trial that a user asks for: one to be suggested, or one that has already been evaluated.
 
+    One to be suggested may leave parameters open, which it is given when it is suggested.
+
     Args:
         config: Of the study.
         asked: The trial in the request.
@@ -99,17 +107,20 @@ def new_trial(config: StudyConfig, asked: Raw) -> Raw:
         ApiError: INVALID_ARGUMENT.
     """
     trial = Trial(state=asked.state if asked.state in ENDED else TrialState.REQUESTED)
-    values = trial_parameters(config, asked.parameters, "trial.parameters")
-    trial.parameters.extend(parameter_values(config, values))
+    for field, _ in asked.ListFields():
+        states = _ONLY_OF.get(field.name)
+        if states is not None and trial.state not in states:
+            state, allowed = TrialState(trial.state).name, " or ".join(TrialState(one).name for one in states)
+            raise invalid_field(
+                f"trial.{field.name}",
+                f"It is for a Trial whose state is {allowed}, and this one is {state}.",
+            )
     if trial.state == TrialState.REQUESTED:
-        for field in _COMPLETED_ONLY:
-            if any(found.name == field for found, _ in asked.ListFields()):
-                raise invalid_field(
-                    f"trial.{field}",
-                    f"It is for a Trial whose state is SUCCEEDED, and this one is "
-                    f"{TrialState(asked.state).name}.",
-                )
+        pinned = _context(Space(config.parameters), asked.parameters, _PARAMETERS)
+        trial.parameters.extend(parameter_values(config, pinned))
         return trial
+    values = trial_parameters(config, asked.parameters, _PARAMETERS)
+    trial.parameters.extend(parameter_values(config, values))
     metrics = [metric.id for metric in config.metrics]
     for index, measurement in enumerate(asked.measurements):
         check_measurement(measurement, metrics, f"trial.measurements[{index}]")
@@ -124,7 +135,7 @@ def new_trial(config: StudyConfig, asked: Raw) -> Raw:
         trial.final_measurement.CopyFrom(asked.final_measurement)
     elif trial.state == TrialState.SUCCEEDED:
         raise invalid_field("trial.final_measurement", _UNSET)
-    trial.infeasible_reason = asked.infeasible_reason if trial.state == TrialState.INFEASIBLE else ""
+    trial.infeasible_reason = asked.infeasible_reason
     set_now(trial.start_time)
     trial.end_time.CopyFrom(trial.start_time)
     return trial
@@ -164,9 +175,7 @@ def _context(space: Space, parameters: Sequence[Raw], field: str) -> Context:
     values = {node.parameter.name: pinned[node.key][1] for node in space.nodes() if node.key in reached}
     for name in given:
         if name not in values:
-            raise invalid_field(
-                field, f'"{name}" is conditional, and the context does not have a value that activates it.'
-            )
+            raise invalid_field(field, f'"{name}" is conditional, and no value is given that activates it.')
     return values
 
 

@@ -329,12 +329,51 @@ def test_a_requested_trial_is_suggested_before_others(studies: Studies) -> None:
 )
 def test_a_trial_outside_the_space_is_refused(studies: Studies, trial: dict[str, float], says: str) -> None:
     study = studies.create()
-    parameters = [{"parameter_id": name, "value": {"number_value": value}} for name, value in trial.items()]
-    message = refused(
-        Code.INVALID_ARGUMENT, studies.call, "CreateTrial", parent=study, trial={"parameters": parameters}
-    )
+    asked = {**context(**trial), "state": State.INFEASIBLE}
+    message = refused(Code.INVALID_ARGUMENT, studies.call, "CreateTrial", parent=study, trial=asked)
     assert says in message and "trial.parameters" in message
+    if trial:
+        message = refused(
+            Code.INVALID_ARGUMENT, studies.call, "CreateTrial", parent=study, trial=context(**trial)
+        )
+        assert says.split(maxsplit=1)[0] in message and "trial.parameters" in message
     assert studies.trials(study) == []
+
+
+def test_what_a_requested_trial_leaves_open_is_suggested(start: Callable[[], Studies]) -> None:
+    studies = start()
+    study = studies.create()
+    made = studies.call("CreateTrial", parent=study, trial=context(n=7))
+    assert [one.parameter_id for one in made.parameters] == ["n"]
+    assert studies.trials(study) == [made]
+    # It is on nobody's way: an engine that is made anew does without it as well.
+    studies = start()
+    other = {"parent": study, "client_id": "a", "suggestion_count": 1, "contexts": [context(n=2)]}
+    (given,) = studies.response("SuggestTrials", types.SuggestTrialsResponse, **other).trials
+    assert (given.id, given.parameters[1].value.number_value) == ("2", 2)
+    # What a context says of it, and what it says itself.
+    fitting = {**other, "client_id": "b", "contexts": [context(x=0.25)]}
+    (begun,) = studies.response("SuggestTrials", types.SuggestTrialsResponse, **fitting).trials
+    assert (begun.name, begun.state, begun.client_id) == (made.name, State.ACTIVE, "b")
+    assert [one.value.number_value for one in begun.parameters] == [0.25, 7]
+    assert begun.HasField("start_time") and studies.trial(made.name) == begun
+    assert studies.suggest(study, "b") == [begun]
+    assert studies.complete(begun.name, 1.0).state == State.SUCCEEDED
+    studies.call("CreateTrial", parent=study, trial={})
+    (third,) = studies.suggest(study, "c")
+    assert third.id == "3" and [one.parameter_id for one in third.parameters] == ["x", "n"]
+
+
+def test_a_requested_trial_that_can_only_repeat_others_is_left_for_what_has_not_been_tried(
+    studies: Studies,
+) -> None:
+    pairs = {**GRID, "parameters": [*GRID["parameters"], {**GRID["parameters"][0], "parameter_id": "l"}]}
+    study = studies.create(pairs)
+    studies.suggest(study, "a", 3)
+    made = studies.call("CreateTrial", parent=study, trial=context(k="a"))
+    (given,) = studies.suggest(study, "b")
+    assert [one.value.string_value for one in given.parameters] == ["b", "a"]
+    assert studies.trial(made.name) == made
 
 
 def test_a_trial_from_elsewhere_is_completed_as_it_is_made(studies: Studies) -> None:
@@ -347,7 +386,10 @@ def test_a_trial_from_elsewhere_is_completed_as_it_is_made(studies: Studies) -> 
     for state, fields, says in (
         (State.SUCCEEDED, {}, "trial.final_measurement"),
         (State.SUCCEEDED, {"final_measurement": {"metrics": [{"metric_id": "acc"}]}}, "acc"),
-        (State.ACTIVE, {"final_measurement": final}, "SUCCEEDED"),
+        (State.ACTIVE, {"final_measurement": final}, "SUCCEEDED or INFEASIBLE, and this one is REQUESTED"),
+        (99, {"measurements": [final]}, "trial.measurements"),
+        (State.SUCCEEDED, {"final_measurement": final, "infeasible_reason": "too hot"}, "infeasible_reason"),
+        (State.REQUESTED, {"infeasible_reason": "too hot"}, "INFEASIBLE, and this one is REQUESTED"),
     ):
         wrong = {"parameters": parameters, "state": state, **fields}
         assert says in refused(Code.INVALID_ARGUMENT, studies.call, "CreateTrial", parent=study, trial=wrong)
