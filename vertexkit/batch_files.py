@@ -198,7 +198,7 @@ def blocks(file: LocalFile, start: int = 0, number: int = 1) -> Iterator[Block]:
             yield _block(whole, file, number)
             number += whole.count(b"\n")
         rest = b"".join(parts)
-        if rest.strip():
+        if rest.strip(BLANKS):
             yield _block(rest if rest.endswith(b"\n") else rest + b"\n", file, number)
 
 
@@ -245,7 +245,7 @@ def header(file: LocalFile) -> tuple[bytes, int, int]:
                 raise InvalidArgument("source", shown(file.path), problem)
             position += len(line)
             bare = line.removeprefix(BOM)
-            if bare.strip():
+            if bare.strip(BLANKS):
                 return bare if bare.endswith(b"\n") else bare + b"\n", position, number + 1
     return b"", position, 1
 
@@ -303,7 +303,7 @@ def _block(whole: bytes, file: LocalFile, number: int) -> Block:
     """Whole lines, of which the first has a number."""
     block, following = Block(whole), 0
     for at, line in enumerate(whole.split(b"\n"), start=number):
-        if line.strip():
+        if line.strip(BLANKS):
             if at != following:
                 block.origins.append(Origin(block.count, shown(file.path), at))
             following = at + 1

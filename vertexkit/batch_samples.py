@@ -62,7 +62,7 @@ def samples(kind: str, content: bytes, *, is_whole: bool) -> list[Sample]:
     if kind == "csv":
         return list(_first(_csv_rows(content)))
     read = _listed_uri if kind == "file-list" else _json_line
-    lines = ((f"line {number}", line.strip()) for number, line in enumerate(content.split(b"\n"), 1))
+    lines = ((f"line {number}", line.strip(BLANKS)) for number, line in enumerate(content.split(b"\n"), 1))
     return list(_first(read(place, line) for place, line in lines if line))
 
 

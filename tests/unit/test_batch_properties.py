@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -26,6 +26,7 @@ from vertexkit.batch_about import refused
 from vertexkit.batch_files import blocks, find_files
 from vertexkit.batch_samples import samples
 from vertexkit.batch_source import understand_source
+from vertexkit.emulator.batch.records import read_lines
 from vertexkit.tf_record import masked_crc
 from vertexkit.types import Signature, TensorSpec
 
@@ -252,6 +253,7 @@ def test_files_of_records(
 
 @OFTEN
 @given(content=st.binary(max_size=200), block=st.integers(1, 50))
+@example(content=b"\x0c\n \r\n\x0b", block=1)
 def test_lines_of_a_file_are_the_same_however_it_is_read(
     content: bytes, block: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -263,8 +265,8 @@ def test_lines_of_a_file_are_the_same_however_it_is_read(
         patch.setattr("vertexkit.batch_files._BLOCK_BYTES", block)
         read = list(blocks(files.files[0]))
     whole = b"".join(one.data for one in read)
-    wanted = [line for line in (b"1\n" + content).split(b"\n") if line.strip()]
-    assert [line for line in whole.split(b"\n") if line.strip()] == wanted
+    wanted = [record.payload for record in read_lines(io.BytesIO(b"1\n" + content), 0, 0)]
+    assert [record.payload for record in read_lines(io.BytesIO(whole), 0, 0)] == wanted
     assert sum(one.count for one in read) == len(wanted)
 
 
