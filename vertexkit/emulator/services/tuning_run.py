@@ -170,7 +170,7 @@ class TuningRun:
             if trial.state == State.SUCCEEDED:
                 self._tally.succeeded += 1
                 found = self._means.jobs.find(trial.custom_job)
-                stopped = found is not None and found.state == JobState.JOB_STATE_CANCELLED
+                stopped = found is not None and not _is_whole(found)
                 if stopped:
                     self._stopped_early.append((trial, values))
             elif trial.state == State.INFEASIBLE:
@@ -275,7 +275,8 @@ class TuningRun:
             job: Its job; None if there is none any more.
         """
         trial = live.trial
-        stopped = trial.state == State.STOPPING
+        # It may have come to its end before it could be stopped.
+        stopped = trial.state == State.STOPPING and not (job is not None and _is_whole(job))
         final: Measurement | None = None
         if not reason:
             reason = live.metrics.problem()
@@ -469,6 +470,11 @@ def clear(trial: Raw) -> None:
     """Forget what a trial did that is begun anew."""
     trial.ClearField("start_time")
     trial.ClearField("measurements")
+
+
+def _is_whole(job: Raw) -> bool:
+    """Whether a trial that has a result ran to its end: else it was stopped early, whatever ended its job."""
+    return bool(job.state == JobState.JOB_STATE_SUCCEEDED)
 
 
 def _record(trial: Raw, values: Mapping[str, ParameterValue], *, stopped: bool = False) -> TrialRecord:

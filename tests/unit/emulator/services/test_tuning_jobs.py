@@ -122,6 +122,25 @@ class Searches:
         self.end(trial)
         self.until(name, lambda job: job.trials[index].state in (State.SUCCEEDED, State.INFEASIBLE))
 
+    def finish_whole(self, name: str, index: int, gain: float) -> None:
+        """Have a trial report a curve of ten steps, and end."""
+        self.begun(name, index + 1)
+        self.finish(name, index, *[0.1 * step + gain * max(0, step - 3) for step in range(1, 11)])
+
+    def with_one_to_stop(self) -> str:
+        """A search of seven trials whose fifth is being stopped by the convex rule, after three steps."""
+        rule = {"max_step_count": 10, "min_measurement_count": 2, "update_all_stopped_trials": True}
+        name = self.create(
+            study_spec={"convex_automated_stopping_spec": rule}, max_trial_count=7, parallel_trial_count=1
+        )
+        for index in range(4):
+            self.finish_whole(name, index, -0.095)
+        trial = self.begun(name, 5).trials[4]
+        self.jobs.run(trial.custom_job)
+        self.report(trial, 0.01, 0.03, 0.05)
+        self.until(name, lambda job: job.trials[4].state == State.STOPPING)
+        return name
+
     def said(self, name: str) -> list[str]:
         return [text.removeprefix("service: ") for text in self.jobs.log(name)]
 
@@ -263,34 +282,38 @@ def test_a_trial_is_stopped_early_and_its_curve_predicted_by_the_convex_rule(sea
 def test_what_stopped_trials_would_have_come_to_is_said_anew_where_that_is_asked_for(
     searches: Searches,
 ) -> None:
-    rule = {"max_step_count": 10, "min_measurement_count": 2, "update_all_stopped_trials": True}
-    name = searches.create(
-        study_spec={"convex_automated_stopping_spec": rule}, max_trial_count=7, parallel_trial_count=1
-    )
-
-    def whole(index: int, gain: float) -> None:
-        searches.begun(name, index + 1)
-        searches.finish(name, index, *[0.1 * step + gain * max(0, step - 3) for step in range(1, 11)])
-
-    for index in range(4):
-        whole(index, -0.095)
-    job = searches.begun(name, 5)
-    searches.jobs.run(job.trials[4].custom_job)
-    searches.report(job.trials[4], 0.01, 0.03, 0.05)
-    searches.until(name, lambda job: job.trials[4].state == State.STOPPING)
-    searches.end(job.trials[4], EndKind.CANCELLED)
+    name = searches.with_one_to_stop()
+    searches.end(searches.get(name).trials[4], EndKind.CANCELLED)
     before = searches.begun(name, 6).trials[4]
-    whole(5, -0.1)
+    searches.finish_whole(name, 5, -0.1)
     after = searches.begun(name, 7).trials[4]
     assert after.final_measurement != before.final_measurement
     assert [one.step_count for one in after.measurements] == [1, 2, 3, 10]
     assert after.final_measurement == after.measurements[-1]
     assert after.measurements[:3] == before.measurements[:3]
     searches.restart()
-    whole(6, -0.09)
+    searches.finish_whole(name, 6, -0.09)
     again = searches.ended(name).trials[4]
     assert again.final_measurement != after.final_measurement
     assert [one.step_count for one in again.measurements] == [1, 2, 3, 10]
+
+
+@pytest.mark.parametrize("kind", [EndKind.SUCCEEDED, EndKind.FAILED])
+def test_nothing_is_predicted_for_a_trial_that_succeeded_before_it_could_be_stopped(
+    searches: Searches, kind: EndKind
+) -> None:
+    whole = kind is EndKind.SUCCEEDED
+    name = searches.with_one_to_stop()
+    searches.end(searches.get(name).trials[4], kind)
+    before = searches.begun(name, 6).trials[4]
+    assert [one.step_count for one in before.measurements] == [1, 2, 3] + [10] * (not whole)
+    assert before.final_measurement == before.measurements[-1]
+    # The next start sees it in the same way.
+    searches.restart()
+    searches.finish_whole(name, 5, -0.1)
+    after = searches.begun(name, 7).trials[4]
+    assert (after.final_measurement == before.final_measurement) is whole
+    assert [one.step_count for one in after.measurements] == [1, 2, 3] + [10] * (not whole)
 
 
 def test_a_trial_whose_job_is_cancelled_or_deleted_by_somebody_is_infeasible(searches: Searches) -> None:
