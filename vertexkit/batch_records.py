@@ -174,6 +174,9 @@ def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record
             continue
         key = named.pop(config.key_field, NO_KEY) if config.key_field else NO_KEY
         read = partial(_given, named)
+        if config.key_field and key is NO_KEY:
+            yield Record(dumps(_text(line)), read)  # no row of the file is an instance
+            continue
         if config.instance_type == "object":
             yield Record(dumps(named), read, key=key)
             continue

@@ -21,7 +21,7 @@ from vertexkit.instances import as_batch, b64
 from vertexkit.tf_record import CHECK_BYTES, LENGTH_BYTES, is_intact, length_of
 from vertexkit.types import Signature, TensorSpec
 
-__all__ = ["BOM", "HEAD_BYTES", "Sample", "check_samples", "samples", "sent"]
+__all__ = ["HEAD_BYTES", "Sample", "check_samples", "samples", "sent"]
 
 HEAD_BYTES: Final = 256 * 1024
 _SAMPLES: Final = 8

@@ -14,7 +14,7 @@ from typing import Any
 import google_crc32c
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vertexkit.batch_input import InstanceConfig
@@ -384,6 +384,7 @@ pieces = st.one_of(
     config=st.sampled_from([PLAIN, InstanceConfig(key_field="id"), InstanceConfig(instance_type="object")]),
     cut=st.integers(0, 30),
 )
+@example(b"a,b\n1,2\n", InputFormat.CSV, InstanceConfig(key_field="id"), 0)
 def test_the_client_reads_what_the_local_service_reads(
     tmp_path_factory: pytest.TempPathFactory,
     content: bytes,
