@@ -149,7 +149,8 @@ def _of_lines(file: BinaryIO, config: InstanceConfig) -> Iterator[Record]:
             if isinstance(value, dict) and key_field in value:
                 yield Record(line, partial(_without, value, key_field), key=value[key_field])
             else:
-                yield Record(dumps(value if isinstance(value, str) else _text(line)), partial(_json, line))
+                # It is no instance, and fails under its text.
+                yield Record(dumps(_text(line)), partial(_given, value), sent=partial(_alone, value))
 
 
 def _of_csv(file: BinaryIO, uri: str, config: InstanceConfig) -> Iterator[Record]:
@@ -210,8 +211,8 @@ def _of_frames(file: BinaryIO, uri: str, *, packed: bool) -> Iterator[Record]:
             yield Record(dumps(_text(content)), partial(_given, content))
 
 
-def _alone(content: bytes) -> list[Any]:
-    return [_text(content)]
+def _alone(value: Any) -> list[Any]:
+    return [value]
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
@@ -229,7 +230,7 @@ def _of_list(line: bytes) -> Record:
     bare = uri.strip('"') if is_gcs_uri(uri.strip('"')) else uri
     # A file that is not there fails under the line as it is.
     return (
-        Record(dumps(bare), partial(_given, bare), sent=partial(_alone, line)) if bare != uri else _named(uri)
+        Record(dumps(bare), partial(_given, bare), sent=partial(_alone, uri)) if bare != uri else _named(uri)
     )
 
 

@@ -17,9 +17,9 @@ from vertexkit.batch_checks import check_config
 from vertexkit.batch_files import LocalFiles, find_files, head_of, refused_sample
 from vertexkit.batch_format import IMAGE, check_format
 from vertexkit.batch_input import BatchInput, InstanceConfig, own_key_field
+from vertexkit.batch_lines import BOM
 from vertexkit.batch_remote import RemoteFiles, check_bigquery, find_objects
 from vertexkit.batch_rows import Rows, rows_of
-from vertexkit.batch_lines import BOM
 from vertexkit.batch_samples import HEAD_BYTES, Sample, check_samples, samples
 from vertexkit.batch_staging import Send, Staging, staged
 from vertexkit.batch_uris import head

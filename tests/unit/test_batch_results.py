@@ -385,6 +385,8 @@ pieces = st.one_of(
     cut=st.integers(0, 30),
 )
 @example(b"a,b\n1,2\n", InputFormat.CSV, InstanceConfig(key_field="id"), 0)
+@example(b'\n\xef\xbb\xbf""', InputFormat.JSONL, InstanceConfig(key_field="id"), 0)
+@example(b'""\n"1"\n1', InputFormat.JSONL, InstanceConfig(key_field="id"), 0)
 def test_the_client_reads_what_the_local_service_reads(
     tmp_path_factory: pytest.TempPathFactory,
     content: bytes,
