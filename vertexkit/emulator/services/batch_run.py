@@ -27,9 +27,9 @@ from vertexkit.emulator.services.batch_kept import Kept
 from vertexkit.emulator.services.batch_output import Written, disk_failure, publish
 from vertexkit.emulator.services.batch_spec import engine_spec, starting_replicas
 from vertexkit.emulator.services.batch_verdict import at_the_end, cut_short, show_progress, summary
-from vertexkit.emulator.services.custom_jobs import set_now
 from vertexkit.emulator.services.deployments import Deployment, Deployments
 from vertexkit.emulator.services.job_verdict import CANCELLED, Verdict, failed
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.serving import NoReplica, RequestTimeout, ServingEngine
 from vertexkit.emulator.store import Kind, Store
 

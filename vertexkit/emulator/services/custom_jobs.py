@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -38,6 +37,7 @@ from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.custom_job_spec import check_spec, engine_spec, notices, restarts
 from vertexkit.emulator.services.job_verdict import ENDED, check_deletable
 from vertexkit.emulator.services.listing import list_page
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.store import Kind, Store
 from vertexkit.emulator.validation import (
     canonical_location,
@@ -379,11 +379,6 @@ class _Watched:
 def was_cut_short(job: Raw) -> bool:
     """Whether a job failed only because the local Vertex AI was stopped."""
     return bool(job.state == JobState.JOB_STATE_FAILED and job.error.message == STOPPED)
-
-
-def set_now(timestamp: Raw) -> None:
-    """Set a timestamp to the present time, in the microseconds that the API shows."""
-    timestamp.FromNanoseconds(time.time_ns() // 1000 * 1000)
 
 
 def _spec_of(job: Raw, run: Raw) -> JobSpec:

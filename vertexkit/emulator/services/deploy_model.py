@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 from vertexkit._core.names import ResourceName
 from vertexkit.emulator.errors import ApiError, Code
@@ -24,6 +23,7 @@ from vertexkit.emulator.services.deployed_models import ENDPOINTS, DeployedModel
 from vertexkit.emulator.services.deployments import Deployment, Served, check_servable
 from vertexkit.emulator.services.machine_resources import check_resources, check_scaling
 from vertexkit.emulator.services.model_registry import MODELS
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.services.traffic import NEW_MODEL, split_with_new, split_without
 from vertexkit.emulator.validation import (
     canonical_name,
@@ -221,7 +221,7 @@ class ModelDeployer:
             endpoint = self._store.get(ENDPOINTS, str(deployment.endpoint))
             ids = [one.id for one in endpoint.deployed_models]
             split = split_with_new(endpoint.traffic_split, wanted, ids, deployed.id)
-            deployed.create_time.FromNanoseconds(time.time_ns() // 1000 * 1000)
+            set_now(deployed.create_time)
             show_status(deployed, served)
             endpoint.deployed_models.append(deployed)
             endpoint.traffic_split.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from vertexkit.emulator.messages import Endpoint, Raw
 from vertexkit.emulator.routing import Route, Routes
 from vertexkit.emulator.services.deployments import Deployment, Deployments, Served
 from vertexkit.emulator.services.model_registry import VERSIONS, ModelRegistry
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.store import Kind, Store
 from vertexkit.emulator.validation import canonical_name
 
@@ -214,4 +214,4 @@ class DeployedModels:
 def show_status(deployed_model: Raw, served: Served) -> None:
     """Write into a deployed model how it is served."""
     deployed_model.status.message = served.message
-    deployed_model.status.last_update_time.FromNanoseconds(time.time_ns() // 1000 * 1000)
+    set_now(deployed_model.status.last_update_time)

@@ -21,9 +21,10 @@ from vertexkit.emulator.messages import (
     TrainingPipeline,
 )
 from vertexkit.emulator.operations import Operations
-from vertexkit.emulator.services.custom_jobs import CustomJobs, set_now
+from vertexkit.emulator.services.custom_jobs import CustomJobs
 from vertexkit.emulator.services.job_verdict import check_deletable
 from vertexkit.emulator.services.listing import list_page
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.services.trained_model import TrainedModels
 from vertexkit.emulator.services.training_inputs import check_definition, parse_inputs, shown_inputs
 from vertexkit.emulator.store import Kind, Store

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Collection
 from typing import Final
 
@@ -53,11 +52,6 @@ def trial_name(name: str) -> tuple[str, str]:
         )
     study = study_name(match["study"])
     return study, f"{study}/trials/{match['trial']}"
-
-
-def set_now(timestamp: Raw) -> None:
-    """Fill in the time as it is now, in microseconds as the API has it."""
-    timestamp.FromNanoseconds(time.time_ns() // 1000 * 1000)
 
 
 class StudyTrials:

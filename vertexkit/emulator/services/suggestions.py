@@ -8,7 +8,8 @@ from vertexkit.emulator.messages import Raw, Study, SuggestTrialsResponse, Trial
 from vertexkit.emulator.operations import Running, Work
 from vertexkit.emulator.services.study_engines import Search, StudyEngines, leaves_open
 from vertexkit.emulator.services.study_spec import parameter_values, values_of
-from vertexkit.emulator.services.study_trials import STUDIES, StudyTrials, set_now
+from vertexkit.emulator.services.study_trials import STUDIES, StudyTrials
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.services.trial_requests import Context
 from vertexkit.emulator.store import Store
 from vertexkit.emulator.tuning.types import ParameterValue

@@ -14,9 +14,9 @@ from vertexkit.emulator.services.study_trials import (
     UNDER_WAY,
     StudyTrials,
     check_state,
-    set_now,
     trial_record,
 )
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.services.trial_requests import add_measurement, check_measurement
 from vertexkit.emulator.store import Store
 from vertexkit.emulator.tuning import objectives

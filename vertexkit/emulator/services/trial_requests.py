@@ -9,7 +9,8 @@ from typing import Final, TypeAlias
 
 from vertexkit.emulator.messages import Raw, Trial, TrialState
 from vertexkit.emulator.services.study_spec import given_values, parameter_values, trial_parameters
-from vertexkit.emulator.services.study_trials import ENDED, set_now
+from vertexkit.emulator.services.study_trials import ENDED
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.tuning.space import Space
 from vertexkit.emulator.tuning.types import ParameterValue, StudyConfig
 from vertexkit.emulator.validation import invalid_field

@@ -25,7 +25,7 @@ from vertexkit.emulator.messages import (
     Trial,
 )
 from vertexkit.emulator.messages import TrialState as State
-from vertexkit.emulator.services.custom_jobs import CustomJobs, Prepared, set_now, was_cut_short
+from vertexkit.emulator.services.custom_jobs import CustomJobs, Prepared, was_cut_short
 from vertexkit.emulator.services.job_verdict import CANCELLED, ENDED, Verdict, failed
 from vertexkit.emulator.services.study_spec import (
     measurement,
@@ -34,6 +34,7 @@ from vertexkit.emulator.services.study_spec import (
     study_config,
     values_of,
 )
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.services.trial_memory import TrialMemory
 from vertexkit.emulator.services.trial_metrics import TrialMetrics
 from vertexkit.emulator.services.tuning_spec import TRIAL_SPEC, trial_job
