@@ -19,8 +19,6 @@ from vertexkit.emulator.gcs.store import ObjectStore
 from vertexkit.emulator.jobs.logs import SERVICE, JobLogs
 from vertexkit.emulator.messages import (
     BatchPredictionJob,
-    DeleteOperationMetadata,
-    Empty,
     JobState,
     ListBatchPredictionJobsResponse,
     Raw,
@@ -32,7 +30,9 @@ from vertexkit.emulator.services.batch_output import Folders, disk_failure
 from vertexkit.emulator.services.batch_run import BATCH_JOBS, BatchJobRun, Logs, Means
 from vertexkit.emulator.services.batch_spec import FIELD, check_batch_job
 from vertexkit.emulator.services.deployments import Deployment, Deployments, check_servable
-from vertexkit.emulator.services.job_verdict import ENDED, check_deletable
+from vertexkit.emulator.services.job_records import JobRecords
+from vertexkit.emulator.services.job_threads import JobThreads
+from vertexkit.emulator.services.job_verdict import ENDED
 from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.model_registry import MODELS, ModelRegistry
 from vertexkit.emulator.serving import ServingEngine
@@ -75,7 +75,6 @@ class BatchJobs:
         folder: Path,
     ) -> None:
         self._store = store
-        self._operations = operations
         self._objects = objects
         self._logs = logs
         self._registry = ModelRegistry(store)
@@ -86,10 +85,8 @@ class BatchJobs:
         slots = threading.Semaphore(max(2, os.cpu_count() or 1))
         self._means = Means(store, objects, self._deployments, serving, loop, logs, slots)
         self._folders = Folders()
-        self._lock = threading.Lock()
-        self._runs: dict[str, BatchJobRun] = {}
-        self._closed = False
-        self._names = {parse_resource_name(job.name).id: job.name for job in store.all(BATCH_JOBS)}
+        self._threads: JobThreads[BatchJobRun] = JobThreads()
+        self._records = JobRecords(store, operations, BATCH_JOBS)
         self._filter = Filterable(
             BatchPredictionJob,
             {"create_time", "display_name", "end_time", "labels", "start_time", "state", "update_time"},
@@ -117,13 +114,7 @@ class BatchJobs:
 
     def close(self) -> None:
         """Leave every job where it is, for the next start; blocks."""
-        with self._lock:
-            self._closed = True
-            runs = list(self._runs.values())
-        for run in runs:
-            run.stop()
-        for run in runs:
-            run.join()
+        self._threads.close()
 
     def create(self, parent: str, asked: Raw) -> Raw:
         """Create a job, which begins at once.
@@ -156,13 +147,12 @@ class BatchJobs:
         kept = self._kept(job.name)
         try:
             kept.write(inputs, self._folders.new(prefix, self._model_display_name(job)), version)
-            self._store.insert(BATCH_JOBS, location, job)
+            self._records.add(job)
         except BaseException as error:
             kept.remove()
             if isinstance(error, OSError):
                 raise disk_failure(error) from error
             raise
-        self._names[parse_resource_name(job.name).id] = job.name
         self._begin(job.name)
         # As it was before it began.
         return job
@@ -173,7 +163,7 @@ class BatchJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND.
         """
-        return self._shown(self._store.get(BATCH_JOBS, str(canonical_name(name, BATCH_JOBS.collection))))
+        return self._shown(self._records.get(name))
 
     def list(self, request: Raw) -> Raw:
         """The page that a ListBatchPredictionJobs request asks for."""
@@ -193,15 +183,8 @@ class BatchJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND.
         """
-        canonical = str(canonical_name(name, BATCH_JOBS.collection))
-        with self._store.transaction():
-            job = self._store.get(BATCH_JOBS, canonical)
-            if job.state in ENDED:
-                return
-            job.state = JobState.JOB_STATE_CANCELLING
-            self._store.replace(BATCH_JOBS, job)
-        with self._lock:
-            run = self._runs.get(canonical)
+        job = self._records.cancel(name)
+        run = None if job is None else self._threads.find(job.name)
         if run is not None:
             run.cancel()
 
@@ -211,43 +194,24 @@ class BatchJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND; FAILED_PRECONDITION, it has not ended.
         """
-        canonical = canonical_name(name, BATCH_JOBS.collection)
-        with self._store.transaction():
-            job = self._store.get(BATCH_JOBS, str(canonical))
-            check_deletable(BATCH_JOBS, job)
-            self._store.delete(BATCH_JOBS, job.name)
-            operation = self._operations.done(job.name, DeleteOperationMetadata(), Empty())
-        self._names.pop(canonical.id, None)
-        self._logs.delete(canonical.id)
+        operation = self._records.delete(name)
+        self._logs.delete(parse_resource_name(name).id)
         return operation
 
     def log(self, project_number: str, job_id: str) -> JobLogs | None:
         """What is said of a project's job; None if the project has no such job."""
-        name = self._names.get(job_id)
-        if name is None or parse_resource_name(name).project != project_number:
-            return None
-        return self._logs.open_log(job_id)
+        return self._logs.open_log(job_id) if self._records.has(project_number, job_id) else None
 
     def _kept(self, name: str) -> Kept:
         return Kept(self._folder / parse_resource_name(name).id)
 
     def _begin(self, name: str) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            run = BatchJobRun(name, self._kept(name), self._means, lambda: self._over(name))
-            self._runs[name] = run
-            run.start()
-
-    def _over(self, name: str) -> None:
-        with self._lock:
-            self._runs.pop(name, None)
+        self._threads.begin(name, lambda over: BatchJobRun(name, self._kept(name), self._means, over))
 
     def _shown(self, job: Raw) -> Raw:
         """A job as the API shows it."""
         if job.state not in ENDED:
-            with self._lock:
-                run = self._runs.get(job.name)
+            run = self._threads.find(job.name)
             if run is not None:
                 run.show(job)
         return job

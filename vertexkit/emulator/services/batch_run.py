@@ -302,10 +302,7 @@ class BatchJobRun:
                 show_progress(job, Progress())
             if self._published:
                 job.output_info.gcs_output_directory = self._published
-            job.state = verdict.state
-            if verdict.error is not None:
-                job.error.code, job.error.message = verdict.error.code.number, verdict.error.message
-            set_now(job.end_time)
+            verdict.write(job)
             self._means.store.replace(BATCH_JOBS, job)
         self._means.deployments.remove_copy(Deployment.key_of(str(self._name), self._name.id))
         self._kept.remove()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from google.protobuf import json_format
@@ -26,8 +26,6 @@ from vertexkit.emulator.jobs.logs import JobLogs
 from vertexkit.emulator.jobs.types import EndKind, JobEnd, JobSpec, Watcher
 from vertexkit.emulator.messages import (
     CustomJob,
-    DeleteOperationMetadata,
-    Empty,
     Execution,
     JobState,
     ListCustomJobsResponse,
@@ -35,13 +33,13 @@ from vertexkit.emulator.messages import (
 )
 from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.custom_job_spec import check_spec, engine_spec, notices, restarts
-from vertexkit.emulator.services.job_verdict import ENDED, check_deletable
+from vertexkit.emulator.services.job_records import JobRecords
+from vertexkit.emulator.services.job_verdict import CANCELLED, ENDED, SUCCEEDED, Verdict, failed
 from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.store import Kind, Store
 from vertexkit.emulator.validation import (
     canonical_location,
-    canonical_name,
     check_display_name,
     check_labels,
     new_id,
@@ -107,11 +105,10 @@ class CustomJobs:
 
     def __init__(self, store: Store, operations: Operations, objects: ObjectStore, engine: Engine) -> None:
         self._store = store
-        self._operations = operations
         self._objects = objects
         self._engine = engine
         self._followers: dict[str, Follower] = {}
-        self._names = {parse_resource_name(job.name).id: job.name for job in store.all(CUSTOM_JOBS)}
+        self._records = JobRecords(store, operations, CUSTOM_JOBS, beside=RUNS)
 
     def follow(self, collection: str, follower: Follower) -> None:
         """Have a function told of every change of a job that belongs to a resource of a collection."""
@@ -131,7 +128,7 @@ class CustomJobs:
                 self.begin(self._prepared_again(job))
             else:
                 self._say(job_id, STOPPED)
-                self._end(job.name, JobState.JOB_STATE_FAILED, ApiError(Code.ABORTED, STOPPED))
+                self._end(job.name, failed(ApiError(Code.ABORTED, STOPPED)))
 
     def prepare(
         self,
@@ -186,11 +183,7 @@ class CustomJobs:
 
     def add(self, prepared: Prepared) -> Raw:
         """Keep a job that has been prepared; its processes are begun by ``begin``."""
-        with self._store.transaction():
-            parent = parse_resource_name(prepared.job.name).parent
-            self._store.insert(CUSTOM_JOBS, parent, prepared.job)
-            self._store.insert(RUNS, parent, prepared.run)
-        self._names[prepared.spec.job_id] = prepared.job.name
+        self._records.add(prepared.job, prepared.run)
         return prepared.job
 
     def begin(self, prepared: Prepared) -> None:
@@ -199,12 +192,12 @@ class CustomJobs:
         try:
             self._engine.start(prepared.spec, _Watched(self, name))
         except ApiError as refused:
-            self._end(name, JobState.JOB_STATE_FAILED, refused)
+            self._end(name, failed(refused))
             return
         except Exception as broken:
             # A defect of ours: the job must end all the same, and say what happened.
             _LOGGER.exception("%s did not start", name)
-            self._end(name, JobState.JOB_STATE_FAILED, _internal(broken))
+            self._end(name, failed(_internal(broken)))
             return
         job = self._store.find(CUSTOM_JOBS, name)
         if job is not None and job.state == JobState.JOB_STATE_CANCELLING:
@@ -228,7 +221,7 @@ class CustomJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND.
         """
-        return self._store.get(CUSTOM_JOBS, str(canonical_name(name, "customJobs")))
+        return self._records.get(name)
 
     def find(self, name: str) -> Raw | None:
         """The job of a canonical name, or None."""
@@ -252,16 +245,10 @@ class CustomJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND.
         """
-        parsed = canonical_name(name, "customJobs")
-        with self._store.transaction():
-            job = self._store.get(CUSTOM_JOBS, str(parsed))
-            if job.state in ENDED:
-                return
-            if job.state != JobState.JOB_STATE_CANCELLING:
-                job.state = JobState.JOB_STATE_CANCELLING
-                self._store.replace(CUSTOM_JOBS, job)
-        self._tell(job)
-        self._engine.cancel(parsed.id)
+        job = self._records.cancel(name)
+        if job is not None:
+            self._tell(job)
+            self._engine.cancel(parse_resource_name(job.name).id)
 
     def delete(self, name: str) -> Raw:
         """Delete a job that has ended, with its logs; the operation.
@@ -269,15 +256,8 @@ class CustomJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND; FAILED_PRECONDITION, it has not ended.
         """
-        parsed = canonical_name(name, "customJobs")
-        with self._store.transaction():
-            job = self._store.get(CUSTOM_JOBS, str(parsed))
-            check_deletable(CUSTOM_JOBS, job)
-            self._store.delete(CUSTOM_JOBS, job.name)
-            self._store.delete(RUNS, job.name)
-            operation = self._operations.done(job.name, DeleteOperationMetadata(), Empty())
-        self._names.pop(parsed.id, None)
-        self._engine.delete(parsed.id)
+        operation = self._records.delete(name)
+        self._engine.delete(parse_resource_name(name).id)
         return operation
 
     def delete_owned(self, owner: str) -> None:
@@ -290,10 +270,7 @@ class CustomJobs:
 
     def log(self, project_number: str, job_id: str) -> JobLogs | None:
         """The log of a project's job, in whichever location; None if the project has no such job."""
-        name = self._names.get(job_id)
-        if name is None or parse_resource_name(name).project != project_number:
-            return None
-        return self._engine.logs(job_id)
+        return self._engine.logs(job_id) if self._records.has(project_number, job_id) else None
 
     # What the engine tells.
 
@@ -312,27 +289,24 @@ class CustomJobs:
 
     def _ended(self, name: str, end: JobEnd) -> None:
         if end.kind is EndKind.SUCCEEDED:
-            self._end(name, JobState.JOB_STATE_SUCCEEDED, None)
+            self._end(name, SUCCEEDED)
         elif end.kind is EndKind.FAILED:
             # A replica fails by what the user gave; without one, it is the machine that does.
             code = Code.INVALID_ARGUMENT if end.replica else Code.INTERNAL
-            self._end(name, JobState.JOB_STATE_FAILED, ApiError(code, end.message))
+            self._end(name, failed(ApiError(code, end.message)))
         elif end.kind is EndKind.TIMED_OUT:
             # Vertex AI cancels what runs too long. Google's client would wait for ever on EXPIRED.
             message = end.message or "The job ran longer than its timeout."
-            self._end(name, JobState.JOB_STATE_CANCELLED, ApiError(Code.CANCELLED, message))
+            self._end(name, replace(CANCELLED, error=ApiError(Code.CANCELLED, message)))
         else:
-            self._end(name, JobState.JOB_STATE_CANCELLED, ApiError(Code.CANCELLED, "CANCELED"))
+            self._end(name, CANCELLED)
 
-    def _end(self, name: str, state: int, error: ApiError | None) -> None:
+    def _end(self, name: str, verdict: Verdict) -> None:
         with self._store.transaction():
             job = self._store.find(CUSTOM_JOBS, name)
             if job is None or job.state in ENDED:
                 return
-            job.state = state
-            if error is not None:
-                job.error.code, job.error.message = error.code.number, error.message
-            set_now(job.end_time)
+            verdict.write(job)
             self._store.replace(CUSTOM_JOBS, job)
         self._tell(job)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.messages import JobState, Raw
+from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.store import Kind
 
 ENDED: Final = frozenset(
@@ -22,6 +23,13 @@ class Verdict:
 
     state: int
     error: ApiError | None = None
+
+    def write(self, job: Raw) -> None:
+        """Write into a job that it has ended so, now."""
+        job.state = self.state
+        if self.error is not None:
+            job.error.code, job.error.message = self.error.code.number, self.error.message
+        set_now(job.end_time)
 
 
 CANCELLED: Final = Verdict(JobState.JOB_STATE_CANCELLED, ApiError(Code.CANCELLED, "CANCELED"))

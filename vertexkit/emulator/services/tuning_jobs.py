@@ -6,15 +6,11 @@ are kept beside their job, and shown in it.
 
 from __future__ import annotations
 
-import threading
 from typing import Final
 
-from vertexkit._core.names import parse_resource_name
 from vertexkit.emulator.filters import Filterable
 from vertexkit.emulator.jobs.logs import JobLogs
 from vertexkit.emulator.messages import (
-    DeleteOperationMetadata,
-    Empty,
     Execution,
     HyperparameterTuningJob,
     JobState,
@@ -24,7 +20,9 @@ from vertexkit.emulator.messages import (
 )
 from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.custom_jobs import CustomJobs
-from vertexkit.emulator.services.job_verdict import ENDED, check_deletable
+from vertexkit.emulator.services.job_records import JobRecords
+from vertexkit.emulator.services.job_threads import JobThreads
+from vertexkit.emulator.services.job_verdict import ENDED
 from vertexkit.emulator.services.listing import list_page
 from vertexkit.emulator.services.trial_memory import TrialMemory
 from vertexkit.emulator.services.tuning_run import (
@@ -68,14 +66,11 @@ class TuningJobs:
         self, store: Store, operations: Operations, jobs: CustomJobs, engine: Engine, memory: TrialMemory
     ) -> None:
         self._store = store
-        self._operations = operations
         self._jobs = jobs
         self._engine = engine
         self._means = Means(store, jobs, engine, memory)
-        self._lock = threading.Lock()
-        self._runs: dict[str, TuningRun] = {}
-        self._closed = False
-        self._names = {parse_resource_name(job.name).id: job.name for job in store.all(TUNING_JOBS)}
+        self._threads: JobThreads[TuningRun] = JobThreads()
+        self._records = JobRecords(store, operations, TUNING_JOBS, beside=TUNING_RUNS)
         jobs.follow(TUNING_JOBS.collection, self._follow)
 
     def restore(self) -> None:
@@ -89,13 +84,7 @@ class TuningJobs:
 
     def close(self) -> None:
         """Leave every search where it is, for the next start; blocks. The engine ends their trials."""
-        with self._lock:
-            self._closed = True
-            runs = list(self._runs.values())
-        for run in runs:
-            run.stop()
-        for run in runs:
-            run.join()
+        self._threads.close()
 
     def create(self, parent: str, asked: Raw) -> Raw:
         """Create a job, whose search begins at once.
@@ -119,10 +108,7 @@ class TuningJobs:
         )
         run = Execution(name=job.name)
         run.metadata.update({"project": parent.split("/")[1]})
-        with self._store.transaction():
-            self._store.insert(TUNING_JOBS, location, job)
-            self._store.insert(TUNING_RUNS, location, run)
-        self._names[parse_resource_name(job.name).id] = job.name
+        self._records.add(job, run)
         self._begin(job.name)
         return self.get(job.name)
 
@@ -133,9 +119,7 @@ class TuningJobs:
             ApiError: INVALID_ARGUMENT, NOT_FOUND.
         """
         with self._store.transaction():
-            return self._shown(
-                self._store.get(TUNING_JOBS, str(canonical_name(name, TUNING_JOBS.collection)))
-            )
+            return self._shown(self._records.get(name))
 
     def list(self, request: Raw) -> Raw:
         """The page that a ListHyperparameterTuningJobs request asks for."""
@@ -157,14 +141,9 @@ class TuningJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND.
         """
-        canonical = str(canonical_name(name, TUNING_JOBS.collection))
-        with self._store.transaction():
-            job = self._store.get(TUNING_JOBS, canonical)
-            if job.state in ENDED:
-                return
-            job.state = JobState.JOB_STATE_CANCELLING
-            self._store.replace(TUNING_JOBS, job)
-        self._wake(canonical)
+        job = self._records.cancel(name)
+        if job is not None:
+            self._wake(job.name)
 
     def delete(self, name: str) -> Raw:
         """Delete a job that has ended, with its trials, their CustomJobs and logs; the operation.
@@ -172,36 +151,20 @@ class TuningJobs:
         Raises:
             ApiError: INVALID_ARGUMENT, NOT_FOUND; FAILED_PRECONDITION, it has not ended.
         """
-        canonical = canonical_name(name, TUNING_JOBS.collection)
         with self._store.transaction():
-            job = self._store.get(TUNING_JOBS, str(canonical))
-            check_deletable(TUNING_JOBS, job)
-            self._store.delete_all(TRIALS, job.name)
-            self._store.delete(TUNING_JOBS, job.name)
-            self._store.delete(TUNING_RUNS, job.name)
-            operation = self._operations.done(job.name, DeleteOperationMetadata(), Empty())
-        self._jobs.delete_owned(job.name)
-        self._names.pop(canonical.id, None)
+            operation = self._records.delete(name)
+            canonical = canonical_name(name, TUNING_JOBS.collection)
+            self._store.delete_all(TRIALS, str(canonical))
+        self._jobs.delete_owned(str(canonical))
         self._engine.delete(canonical.id)
         return operation
 
     def log(self, project_number: str, job_id: str) -> JobLogs | None:
         """What is said of a project's search as a whole; None if the project has no such job."""
-        name = self._names.get(job_id)
-        if name is None or parse_resource_name(name).project != project_number:
-            return None
-        return self._engine.open_log(job_id)
+        return self._engine.open_log(job_id) if self._records.has(project_number, job_id) else None
 
     def _begin(self, name: str) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            run = self._runs[name] = TuningRun(name, self._means, lambda: self._over(name))
-            run.start()
-
-    def _over(self, name: str) -> None:
-        with self._lock:
-            self._runs.pop(name, None)
+        self._threads.begin(name, lambda over: TuningRun(name, self._means, over))
 
     def _follow(self, name: str, job: Raw) -> None:
         if job.state == JobState.JOB_STATE_PENDING:
@@ -217,8 +180,7 @@ class TuningJobs:
                     self._store.replace(TRIALS, trial)
 
     def _wake(self, name: str) -> None:
-        with self._lock:
-            run = self._runs.get(name)
+        run = self._threads.find(name)
         if run is not None:
             run.wake()
 

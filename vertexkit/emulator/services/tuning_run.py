@@ -435,10 +435,7 @@ class TuningRun:
         self._means.engine.end_family(self._name)
         with self._means.store.transaction():
             job = self._means.store.get(TUNING_JOBS, self._name)
-            job.state = verdict.state
-            if verdict.error is not None:
-                job.error.code, job.error.message = verdict.error.code.number, verdict.error.message
-            set_now(job.end_time)
+            verdict.write(job)
             self._means.store.replace(TUNING_JOBS, job)
 
     def _break_off(self, error: ApiError) -> None:
