@@ -138,7 +138,7 @@ def _rendered(trials: Trials, console: Console) -> RenderableType:
         style = "bold green" if trial.id in best else _STYLES.get(trial.state, "")
         cells = [
             f"{trial.id} ★" if trial.id in best else trial.id,
-            trial.state.value,
+            "stopped early" if trial.stopped_early else trial.state.value,
             *(number(trial.parameters.get(name)) for name in parameters),
             *(number(trial.metrics.get(name, _latest(trial, name))) for name in metrics),
             f"{_seconds(trial):.0f} s" if trial.start is not None else "",
@@ -183,7 +183,8 @@ def _ending(trial: Trial) -> str:
     took = "" if trial.seconds is None else f" after {trial.seconds:.1f} s"
     if trial.state is TrialState.INFEASIBLE:
         return f"trial {trial.id} came to nothing{took}: {trial.infeasible_reason or 'no reason is given'}"
-    return f"trial {trial.id} ended{took}: {_facts(trial.metrics)}"
+    how = "stopped early" if trial.stopped_early else "ended"
+    return f"trial {trial.id} {how}{took}: {_facts(trial.metrics)}"
 
 
 def _best(trials: Trials) -> str:

@@ -96,6 +96,8 @@ class Trial:
     """When it began, in UTC."""
     end: datetime | None = None
     """When it was over, in UTC."""
+    stopped_early: bool = False
+    """Whether the search stopped it, because others promised more: its metrics are those it had by then."""
     infeasible_reason: str | None = None
     """Why it came to no metric."""
     model_dir: str | None = None
@@ -142,6 +144,7 @@ class Trial:
         """``trial 3: SUCCEEDED, n_hidden=2, accuracy=0.97``."""
         facts = [
             self.state.value,
+            *(["stopped early"] if self.stopped_early else []),
             *(f"{name}={number(value)}" for name, value in {**self.parameters, **self.metrics}.items()),
             *([self.infeasible_reason] if self.infeasible_reason else []),
         ]
@@ -232,8 +235,8 @@ class Trials(Sequence[Trial]):
 
         Returns:
             A row for each trial, by ``trial`` (its id): ``state``, a column for each parameter and for each
-            metric, ``start``, ``end`` (UTC), ``seconds`` and ``infeasible_reason``. A parameter that only
-            some trials have is missing in the others; integers stay integers.
+            metric, ``start``, ``end`` (UTC), ``seconds``, ``stopped_early`` and ``infeasible_reason``. A
+            parameter that only some trials have is missing in the others; integers stay integers.
 
         Raises:
             ConfigurationError: pandas is not installed.
@@ -260,6 +263,7 @@ class Trials(Sequence[Trial]):
             )
         seconds = [math.nan if trial.seconds is None else trial.seconds for trial in self._trials]
         columns[_free("seconds", columns)] = seconds
+        columns[_free("stopped_early", columns)] = [trial.stopped_early for trial in self._trials]
         columns[_free("infeasible_reason", columns)] = [
             trial.infeasible_reason or "" for trial in self._trials
         ]
@@ -320,7 +324,9 @@ class Trials(Sequence[Trial]):
 
     def __repr__(self) -> str:
         ended = sum(trial.state is TrialState.SUCCEEDED for trial in self._trials)
-        return f"<{len(self)} {'trial' if len(self) == 1 else 'trials'}, {ended} succeeded>"
+        stopped = sum(trial.stopped_early for trial in self._trials)
+        of_them = f", {stopped} of them stopped early" if stopped else ""
+        return f"<{len(self)} {'trial' if len(self) == 1 else 'trials'}, {ended} succeeded{of_them}>"
 
     def _repr_html_(self) -> str:
         parameters, metrics = self.parameter_names, self.metric_names
@@ -334,7 +340,7 @@ class Trials(Sequence[Trial]):
                 *(number(trial.parameters.get(name)) for name in parameters),
                 *(number(trial.metrics.get(name)) for name in metrics),
                 "" if trial.seconds is None else f"{trial.seconds:.1f} s",
-                "★ best" if trial.id in best else trial.infeasible_reason or "",
+                ", ".join(_remarks(trial, best)),
             ]
             style = ' style="font-weight: bold"' if trial.id in best else ""
             rows.append(f"<tr{style}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
@@ -342,6 +348,15 @@ class Trials(Sequence[Trial]):
         note = f"<p>{left_out} earlier trials are left out: to_frame() has them all.</p>" if left_out else ""
         titles = "".join(f"<th>{escape(title)}</th>" for title in head)
         return f"<table><tr>{titles}</tr>{''.join(rows)}</table>{note}"
+
+
+def _remarks(trial: Trial, best: set[str]) -> Iterator[str]:
+    if trial.id in best:
+        yield "★ best"
+    if trial.stopped_early:
+        yield "stopped early"
+    if trial.infeasible_reason:
+        yield trial.infeasible_reason
 
 
 def number(value: ParameterValue | None) -> str:

@@ -79,6 +79,7 @@ class HyperparameterTuningJob(TuningJobState):
         Raises:
             NotFound: There is none.
         """
+        self._look_for_stops()
         for trial in self.trials_as_read:
             if trial.id == str(name):
                 return trial
@@ -183,6 +184,10 @@ class HyperparameterTuningJob(TuningJobState):
             raise NotFound("the trials were told no place to write to", resource=self.resource_name)
         return metrics(self._context, f"{self.base_output_dir}/{found.id}/logs")
 
+    def _repr_html_(self) -> str:
+        self._look_for_stops()
+        return super()._repr_html_()
+
     # -- what `job_wait.py` waits for ----------------------------------------------------------
 
     @property
@@ -194,6 +199,12 @@ class HyperparameterTuningJob(TuningJobState):
     def found_again(self) -> str:
         """How another process finds it."""
         return f'session.tuning.get("{self.resource_name}")'
+
+    def poll(self, timeout: float | None) -> JobState:
+        """Read it again unless it is over, and which of its trials were stopped early; see `Job.poll`."""
+        state = super().poll(timeout)
+        self._look_for_stops(timeout)
+        return state
 
     def follower(self) -> Follower | None:
         """What follows the logs of its trials."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vertexkit._core.html import described
 from vertexkit._core.lookup import timestamp
 from vertexkit.job import Job, took
+from vertexkit.trial_stops import TrialStops
 from vertexkit.trials import Measurement, Objective, ParameterValue, Trial, Trials, TrialState
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["TuningJobState"]
 
 _LOG = "UNIT_LOG_SCALE"
+_STOPPING = frozenset(
+    ("medianAutomatedStoppingSpec", "decayCurveStoppingSpec", "convexAutomatedStoppingSpec")
+)
 _CONDITIONS = ("parentCategoricalValues", "parentIntValues", "parentDiscreteValues")
 
 
@@ -28,7 +32,8 @@ class TuningJobState(Job):
     def __init__(self, context: Context, data: Mapping[str, Any]) -> None:
         """Wrap a resource as REST gives it; use `Tuning` to get one."""
         super().__init__(context, data)
-        self._parsed: tuple[Mapping[str, Any], Trials] | None = None
+        self._parsed: tuple[Mapping[str, Any], frozenset[str], Trials] | None = None
+        self._stops = TrialStops(context)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -56,16 +61,28 @@ class TuningJobState(Job):
     def trials_as_read(self) -> Trials:
         """The trials when it was last read."""
         # Whoever shows them asks often, and there may be a thousand.
-        if self._parsed is None or self._parsed[0] is not self._data:
-            self._parsed = self._data, self._trials()
-        return self._parsed[1]
+        data, stopped, parsed = self._data, self._stops.stopped, self._parsed
+        if parsed is None or parsed[0] is not data or parsed[1] is not stopped:
+            self._parsed = parsed = data, stopped, self._trials(data, stopped)
+        return parsed[2]
 
-    def _trials(self) -> Trials:
-        specs = self._data.get("studySpec", {}).get("parameters", [])
+    def _trials(self, data: Mapping[str, Any], stopped: frozenset[str]) -> Trials:
+        specs = data.get("studySpec", {}).get("parameters", [])
         log = [spec["parameterId"] for spec in _every(specs) if spec.get("scaleType") == _LOG]
         base, upload = self.base_output_dir, self._upload_trial
-        found = [_trial(data, specs, base, upload) for data in self._data.get("trials", [])]
+        found = [_trial(one, specs, base, upload, stopped) for one in data.get("trials", [])]
         return Trials(found, self.objectives, log=log)
+
+    def _look_for_stops(self, timeout: float | None = None) -> None:
+        """Learn which trials were stopped early, where the search stops any."""
+        if _STOPPING.isdisjoint(self._data.get("studySpec", {})):
+            return
+        jobs = [
+            str(trial["customJob"])
+            for trial in self._data.get("trials", [])
+            if trial.get("state") == TrialState.SUCCEEDED and "customJob" in trial
+        ]
+        self._stops.look(jobs, since=self._data["createTime"], timeout=timeout)
 
     def _upload_trial(self, trial: Trial, name: str | None, **options: Any) -> Model:
         from vertexkit.trial_model import upload_trial
@@ -100,7 +117,13 @@ class TuningJobState(Job):
         return described(f"Tuning job {self.display_name}", facts) + trials._repr_html_()
 
 
-def _trial(data: Mapping[str, Any], specs: Any, base: str | None, upload: Callable[..., Model]) -> Trial:
+def _trial(
+    data: Mapping[str, Any],
+    specs: Any,
+    base: str | None,
+    upload: Callable[..., Model],
+    stopped: frozenset[str],
+) -> Trial:
     given = {one["parameterId"]: one.get("value") for one in data.get("parameters", [])}
     whole = {spec["parameterId"] for spec in _active(specs, given) if _is_whole(spec)}
     parameters = {name: _value(value, whole=name in whole) for name, value in given.items()}
@@ -112,6 +135,7 @@ def _trial(data: Mapping[str, Any], specs: Any, base: str | None, upload: Callab
         measurements=tuple(map(_measurement, data.get("measurements", []))),
         start=_time(data, "startTime"),
         end=_time(data, "endTime"),
+        stopped_early=data.get("customJob") in stopped,
         infeasible_reason=data.get("infeasibleReason") or None,
         model_dir=None if base is None else f"{base}/{data.get('id', '')}/model",
         custom_job=data.get("customJob") or None,

@@ -6,7 +6,7 @@ generated clients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ def listed(
     *,
     filter: str | None = None,
     order_by: str | None = None,
+    fields: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Every resource of a collection, one page after another.
 
@@ -36,12 +37,15 @@ def listed(
         key: The name of the list in the reply, such as ``endpoints``.
         filter: https://google.aip.dev/160
         order_by: https://google.aip.dev/132#ordering
+        fields: What of each resource is wanted, where that is not all; see https://google.aip.dev/157
     """
     params: dict[str, str | int] = {"pageSize": _PAGE_SIZE}
     if filter:
         params["filter"] = filter
     if order_by:
         params["orderBy"] = order_by
+    if fields:
+        params["readMask"] = ",".join(fields)
     while True:
         page = context.clients.http_json("GET", path, params=params, resource=path)
         yield from page.get(key, [])
