@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from vertexkit.job_state import JobState
 from vertexkit.job_wait import Display
 from vertexkit.progress import can_animate, status
-from vertexkit.trials import ParameterValue, Trial, Trials, TrialState, number
+from vertexkit.trials import Trial, Trials, TrialState, facts, number
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -90,7 +90,7 @@ class _Lines:
         for _, trial in sorted([*starts, *ends], key=lambda event: event[0]):
             if trial.id not in self._started:
                 self._started.add(trial.id)
-                self._write(f"trial {trial.id} started: {_facts(trial.parameters)}")
+                self._write(f"trial {trial.id} started: {facts(trial.parameters)}")
                 continue
             self._ended[trial.id] = trial
             so_far = Trials([*self._ended.values()], trials.objectives)
@@ -184,7 +184,7 @@ def _ending(trial: Trial) -> str:
     if trial.state is TrialState.INFEASIBLE:
         return f"trial {trial.id} came to nothing{took}: {trial.infeasible_reason or 'no reason is given'}"
     how = "stopped early" if trial.stopped_early else "ended"
-    return f"trial {trial.id} {how}{took}: {_facts(trial.metrics)}"
+    return f"trial {trial.id} {how}{took}: {facts(trial.metrics)}"
 
 
 def _best(trials: Trials) -> str:
@@ -196,7 +196,3 @@ def _best(trials: Trials) -> str:
         return "none succeeded so far"
     metric = trials.objectives[0].metric
     return f"best {metric} {number(best.metrics[metric])} (trial {best.id})"
-
-
-def _facts(values: Mapping[str, ParameterValue]) -> str:
-    return ", ".join(f"{name}={number(value)}" for name, value in values.items())

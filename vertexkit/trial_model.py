@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vertexkit._core.names import parse_gcs_uri
 from vertexkit.errors import NotFound
-from vertexkit.trials import Trial, number
+from vertexkit.trials import Trial, facts
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -56,13 +56,10 @@ def upload_trial(
     if serving_image is None:
         serving_image = serving_image_for(image, framework="tensorflow", location=context.target.location)
     suffix = f"-trial-{trial.id}"
-    facts = {**trial.parameters, **trial.metrics}
     return Models(context).upload(
         f"{search[: _LONGEST_NAME - len(suffix)]}{suffix}" if name is None else name,
         str(trial.model_dir),
         serving_image=serving_image,
-        description=", ".join(f"{key}={number(value)}" for key, value in facts.items())
-        if description is None
-        else description,
+        description=facts({**trial.parameters, **trial.metrics}) if description is None else description,
         labels=labels,
     )

@@ -14,6 +14,7 @@ from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
+from vertexkit._core.html import described
 from vertexkit.errors import ConfigurationError, InvalidArgument, NotFound
 from vertexkit.pareto import unbeaten
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from vertexkit.model import Model
 
-__all__ = ["Measurement", "Objective", "ParameterValue", "Trial", "TrialState", "Trials", "number"]
+__all__ = ["Measurement", "Objective", "ParameterValue", "Trial", "TrialState", "Trials", "facts", "number"]
 
 ParameterValue: TypeAlias = float | int | str
 """Of a parameter in a trial."""
@@ -70,7 +71,7 @@ class Objective:
         return value > other if self.maximize else value < other
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement:
     """What a trial reported at one moment."""
 
@@ -79,8 +80,16 @@ class Measurement:
     elapsed: float | None = None
     """Seconds since the trial was started, where the service says."""
 
+    def __str__(self) -> str:
+        """``step 3 after 1.5 s: accuracy=0.97``."""
+        after = "" if self.elapsed is None else f" after {self.elapsed:.1f} s"
+        return f"step {self.step}{after}: {facts(self.metrics)}"
 
-@dataclass(frozen=True)
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+@dataclass(frozen=True, repr=False)
 class Trial:
     """One point of the space that was tried, as last read."""
 
@@ -104,7 +113,7 @@ class Trial:
     """``AIP_MODEL_DIR`` of the trial: ``gs://bucket/folder``, where it may have written a SavedModel."""
     custom_job: str | None = None
     """Resource name of the CustomJob that runs it, where one does."""
-    _upload: Callable[..., Model] | None = field(default=None, compare=False, repr=False)
+    _upload: Callable[..., Model] | None = field(default=None, compare=False)
 
     @property
     def seconds(self) -> float | None:
@@ -142,13 +151,32 @@ class Trial:
 
     def __str__(self) -> str:
         """``trial 3: SUCCEEDED, n_hidden=2, accuracy=0.97``."""
-        facts = [
+        said = [
             self.state.value,
             *(["stopped early"] if self.stopped_early else []),
-            *(f"{name}={number(value)}" for name, value in {**self.parameters, **self.metrics}.items()),
+            *([facts({**self.parameters, **self.metrics})] if self.parameters or self.metrics else []),
             *([self.infeasible_reason] if self.infeasible_reason else []),
         ]
-        return f"trial {self.id}: {', '.join(facts)}"
+        return f"trial {self.id}: {', '.join(said)}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def _repr_html_(self) -> str:
+        shown = {
+            "state": f"{self.state.value}, stopped early" if self.stopped_early else self.state.value,
+            "parameters": facts(self.parameters),
+            "metrics": facts(self.metrics),
+            "reports": f"{len(self.measurements)}, the last one {self.measurements[-1]}"
+            if self.measurements
+            else "",
+            "began": "" if self.start is None else f"{self.start:%Y-%m-%d %H:%M:%S} UTC",
+            "took": "" if self.seconds is None else f"{self.seconds:.1f} s",
+            "why": self.infeasible_reason or "",
+            "model folder": self.model_dir or "",
+            "job": self.custom_job or "",
+        }
+        return described(f"Trial {self.id}", shown)
 
 
 class Trials(Sequence[Trial]):
@@ -364,6 +392,11 @@ def number(value: ParameterValue | None) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def facts(values: Mapping[str, ParameterValue]) -> str:
+    """Parameters or metrics as people read them: ``lr=0.001, n=3``."""
+    return ", ".join(f"{name}={number(value)}" for name, value in values.items())
 
 
 def _free(name: str, columns: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import io
 import itertools
 import time
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -177,6 +178,34 @@ def test_a_trial_tells_what_it_is() -> None:
     )
     with pytest.raises(NotFound, match="trial 3"):
         trial(3).model()
+
+
+def test_a_notebook_shows_a_trial_without_the_types_that_hold_it() -> None:
+    whole = Trial(
+        "3",
+        TrialState.SUCCEEDED,
+        MappingProxyType({"o": "<b>", "lr": 0.00123456}),
+        MappingProxyType({"accuracy": 0.97}),
+        measurements=(Measurement(1, {"accuracy": 0.5}, 1.25), Measurement(2, {"accuracy": 0.97})),
+        start=BEGUN,
+        end=BEGUN + timedelta(seconds=3.5),
+        stopped_early=True,
+    )
+    assert repr(whole) == "<trial 3: SUCCEEDED, stopped early, o=<b>, lr=0.001235, accuracy=0.97>"
+    assert repr(whole.measurements) == "(<step 1 after 1.2 s: accuracy=0.5>, <step 2: accuracy=0.97>)"
+    shown = whole._repr_html_()
+    assert "<b>Trial 3</b>" in shown
+    for row in (
+        "<th>state</th><td>SUCCEEDED, stopped early</td>",
+        "<th>parameters</th><td>o=&lt;b&gt;, lr=0.001235</td>",
+        "<th>metrics</th><td>accuracy=0.97</td>",
+        "<th>reports</th><td>2, the last one step 2: accuracy=0.97</td>",
+        "<th>took</th><td>3.5 s</td>",
+    ):
+        assert row in shown
+    failed = Trial("4", TrialState.INFEASIBLE, {}, infeasible_reason="It reported nothing.")
+    assert repr(failed) == "<trial 4: INFEASIBLE, It reported nothing.>"
+    assert failed._repr_html_().count("<tr>") == 2
 
 
 class Search:
