@@ -20,6 +20,8 @@ __all__ = [
     "stopping_spec",
 ]
 
+_INT64: Final = 2**63
+
 
 @dataclass(frozen=True)
 class MedianStopping:
@@ -71,6 +73,9 @@ class ConvexStopping:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise InvalidArgument(name, value, "is no whole number from 0 up")
+            if value >= _INT64:
+                remedy = "write 0 to leave it to Vertex AI"
+                raise InvalidArgument(name, value, "has more than 64 bits", remedy=remedy)
         if 0 < self.max_steps <= self.min_steps:
             raise InvalidArgument("min_steps", self.min_steps, f"is not below max_steps={self.max_steps}")
         if not isinstance(self.learning_rate, str):

@@ -39,6 +39,7 @@ __all__ = [
     "Space",
     "by_name",
     "parameter_spec",
+    "values_of_key",
 ]
 
 Scale: TypeAlias = Literal["linear", "log", "reverse_log"]
@@ -52,7 +53,8 @@ _SCALES: Final = {
 }
 _MOST_VALUES: Final = 1000
 _APART: Final = 1e-10
-_INT64: Final = 2**63
+_EXACT: Final = 2**53
+"""Up to which every whole number is a double, as the service has the values of a trial."""
 
 
 class _Value:
@@ -102,7 +104,7 @@ class Double(_Value):
             value = getattr(self, name)
             if name == "default" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            if not _is_finite(value):
                 raise InvalidArgument(name, value, "is no finite number")
             object.__setattr__(self, name, float(value))
         _check_range(self)
@@ -140,8 +142,13 @@ class Integer(_Value):
                     name, value, "is no whole number", remedy="write Double(...) for a parameter with others"
                 )
             whole = int(value)
-            if not -_INT64 <= whole < _INT64:
-                raise InvalidArgument(name, value, "has more than 64 bits")
+            if abs(whole) > _EXACT:
+                raise InvalidArgument(
+                    name,
+                    value,
+                    "is beyond 2**53, up to which Vertex AI tells whole numbers apart",
+                    remedy=f"write {_EXACT if whole > 0 else -_EXACT}, or search a Double",
+                )
             object.__setattr__(self, name, whole)
         _check_range(self)
         _take_children(self, lambda value: self.min <= value <= self.max)
@@ -171,6 +178,13 @@ class Categorical(_Value):
                 remedy = "write Discrete([...]) for numbers" if _is_number(value) else f"write {str(value)!r}"
                 raise InvalidArgument(
                     "values", self.values, f"holds {value!r}, which is no text", remedy=remedy
+                )
+            if not value:
+                raise InvalidArgument(
+                    "values",
+                    self.values,
+                    "holds an empty text, which is no value to Vertex AI",
+                    remedy="write 'none', for example, and let the program take that for an empty text",
                 )
             if "\0" in value:
                 raise InvalidArgument("values", self.values, "holds a NUL, as no argument does")
@@ -203,7 +217,7 @@ class Discrete(_Value):
         """Refuse what cannot be."""
         given = _values(self.values)
         for value in given:
-            if not _is_number(value) or not math.isfinite(value):
+            if not _is_finite(value):
                 raise InvalidArgument(
                     "values",
                     self.values,
@@ -215,8 +229,14 @@ class Discrete(_Value):
                 "values", self.values, f"are {len(given)}, and a parameter has at most {_MOST_VALUES:,}"
             )
         values = tuple(sorted(int(value) if isinstance(value, Integral) else float(value) for value in given))
-        if any(after - before < _APART for before, after in itertools.pairwise(values)):
-            raise InvalidArgument("values", self.values, "holds a value twice")
+        for before, after in itertools.pairwise(values):
+            if float(after) - float(before) < _APART:
+                raise InvalidArgument(
+                    "values",
+                    self.values,
+                    f"holds {before!r} and {after!r}, which are the same to Vertex AI",
+                    remedy="leave one of them out",
+                )
         object.__setattr__(self, "values", values)
         _check_scale(self.scale, values[0], "values", self.values)
         _check_default(self, values)
@@ -237,6 +257,11 @@ def by_name(space: Space) -> Iterator[tuple[str, Parameter]]:
         yield name, parameter
         for below in getattr(parameter, "children", {}).values():
             yield from by_name(below)
+
+
+def values_of_key(key: Any) -> tuple[Any, ...]:
+    """The values of a parameter that a key of its ``children`` names."""
+    return tuple(key) if isinstance(key, tuple | range) else (key,)
 
 
 def parameter_spec(name: str, parameter: Parameter) -> dict[str, Any]:
@@ -266,7 +291,7 @@ def parameter_spec(name: str, parameter: Parameter) -> dict[str, Any]:
 
 
 def _condition(parent: Parameter, key: Any) -> dict[str, Any]:
-    values = _keys(key)
+    values = values_of_key(key)
     if isinstance(parent, Integer):
         return {"parentIntValues": {"values": [str(value) for value in values]}}
     if isinstance(parent, Discrete):
@@ -274,12 +299,16 @@ def _condition(parent: Parameter, key: Any) -> dict[str, Any]:
     return {"parentCategoricalValues": {"values": list(values)}}
 
 
-def _keys(key: Any) -> tuple[Any, ...]:
-    return tuple(key) if isinstance(key, tuple | range) else (key,)
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether this is a number that a double has room for."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _values(values: object) -> tuple[Any, ...]:
@@ -334,10 +363,11 @@ def _take_children(parameter: Integer | Categorical | Discrete, is_value: Any) -
             "is no mapping from values to spaces",
             remedy='write children={"sgd": {"momentum": Double(0, 0.99)}}, for example',
         )
-    kind = str if isinstance(parameter, Categorical) else Real
+    kinds = {Categorical: str, Integer: Integral, Discrete: Real}
+    kind = kinds[type(parameter)]
     seen: dict[str, set[object]] = {}
     for key, space in children.items():
-        keys = _keys(key)
+        keys = values_of_key(key)
         for value in keys:
             if isinstance(value, bool) or not isinstance(value, kind) or not is_value(value):
                 raise InvalidArgument("children", key, f"has {value!r}, which is no value of the parameter")

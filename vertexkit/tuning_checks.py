@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from vertexkit.command_line import is_argument_name
 from vertexkit.early_stopping import ConvexStopping, early_stopping
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.preflight import finding_of
+from vertexkit.space_branches import twice_at_once
 from vertexkit.spaces import Categorical, Double, Parameter, Space, by_name
 from vertexkit.trials import Objective
 
@@ -23,7 +24,7 @@ __all__ = [
     "objectives_of",
 ]
 
-_GOALS: Final = {"maximize": True, "minimize": False}
+_GOALS: Final = ("maximize", "minimize")
 
 
 def objectives_of(metric: object, maximize: object) -> tuple[tuple[Objective, ...], list[Finding]]:
@@ -50,10 +51,10 @@ def objectives_of(metric: object, maximize: object) -> tuple[tuple[Objective, ..
         )
     for name, goal in metric.items():
         findings += _check_metric_name(name)
-        if goal not in _GOALS:
+        if not isinstance(goal, str) or goal not in _GOALS:
             remedy = "write 'maximize' or 'minimize'"
             findings.append(Finding(f"metric[{name!r}]", goal, "is no goal", remedy))
-    return tuple(Objective(name, _GOALS.get(goal, True)) for name, goal in metric.items()), findings
+    return tuple(Objective(name, goal != "minimize") for name, goal in metric.items()), findings
 
 
 def check_space(space: object) -> list[Finding]:
@@ -64,8 +65,7 @@ def check_space(space: object) -> list[Finding]:
     if not space:
         return [Finding("space", space, "is empty", remedy)]
     findings: list[Finding] = []
-    parents: dict[str, int] = {}
-    for name, parameter, parent in _with_parents(space):
+    for name, parameter in by_name(space):
         if not isinstance(parameter, Parameter):
             findings.append(
                 Finding(
@@ -85,8 +85,16 @@ def check_space(space: object) -> list[Finding]:
                     f"write {bare!r}" if bare and is_argument_name(bare) else None,
                 )
             )
-        elif parents.setdefault(name, id(parent)) != id(parent):
-            findings.append(Finding("space", name, "is the name of two parameters", "rename one of them"))
+    if not findings:
+        findings = [
+            Finding(
+                "space",
+                name,
+                "is the name of two parameters that a trial may have both",
+                "rename one of them, or have them below different values of one parameter",
+            )
+            for name in twice_at_once(space)
+        ]
     return findings
 
 
@@ -188,13 +196,6 @@ def check_twice(space: Space, args: Sequence[str]) -> list[Finding]:
         for name in dict.fromkeys(name for name, _ in by_name(space))
         if name in fixed
     ]
-
-
-def _with_parents(space: Mapping[Any, Any], parent: object = None) -> Iterator[tuple[Any, Any, object]]:
-    for name, parameter in space.items():
-        yield name, parameter, parent
-        for below in getattr(parameter, "children", {}).values():
-            yield from _with_parents(below, parameter)
 
 
 def _check_metric_name(name: object) -> list[Finding]:

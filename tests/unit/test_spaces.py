@@ -35,11 +35,13 @@ OPTIMIZER = Categorical(["sgd", "adam"], children={"sgd": {"momentum": MOMENTUM}
         (lambda: Double(1, math.inf), "max"),
         (lambda: Double(math.nan, 1), "min"),
         (lambda: Double("1", 2), "min"),
+        (lambda: Double(1, 10**400), "max"),
         (lambda: Double(True, 2), "min"),
         (lambda: Double(1, 2, scale="ln"), "scale"),
         (lambda: Double(1, 2, default=3), "default"),
         (lambda: Integer(1.5, 2), "min"),
-        (lambda: Integer(1, 2**63), "max"),
+        (lambda: Integer(0, 2**53 + 1), "max"),
+        (lambda: Integer(-(2**53) - 1, 0), "min"),
         (lambda: Integer(0, 2, scale="log"), "min"),
         (lambda: Integer(1, 5, default=6), "default"),
         (lambda: Categorical([]), "values"),
@@ -47,11 +49,14 @@ OPTIMIZER = Categorical(["sgd", "adam"], children={"sgd": {"momentum": MOMENTUM}
         (lambda: Categorical([1, 2]), "values"),
         (lambda: Categorical(["a", "a"]), "values"),
         (lambda: Categorical(["a", "b\0"]), "values"),
+        (lambda: Categorical(["", "a"]), "values"),
         (lambda: Categorical(["a"], default="b"), "default"),
         (lambda: Discrete([]), "values"),
         (lambda: Discrete(["a"]), "values"),
         (lambda: Discrete([1, math.nan]), "values"),
         (lambda: Discrete([1, 1.0]), "values"),
+        (lambda: Discrete([2**60, 2**60 + 1]), "values"),
+        (lambda: Discrete([1, 10**400]), "values"),
         (lambda: Discrete(range(1001)), "values"),
         (lambda: Discrete([0, 1], scale="log"), "values"),
         (lambda: Discrete([1, 2], default=1.5), "default"),
@@ -60,6 +65,7 @@ OPTIMIZER = Categorical(["sgd", "adam"], children={"sgd": {"momentum": MOMENTUM}
         (lambda: Categorical(["a"], children={"a": {"x": 1}}), "children['a']['x']"),
         (lambda: Categorical(["a"], children=[MOMENTUM]), "children"),
         (lambda: Integer(1, 3, children={4: {"x": MOMENTUM}}), "children"),
+        (lambda: Integer(1, 3, children={1.5: {"x": MOMENTUM}}), "children"),
         (lambda: Integer(1, 3, children={range(3, 3): {"x": MOMENTUM}}), "children"),
         (lambda: Discrete([1, 2], children={(1, 3): {"x": MOMENTUM}}), "children"),
         (
@@ -72,6 +78,16 @@ def test_what_cannot_be_is_refused_at_once(make: Callable[[], Parameter], argume
     with pytest.raises(InvalidArgument) as raised:
         make()
     assert raised.value.argument == argument
+
+
+def test_what_vertex_ai_has_no_value_for_comes_with_what_would_do() -> None:
+    with pytest.raises(InvalidArgument, match=r"max=18014398509481984: is beyond 2\*\*53") as raised:
+        Integer(0, 2**54)
+    assert raised.value.remedy == "write 9007199254740992, or search a Double"
+    with pytest.raises(InvalidArgument, match=r"values=\['', 'a'\]: holds an empty text") as raised:
+        Categorical(["", "a"])
+    assert "write 'none'" in str(raised.value.remedy)
+    assert (Integer(-(2**53), 2**53).max, Discrete([2**60, 1]).values) == (2**53, (1, 2**60))
 
 
 def test_a_parameter_shows_what_one_would_write() -> None:
@@ -186,6 +202,7 @@ def test_a_rule_is_sent_with_the_options_that_were_given() -> None:
     [
         {"max_steps": -1},
         {"max_steps": 2.5},
+        {"max_steps": 2**63},
         {"max_steps": 5, "min_steps": 5},
         {"learning_rate": 0.1},
         {"use_elapsed_duration": "yes"},
