@@ -16,7 +16,7 @@ from vertexkit.batch_job import BatchPredictionJob, PartialFailureWarning
 from vertexkit.batch_request import BatchRequest, InputFormat, OutputFormat
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.job_state import naming_states
-from vertexkit.job_wait import Stream, stream_of
+from vertexkit.job_wait import Stream, check_wait, stream_of
 from vertexkit.training_lookup import in_order
 from vertexkit.types import Machine
 
@@ -123,6 +123,7 @@ class BatchPrediction(Manager):
             labels=labels,
             service_account=service_account,
         )
+        check_wait(wait)
         stream_of(logs)
         plan = plan_batch(self._context, self._model(model), request)
         require(plan.findings)

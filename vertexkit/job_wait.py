@@ -20,7 +20,7 @@ from vertexkit.progress import status
 if TYPE_CHECKING:
     from vertexkit.job_logs import LogLine
 
-__all__ = ["Awaited", "Display", "Follower", "Stream", "followed", "stream_of", "wait_for"]
+__all__ = ["Awaited", "Display", "Follower", "Stream", "check_wait", "followed", "stream_of", "wait_for"]
 
 Stream = Literal["stdout", "stderr"]
 Display = Callable[[JobState], object]
@@ -82,6 +82,16 @@ class Awaited(Protocol):
 
     def cancel(self) -> None:
         """Ask the service to stop it."""
+
+
+def check_wait(wait: object) -> None:
+    """Refuse a ``wait`` that neither says to wait for a job nor to leave it.
+
+    Raises:
+        InvalidArgument: It is no boolean.
+    """
+    if not isinstance(wait, bool):
+        raise InvalidArgument("wait", wait, "is neither True nor False")
 
 
 def stream_of(logs: object) -> Stream | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vertexkit._core.resource import Manager
 from vertexkit.errors import Finding
-from vertexkit.job_wait import Stream, stream_of
+from vertexkit.job_wait import Stream, check_wait, stream_of
 from vertexkit.preflight import require
 from vertexkit.training_job import CustomTrainingJob
 from vertexkit.training_lookup import find_training_job, list_training_jobs
@@ -137,6 +137,7 @@ class Training(Manager):
             Cancelled: Somebody has cancelled it.
             VertexkitError: The service refused the job.
         """
+        check_wait(wait)
         stream_of(logs)
         plan = plan_training(
             self._context,

@@ -16,7 +16,7 @@ from vertexkit._core.resource import Manager
 from vertexkit.early_stopping import EarlyStopping
 from vertexkit.errors import Finding
 from vertexkit.job_state import naming_states
-from vertexkit.job_wait import Stream, stream_of
+from vertexkit.job_wait import Stream, check_wait, stream_of
 from vertexkit.preflight import require
 from vertexkit.spaces import Space
 from vertexkit.training_lookup import in_order
@@ -195,6 +195,7 @@ class Tuning(Manager):
             early_stopping=early_stopping,
             measurement_selection=measurement_selection,
         )
+        check_wait(wait)
         stream_of(logs)
         plan = plan_tuning(self._context, request)
         require(plan.findings)

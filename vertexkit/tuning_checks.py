@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from vertexkit.command_line import is_argument_name
 from vertexkit.early_stopping import ConvexStopping, early_stopping
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.preflight import finding_of
-from vertexkit.space_branches import twice_at_once
+from vertexkit.space_branches import points, twice_at_once
 from vertexkit.spaces import Categorical, Double, Parameter, Space, by_name
 from vertexkit.trials import Objective
 
@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 _GOALS: Final = ("maximize", "minimize")
+
+_MOST: Final = 2**31 - 1
 
 
 def objectives_of(metric: object, maximize: object) -> tuple[tuple[Objective, ...], list[Finding]]:
@@ -104,6 +106,10 @@ def check_counts(trials: object, parallel: object, max_failed: object) -> list[F
     for argument, count in (("trials", trials), ("parallel", parallel), ("max_failed", max_failed)):
         if (count is None and argument != "trials") or _is_count(count):
             continue
+        if isinstance(count, int) and count > _MOST:
+            problem = f"is above {_MOST:,}, up to which Vertex AI counts"
+            findings.append(Finding(argument, count, problem, "write fewer"))
+            continue
         remedy = "leave it out, and Vertex AI decides" if argument == "max_failed" else None
         findings.append(Finding(argument, count, "is no whole number from 1 up", remedy))
     if isinstance(trials, int) and isinstance(parallel, int) and parallel > trials >= 1:
@@ -122,21 +128,35 @@ def check_counts(trials: object, parallel: object, max_failed: object) -> list[F
     return findings
 
 
-def check_algorithm(algorithm: object, space: Space) -> list[Finding]:
-    """Whether points can be chosen that way."""
+def check_algorithm(algorithm: object, space: Space, trials: object) -> list[Finding]:
+    """Whether points can be chosen that way, and as many as there are to be trials."""
     if algorithm is not None and algorithm not in ("random", "grid"):
         remedy = "use 'random' or 'grid', or leave it out for Vertex AI's own, which learns from the trials"
         return [Finding("algorithm", algorithm, "is no way to search", remedy)]
     if algorithm != "grid":
         return []
+    endless = dict.fromkeys(name for name, parameter in by_name(space) if isinstance(parameter, Double))
+    if endless:
+        return [
+            Finding(
+                "algorithm",
+                algorithm,
+                f"is not possible with {name!r}, of whose values there is no end",
+                f"make {name!r} a Discrete of some values, or leave algorithm out",
+            )
+            for name in endless
+        ]
+    grid = points(space)
+    if not space or not _is_count(trials) or trials <= grid:
+        return []
     return [
         Finding(
-            "algorithm",
-            algorithm,
-            f"is not possible with {name!r}, of whose values there is no end",
-            f"make {name!r} a Discrete of some values, or leave algorithm out",
+            "trials",
+            trials,
+            f"is more than the grid has points: the search is over after {grid:,}",
+            f"write trials={grid}, or let an Integer have more values",
+            warning=True,
         )
-        for name in dict.fromkeys(name for name, parameter in by_name(space) if isinstance(parameter, Double))
     ]
 
 
@@ -204,5 +224,5 @@ def _check_metric_name(name: object) -> list[Finding]:
     return [Finding("metric", name, "is not the name of a metric, which has no spaces in it")]
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST

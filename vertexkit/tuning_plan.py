@@ -65,7 +65,7 @@ def plan_tuning(context: Context, request: TuningRequest) -> TuningPlan:
         *findings,
         *wrong_space,
         *checks.check_counts(request.trials, request.parallel, request.max_failed),
-        *checks.check_algorithm(request.algorithm, space),
+        *checks.check_algorithm(request.algorithm, space, request.trials),
         *([] if is_refused(wrong_space) else wrong_rule),
         *checks.check_selection(request.measurement_selection),
         *checks.check_defaults(space),

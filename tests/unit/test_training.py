@@ -307,12 +307,12 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(
     assert (posts(doubles), storage.writes, doubles.context.created.names) == ([], 0, ())
 
 
-@pytest.mark.parametrize("logs", ["both", 1, None])
-def test_where_no_log_can_go_is_refused_before_anything_is_sent(
-    logs: Any, training: Training, doubles: Doubles, storage: Storage, script: Path
+@pytest.mark.parametrize("asked", [{"logs": "both"}, {"logs": 1}, {"logs": None}, {"wait": "no"}])
+def test_how_to_wait_is_refused_before_anything_is_sent(
+    asked: dict[str, Any], training: Training, doubles: Doubles, storage: Storage, script: Path
 ) -> None:
-    with pytest.raises(errors.InvalidArgument, match=r"^logs="):
-        training.run(script, logs=logs)
+    with pytest.raises(errors.InvalidArgument, match=f"^{next(iter(asked))}="):
+        training.run(script, **asked)
     assert (doubles.rest.asked, storage.writes) == ([], 0)
 
 

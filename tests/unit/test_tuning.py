@@ -270,11 +270,13 @@ def test_a_refused_search_leaves_nothing(
         ({"metric": "my metric"}, "metric"),
         ({"metric": ["accuracy"]}, "metric"),
         ({"metric": {"accuracy": "max"}}, "metric['accuracy']"),
+        ({"metric": {"accuracy": ["maximize"]}}, "metric['accuracy']"),
         ({"metric": {"accuracy": "minimize"}, "maximize": False}, "maximize"),
         ({"metric": "acuracy"}, "metric"),
         ({"maximize": "yes"}, "maximize"),
         ({"trials": 0}, "trials"),
         ({"trials": 2.5}, "trials"),
+        ({"trials": 10**12}, "trials"),
         ({"parallel": 7}, "parallel"),
         ({"parallel": 0}, "parallel"),
         ({"max_failed": 0}, "max_failed"),
@@ -332,13 +334,30 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(
     assert (posts(doubles), storage.writes, doubles.context.created.names) == ([], 0, ())
 
 
-def test_where_no_log_can_go_is_refused_before_anything_is_sent(
-    tuning: Tuning, doubles: Doubles, script: Path
+@pytest.mark.parametrize("asked", [{"logs": "both"}, {"wait": "no"}])
+def test_how_to_wait_is_refused_before_anything_is_sent(
+    asked: dict[str, Any], tuning: Tuning, doubles: Doubles, script: Path
 ) -> None:
-    space = {"lr": Double(0.1, 1.0)}
-    with pytest.raises(errors.InvalidArgument, match=r"^logs="):
-        tuning.run(script, metric="accuracy", space=space, trials=1, logs="both")  # type: ignore[arg-type]
+    with pytest.raises(errors.InvalidArgument, match=f"^{next(iter(asked))}="):
+        tuning.run(script, **ASKED, **asked)
     assert not doubles.rest.asked
+
+
+def test_a_count_that_is_none_is_told_from_one_that_is_too_great(tuning: Tuning, script: Path) -> None:
+    (found,) = tuning.check(script, **{**ASKED, "trials": 10**12})
+    assert "is above 2,147,483,647" in found.problem
+    (found,) = tuning.check(script, **{**ASKED, "trials": -1})
+    assert "is no whole number from 1 up" in found.problem
+
+
+def test_more_trials_than_a_grid_has_points_are_warned_of(tuning: Tuning, script: Path) -> None:
+    below = {"adam": {"batch": Discrete([16, 32])}}
+    space = {"n": Integer(1, 3), "optimizer": Categorical(["sgd", "adam"], children=below)}
+    asked: dict[str, Any] = {"metric": "accuracy", "space": space, "algorithm": "grid", "args": {"lr": 0.1}}
+    assert tuning.check(script, **asked, trials=9) == []
+    (found,) = tuning.check(script, **asked, trials=10)
+    assert (found.argument, found.warning) == ("trials", True)
+    assert "over after 9" in found.problem
 
 
 def test_what_would_do_is_said_once(tuning: Tuning, script: Path) -> None:
