@@ -8,6 +8,8 @@
 PYTHON ?=
 # Arguments for make demo, make test and make bench.
 ARGS ?=
+# How many processes run the tests: each has a local Vertex AI of its own, and wants 4 GB. 0: none but pytest's.
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,10 +27,10 @@ demo: $(STAMP) ## Run examples/quickstart.py (ARGS="--project P --bucket B" for 
 	@$(BIN)/python examples/quickstart.py $(ARGS)
 
 test: $(STAMP) ## Run the tests, but the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
 
 test-all: $(STAMP) ## Run all the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench: $(STAMP) ## Measure against what one would otherwise do
 	$(BIN)/python -m tests.bench $(ARGS)
