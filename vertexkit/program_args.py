@@ -38,19 +38,17 @@ _NAMED_NARGS: Final = {
     "ZERO_OR_MORE": "*",
     "ONE_OR_MORE": "+",
 }
+_MISSING: Final = "the following arguments are required: "
 _IGNORED: Final = {"help", "metavar", "default"}
 _OPEN_WORDS: Final = {"parents", "prefix_chars", "fromfile_prefix_chars", "conflict_handler"}
 
 
-def check_args(
-    program: Program, args: Sequence[str], *, beside: Sequence[str] = (), complete: bool = True
-) -> list[Finding]:
+def check_args(program: Program, args: Sequence[str], *, complete: bool = True) -> list[Finding]:
     """Whether a program's own parser would take these arguments.
 
     Args:
         program: The program.
         args: What it is to get, as in ``sys.argv[1:]``.
-        beside: What the service adds to them.
         complete: Whether these are all, so that what else the program requires would be missing.
 
     Returns:
@@ -59,10 +57,28 @@ def check_args(
     """
     try:
         parser = _read([source.tree for source in program.sources])
-        found = parser.check([*args, *beside], complete=complete)
+        found = parser.check(args, complete=complete)
     except _Unreadable:
         return []
     return [*found, *parser.overridden(args)]
+
+
+def missing_args(program: Program, each: Sequence[Sequence[str]]) -> list[list[str]]:
+    """What a program requires that it does not get.
+
+    Args:
+        program: The program.
+        each: Arguments of several runs of it.
+
+    Returns:
+        For each run, the options that are missing, as argparse names them: ``-l/--lr``. None where the
+        program's arguments cannot be read, or it refuses them for something else.
+    """
+    try:
+        parser = _read([source.tree for source in program.sources])
+        return [parser.missing(args) for args in each]
+    except _Unreadable:
+        return [[] for _ in each]
 
 
 class _Unreadable(Exception):
@@ -89,7 +105,7 @@ class _Parser:
     abbreviates: bool = True
     options: list[tuple[list[str], dict[str, Any]]] = field(default_factory=list)
 
-    def check(self, args: list[str], *, complete: bool) -> list[Finding]:
+    def check(self, args: Sequence[str], *, complete: bool) -> list[Finding]:
         """What it would not take.
 
         Raises:
@@ -115,6 +131,19 @@ class _Parser:
         except _Refused as refused:
             findings.append(_finding(args, str(refused)))
         return findings
+
+    def missing(self, args: Sequence[str]) -> list[str]:
+        """The options that it requires and does not get.
+
+        Raises:
+            _Unreadable: argparse would not even make that parser.
+        """
+        try:
+            self._built(demanding=True).parse_known_args(args)
+        except _Refused as refused:
+            _, is_missing, names = str(refused).partition(_MISSING)
+            return names.split(", ") if is_missing else []
+        return []
 
     def overridden(self, args: Sequence[str]) -> Iterator[Finding]:
         """Values that the program will not see, for another follows: those of a list, most probably."""
@@ -157,12 +186,12 @@ class _Parser:
         return Finding(_ARGUMENT, word, "is no option of the program", remedy)
 
 
-def _finding(args: list[str], message: str) -> Finding:
+def _finding(args: Sequence[str], message: str) -> Finding:
     remedy = None
     if "ignored explicit argument" in message:
         name = message.removeprefix("argument ").partition(":")[0].rpartition("/")[2].lstrip("-")
         remedy = f"it takes no value: give args={{{name!r}: True}}"
-    return Finding(_ARGUMENT, args, f"would be refused by the program: {message}", remedy)
+    return Finding(_ARGUMENT, [*args], f"would be refused by the program: {message}", remedy)
 
 
 def _read(trees: Sequence[ast.Module]) -> _Parser:

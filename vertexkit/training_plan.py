@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from vertexkit.command_line import check_args, check_env, command_line
 from vertexkit.errors import Finding, InvalidArgument, PermissionDenied
 from vertexkit.identifiers import check_display_name, check_labels
 from vertexkit.image_packages import provided
+from vertexkit.job_creation import run_label
 from vertexkit.packaging import Program, understand
 from vertexkit.preflight import finding_of, is_refused
 from vertexkit.regions import check_region
@@ -63,14 +64,14 @@ class TrainingPlan:
     spot: bool
 
 
-def plan_training(context: Context, request: TrainingRequest, *, beside: Sequence[str] = ()) -> TrainingPlan:
+def plan_training(context: Context, request: TrainingRequest, *, complete: bool = True) -> TrainingPlan:
     """Look at everything that is asked for, and at where it would go.
 
     Args:
         context: The session's parts; the service is asked only where the buckets are.
         request: What is asked for.
-        beside: Arguments that the service will add to those of the request: an example of them, without
-            which the program may not take the others.
+        complete: Whether the program gets no arguments but those of the request, so that what else it
+            requires would be missing.
 
     Returns:
         The plan. While its findings hold an error it is not fit to be carried out.
@@ -96,7 +97,7 @@ def plan_training(context: Context, request: TrainingRequest, *, beside: Sequenc
     labels: dict[str, str] = {}
     try:
         labels = context.labelled(request.labels)
-        findings += check_labels(labels)
+        findings += check_labels({**labels, **run_label()})
     except InvalidArgument as error:
         findings.append(finding_of(error))
     findings += [
@@ -104,7 +105,7 @@ def plan_training(context: Context, request: TrainingRequest, *, beside: Sequenc
         *checks.check_container(request, gpu=gpu),
         *wrong_image,
         *checks.check_command(request),
-        *_check_args(request, program, beside),
+        *_check_args(request, program, complete),
         *check_env(request.env),
         *wrong_pools,
         *checks.check_switches(request),
@@ -178,14 +179,14 @@ def _program(request: TrainingRequest, image: str) -> tuple[Program | None, list
     return program, list(program.findings)
 
 
-def _check_args(request: TrainingRequest, program: Program | None, beside: Sequence[str]) -> list[Finding]:
+def _check_args(request: TrainingRequest, program: Program | None, complete: bool) -> list[Finding]:
     """Whether the arguments are possible, and the program's own parser would take them."""
     findings = check_args(request.args)
     if program is None or is_refused(findings):
         return findings
     from vertexkit.program_args import check_args as check_parsed
 
-    return [*findings, *check_parsed(program, command_line(request.args), beside=beside)]
+    return [*findings, *check_parsed(program, command_line(request.args), complete=complete)]
 
 
 def _check_buckets(context: Context, request: TrainingRequest, program: Program | None) -> list[Finding]:

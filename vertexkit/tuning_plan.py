@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from vertexkit import tuning_checks as checks
@@ -13,7 +14,9 @@ from vertexkit.early_stopping import stopping_spec
 from vertexkit.errors import Finding
 from vertexkit.preflight import is_refused
 from vertexkit.program_args import check_args as check_parsed
+from vertexkit.program_args import missing_args
 from vertexkit.program_metrics import check_metrics
+from vertexkit.space_branches import Values, argument_value, trials_of
 from vertexkit.spaces import Categorical, Discrete, Double, Parameter, Space, by_name, parameter_spec
 from vertexkit.training_plan import TrainingPlan, plan_training
 from vertexkit.trials import Objective
@@ -30,6 +33,10 @@ _SELECTIONS: Final = {"last": "LAST_MEASUREMENT", "best": "BEST_MEASUREMENT"}
 _AT_A_TIME: Final = 2
 _TRIED: Final = 20
 """Values of one parameter that the program's parser is asked about."""
+_BRANCHES: Final = 1000
+"""Trials for each parameter of the space, and those below it, that the program's parser is asked about."""
+_SHOWN: Final = 3
+"""Of those in which an argument is missing."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def plan_tuning(context: Context, request: TuningRequest) -> TuningPlan:
     objectives, findings = checks.objectives_of(request.metric, request.maximize)
     wrong_space = checks.check_space(request.space)
     space: Space = {} if is_refused(wrong_space) else request.space
-    trial = plan_training(context, request.trial, beside=[*_example(space)])
+    trial = plan_training(context, request.trial, complete=False)
     rule, wrong_rule = checks.check_early_stopping(request.early_stopping, objectives, space)
     findings = [
         *findings,
@@ -70,12 +77,7 @@ def plan_tuning(context: Context, request: TuningRequest) -> TuningPlan:
         *checks.check_selection(request.measurement_selection),
         *checks.check_defaults(space),
         *_of_program(trial.program, space, objectives, request.trial.args),
-        # Without its space, a program misses arguments that it would have.
-        *(
-            _of_space(found, space)
-            for found in trial.findings
-            if not (is_refused(wrong_space) and "are required" in found.problem)
-        ),
+        *(_of_space(found, space) for found in trial.findings),
     ]
     # The program's parser is asked many times, and says the same.
     once: dict[tuple[str, str], Finding] = {}
@@ -114,10 +116,14 @@ def _of_program(
     program: Program | None, space: Space, objectives: Sequence[Objective], args: Any
 ) -> list[Finding]:
     """What the program would not take, or not give."""
-    fixed = [] if check_args(args) else command_line(args)
+    are_wrong = bool(check_args(args))
+    fixed = [] if are_wrong else command_line(args)
     findings = checks.check_twice(space, fixed)
     if program is None:
         return findings
+    if space and not are_wrong:
+        # Without its space, a program misses arguments that it would have.
+        findings += _check_missing(program, space, fixed)
     for name, parameter in by_name(space):
         for value in _values(parameter):
             found = check_parsed(program, [_option(name, value)], complete=False)
@@ -125,6 +131,43 @@ def _of_program(
                 findings += [_of_space(one, space) for one in found]
                 break  # the same is wrong with its other values
     return [*findings, *check_metrics(program, [objective.metric for objective in objectives])]
+
+
+def _check_missing(program: Program, space: Space, fixed: Sequence[str]) -> Iterator[Finding]:
+    """What the program requires and does not get, in any trial or with some values of the space."""
+    ways = {name: [*islice(trials_of(name, parameter), _BRANCHES)] for name, parameter in space.items()}
+    usual = {name: trials[0] for name, trials in ways.items()}
+    asked = [(name, trial) for name, trials in ways.items() for trial in trials]
+    each = [
+        [*fixed, *(_option(*one) for values in {**usual, name: trial}.values() for one in values.items())]
+        for name, trial in asked
+    ]
+    missing = missing_args(program, each)
+    for option in dict.fromkeys(option for options in missing for option in options):
+        lacking = [place for place, options in enumerate(missing) if option in options]
+        without = f"leaves out {option}, which the program requires"
+        if len(lacking) == len(asked):
+            yield Finding("args", [*fixed], without, "give it, or have it in the space")
+            continue
+        for name, trials in ways.items():
+            found = [trial for root, trial in (asked[place] for place in lacking) if root == name]
+            if 0 < len(found) < len(trials):
+                yield Finding(
+                    f"space[{name!r}]",
+                    space[name],
+                    f"{without}, with {_with(name, space[name], found)}",
+                    "have it there with every value, or let the program do without it",
+                )
+
+
+def _with(name: str, parameter: Parameter, trials: Sequence[Values]) -> str:
+    """By which values of parameters that others depend on some trials differ from the rest."""
+    parents = {one for one, found in by_name({name: parameter}) if getattr(found, "children", None)}
+    ways = [
+        " and ".join(f"{one}={value!r}" for one, value in trial.items() if one in parents)
+        for trial in trials[:_SHOWN]
+    ]
+    return ", or with ".join([*ways, *(["others"] if len(trials) > _SHOWN else [])])
 
 
 def _of_space(found: Finding, space: Space) -> Finding:
@@ -142,25 +185,14 @@ def _of_space(found: Finding, space: Space) -> Finding:
     return found
 
 
-def _example(space: Space) -> Iterator[str]:
-    """The arguments of one trial."""
-    for name, parameter in space.items():
-        value = next(iter(_values(parameter)))
-        yield _option(name, value)
-        for key, below in getattr(parameter, "children", {}).items():
-            if value == key or (isinstance(key, tuple | range) and value in key):
-                yield from _example(below)
-
-
 def _values(parameter: Parameter) -> list[float | int | str]:
     """Values by which to see whether a program takes the parameter."""
     if isinstance(parameter, Categorical):
         return [*parameter.values[:_TRIED]]
     if isinstance(parameter, Discrete):
-        whole = all(value == int(value) for value in parameter.values)
-        return [int(value) if whole else float(value) for value in parameter.values[:_TRIED]]
+        return [argument_value(parameter, value) for value in parameter.values[:_TRIED]]
     if isinstance(parameter, Double):
-        return [(parameter.min + parameter.max) / 2, parameter.min, parameter.max]
+        return [parameter.min / 2 + parameter.max / 2, parameter.min, parameter.max]
     return [parameter.min, parameter.max]
 
 

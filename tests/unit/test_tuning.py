@@ -351,7 +351,7 @@ def test_a_count_that_is_none_is_told_from_one_that_is_too_great(tuning: Tuning,
 
 
 def test_more_trials_than_a_grid_has_points_are_warned_of(tuning: Tuning, script: Path) -> None:
-    below = {"adam": {"batch": Discrete([16, 32])}}
+    below: Any = {"adam": {"batch": Discrete([16, 32])}}
     space = {"n": Integer(1, 3), "optimizer": Categorical(["sgd", "adam"], children=below)}
     asked: dict[str, Any] = {"metric": "accuracy", "space": space, "algorithm": "grid", "args": {"lr": 0.1}}
     assert tuning.check(script, **asked, trials=9) == []
@@ -378,6 +378,38 @@ def test_a_parameter_below_another_is_an_argument_too(tuning: Tuning, script: Pa
     assert tuning.check(script, **{**ASKED, "space": space("momentum")}) == []
     (found,) = tuning.check(script, **{**ASKED, "space": space("momentun")})
     assert (found.argument, found.remedy) == ("space['momentun']", "use --momentum")
+
+
+def test_an_argument_that_only_some_trials_get_is_missed_in_the_others(tuning: Tuning, script: Path) -> None:
+    script.write_text(PROGRAM.replace('"--momentum", type=float', '"--momentum", type=float, required=True'))
+
+    def found(with_momentum: Any, **others: Any) -> list[errors.Finding]:
+        optimizer = Categorical(["sgd", "adam"], children={with_momentum: {"momentum": Double(0, 1)}})
+        return tuning.check(script, **{**ASKED, "space": {**SPACE, **others, "optimizer": optimizer}})
+
+    for key, other in (("sgd", "adam"), ("adam", "sgd")):
+        (one,) = found(key)
+        assert one.argument == "space['optimizer']"
+        assert f"leaves out --momentum, which the program requires, with optimizer='{other}'" in str(one)
+        assert "have it there with every value" in str(one.remedy)
+    assert (
+        found(("sgd", "adam"), batch=Integer(1, 9, children={range(2, 5): {"epochs": Integer(1, 2)}})) == []
+    )
+    (one,) = tuning.check(script, **ASKED)
+    assert str(one).startswith("args=[]: leaves out --momentum, which the program requires.")
+
+
+def test_an_argument_is_missed_however_far_below_it_is(tuning: Tuning, script: Path) -> None:
+    optimizer = Categorical(["sgd", "adam"], children={"adam": {"lr": Double(0.1, 1)}})
+    space = {"n": Integer(1, 9, children={range(2, 9): {"optimizer": optimizer}}), "batch": Discrete([1, 2])}
+    (one,) = tuning.check(script, **{**ASKED, "space": space})
+    assert one.argument == "space['n']"
+    assert one.problem.endswith("with n=1, or with n=2 and optimizer='sgd'")
+
+
+def test_the_labels_of_a_job_are_counted_with_vertexkits_own(tuning: Tuning, script: Path) -> None:
+    (found,) = tuning.check(script, **ASKED, labels={f"l{n}": "" for n in range(63)})
+    assert (found.argument, found.value) == ("labels", 65)
 
 
 def test_what_cannot_be_read_is_not_checked(tuning: Tuning, script: Path) -> None:
