@@ -440,13 +440,16 @@ class TuningRun:
 
     def _break_off(self, error: ApiError) -> None:
         """End without being able to wait for the trials."""
-        for live in list(self._live.values()):
+        # As they are kept: it may be taking them up that does not go on.
+        for trial in self._means.store.all(TRIALS, self._name):
+            if trial.state in (State.SUCCEEDED, State.INFEASIBLE):
+                continue
             with contextlib.suppress(Exception):
-                self._means.jobs.cancel(live.trial.custom_job)
-            live.trial.state, live.trial.infeasible_reason = State.INFEASIBLE, error.message
-            set_now(live.trial.end_time)
+                self._means.jobs.cancel(trial.custom_job)
+            trial.state, trial.infeasible_reason = State.INFEASIBLE, error.message
+            set_now(trial.end_time)
             with contextlib.suppress(Exception):
-                self._keep(live.trial)
+                self._keep(trial)
         with contextlib.suppress(ApiError):
             self._finish(failed(error))
 

@@ -16,6 +16,7 @@ from local_services import PARENT, raw
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.jobs.types import EndKind
 from vertexkit.emulator.services.trial_memory import TrialMemory
+from vertexkit.emulator.services.tuning_run import TUNING_JOBS
 
 State = types.Trial.State
 
@@ -439,6 +440,25 @@ def test_a_trial_that_was_being_stopped_has_its_result(searches: Searches) -> No
     job = searches.ended(name)
     assert states(job) == ["SUCCEEDED", "SUCCEEDED"]
     assert job.trials[1].final_measurement.metrics[0].value == 0.1
+
+
+def test_a_search_that_cannot_be_taken_up_ends_with_its_trials(searches: Searches) -> None:
+    name = searches.create()
+    searches.begun(name, 2)
+    searches.finish(name, 0, 0.5)
+    searches.begun(name, 3)
+    searches.jobs.tuning_jobs.close()
+    job = searches.get(name)
+    job.ClearField("trials")
+    job.study_spec.algorithm = 99
+    searches.jobs.store.replace(TUNING_JOBS, job)
+    searches.restart()
+    job = searches.ended(name)
+    assert (job.state, Code.INTERNAL.number) == (types.JobState.JOB_STATE_FAILED, job.error.code)
+    assert "algorithm" in job.error.message
+    assert states(job) == ["SUCCEEDED", "INFEASIBLE", "INFEASIBLE"]
+    assert all(trial.HasField("end_time") for trial in job.trials)
+    searches.delete(name)
 
 
 def test_a_job_to_be_restarted_goes_on_as_the_same_one(searches: Searches) -> None:
