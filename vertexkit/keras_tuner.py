@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vertexkit._core.resource import Manager
 from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.image_packages import provided
 from vertexkit.job_wait import Stream, stream_of
+from vertexkit.keras_tuner_checks import check_joins
 from vertexkit.keras_tuner_job import KERAS_TUNER, SEARCH_LABEL, KerasTunerJob, is_search
 from vertexkit.preflight import require
 from vertexkit.requirements import read_requirements
 from vertexkit.training_body import training_body
+from vertexkit.training_images import parse_training_image
 from vertexkit.training_lookup import find_training_job, list_training_jobs
 from vertexkit.training_packages import Packages
 from vertexkit.training_plan import TrainingPlan, plan_training
@@ -76,7 +79,7 @@ class KerasTuner(Manager):
         The program calls ``trainer_scripts.keras_tuner_cluster.join()`` before it imports ``keras_tuner``;
         its tuner is then the chief's, which hands out trials, or a worker's, which runs them. Processes that
         die are started again, and their trials are run again. ``"trainer_scripts.keras_tuner_search"`` is
-        such a program.
+        such a program. One that is seen not to join is refused.
 
         Everything is checked before anything is sent, as by `Training.run`, which describes the arguments
         that are not described here.
@@ -275,4 +278,11 @@ class KerasTuner(Manager):
         # What is wrong with them, the plan finds again.
         if not asked.findings and _PACKAGE not in asked.names:
             request = replace(request, requirements=[*asked.texts, _REQUIREMENT])
-        return plan_training(self._context, request)
+        plan = plan_training(self._context, request)
+        if plan.program is None:
+            return plan
+        image = parse_training_image(plan.image) if isinstance(plan.image, str) else None
+        alone = check_joins(
+            plan.program, request.workers, plan.args, None if image is None else provided(image)
+        )
+        return replace(plan, findings=(*plan.findings, *alone))

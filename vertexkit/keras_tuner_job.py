@@ -6,6 +6,7 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +21,7 @@ from vertexkit.job_wait import Display, Stream
 from vertexkit.keras_tuner_trials import SearchFolder
 from vertexkit.search_progress import shown
 from vertexkit.training_job import CustomTrainingJob
-from vertexkit.trials import Trial, Trials
+from vertexkit.trials import Trial, Trials, TrialState
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,6 +33,8 @@ __all__ = ["KERAS_TUNER", "SEARCH_LABEL", "KerasTunerJob", "is_search"]
 SEARCH_LABEL: Final = "vertexkit_search"
 """By which one tells a search from other training jobs."""
 KERAS_TUNER: Final = "keras_tuner"
+
+_log = logging.getLogger("vertexkit")
 
 _DIRECTORY: Final = "--directory"
 _MOUNT: Final = "/gcs/"
@@ -108,6 +111,27 @@ class KerasTunerJob(CustomTrainingJob):
         """How another process finds it."""
         return f'session.keras_tuner.get("{self.resource_name}")'
 
+    def settle(self) -> None:
+        """Raise the error that it ended with; say so if it succeeded and no trial did."""
+        super().settle()
+        if self.state_as_read is not JobState.SUCCEEDED or self._told_of_trials:
+            return
+        self._told_of_trials = True
+        trials = self.trials_as_read
+        if not trials:
+            _log.warning("No trial of %s was found in %s", self.display_name, self._nothing_found)
+        elif not any(trial.state is TrialState.SUCCEEDED for trial in trials):
+            why = next((trial.infeasible_reason for trial in trials if trial.infeasible_reason), None)
+            _log.warning("No trial of %s has succeeded%s", self.display_name, f": {why}" if why else "")
+
+    @property
+    def _nothing_found(self) -> str:
+        places = " or ".join(f"{place}/" for place in self._folder.places) or "any bucket"
+        return (
+            f"{places}: has its program called trainer_scripts.keras_tuner_cluster.join(), and kept the "
+            "tuner's directory there?"
+        )
+
     def _repr_html_(self) -> str:
         return super()._repr_html_() + self.trials._repr_html_()
 
@@ -115,6 +139,7 @@ class KerasTunerJob(CustomTrainingJob):
 
     _seen: Trials = Trials([], [])
     _seen_at: float = float("-inf")
+    _told_of_trials: bool = False
 
     @cached_property
     def _folder(self) -> SearchFolder:

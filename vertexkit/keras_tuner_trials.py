@@ -52,7 +52,8 @@ class SearchFolder:
 
     def __init__(self, context: Context, places: Sequence[str]) -> None:
         self._context = context
-        self._places = tuple(parse_gcs_uri(place) for place in places)
+        self.places = tuple(parse_gcs_uri(place) for place in places)
+        """Where it is looked for."""
         self._lock = threading.Lock()
         # What was read of an object, by its name and generation.
         self._read_before: dict[tuple[str, int], dict[str, Any] | None] = {}
@@ -79,7 +80,7 @@ class SearchFolder:
 
     def _look(self) -> tuple[dict[str, Any], list[dict[str, Any]], list[str]]:
         """The oracle, the trials, and the names of the parameters on a logarithmic scale."""
-        found = [(place, self._objects(place)) for place in self._places]
+        found = [(place, self._objects(place)) for place in self.places]
         oracles = [
             (place, item, objects)
             for place, objects in found

@@ -7,11 +7,26 @@ from unittest.mock import create_autospec
 import pytest
 from doubles import PARENT, Doubles
 
+from vertexkit._core.names import parse_gcs_uri
 from vertexkit.keras_tuner_job import KerasTunerJob
 from vertexkit.keras_tuner_trials import SearchFolder
-from vertexkit.trials import Trials
+from vertexkit.trials import Objective, Trial, Trials, TrialState
 
+NAME = f"{PARENT}/customJobs/1"
 CHECKPOINTS = "gs://bucket/job/checkpoints"
+
+
+def job_with(trials: list[Trial], state: str = "SUCCEEDED") -> KerasTunerJob:
+    """A search in whose folder these trials are."""
+    data = {"name": NAME, "displayName": "digits", "state": f"JOB_STATE_{state}"}
+    doubles = Doubles()
+    doubles.rest.answers[NAME] = data
+    job = KerasTunerJob(doubles.context, data)
+    folder = create_autospec(SearchFolder, instance=True)
+    folder.places = (parse_gcs_uri("gs://bucket/search"),)
+    folder.trials.return_value = Trials(trials, [Objective("accuracy")])
+    vars(job)["_folder"] = folder
+    return job
 
 
 @pytest.mark.parametrize(
@@ -35,7 +50,7 @@ def test_a_search_is_read_where_its_program_is_told_to_keep_it(args: list[str], 
             },
         },
     )
-    assert [str(place) for place in job._folder._places] == places
+    assert [str(place) for place in job._folder.places] == places
 
 
 @pytest.mark.parametrize(
@@ -56,3 +71,26 @@ def test_no_trial_runs_once_the_job_is_over(state: str, interrupted: str | None)
     vars(job)["_folder"] = folder
     assert len(job.trials) == 0
     assert folder.trials.call_args.kwargs == {"interrupted": interrupted}
+
+
+@pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        (
+            [],
+            "No trial of digits was found in gs://bucket/search/: has its program called",
+        ),
+        ([Trial("0", TrialState.INFEASIBLE, {}, infeasible_reason="no layer")], "has succeeded: no layer"),
+        ([Trial("0", TrialState.SUCCEEDED, {})], ""),
+    ],
+)
+def test_a_search_that_succeeded_without_a_trial_says_so_once(
+    caplog: pytest.LogCaptureFixture, trials: list[Trial], said: str
+) -> None:
+    job = job_with(trials)
+    job.wait()
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
+    caplog.clear()
+    job.wait()
+    assert caplog.text == ""
