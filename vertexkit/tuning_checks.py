@@ -154,7 +154,7 @@ def check_algorithm(algorithm: object, space: Space, trials: object) -> list[Fin
             "trials",
             trials,
             f"is more than the grid has points: the search is over after {grid:,}",
-            f"write trials={grid}, or let an Integer have more values",
+            f"write trials={grid}, or have more values in the space",
             warning=True,
         )
     ]

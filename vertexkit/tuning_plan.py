@@ -181,6 +181,11 @@ def _of_space(found: Finding, space: Space) -> Finding:
             remedy = found.remedy
             if isinstance(parameter, Double) and "invalid int value" in found.problem:
                 remedy = "search an Integer, or let the program take type=float"
+            elif "ignored explicit argument" in found.problem:
+                kind = (
+                    f"choices={[*parameter.values]!r}" if isinstance(parameter, Categorical) else "type=int"
+                )
+                remedy = f"let it take a value in the program, by {kind} for example: a search gives it one"
             return replace(found, argument=f"space[{name!r}]", value=parameter, remedy=remedy)
     return found
 

@@ -370,6 +370,16 @@ def test_what_would_do_is_said_once(tuning: Tuning, script: Path) -> None:
     assert "'lr'" in found.problem
 
 
+def test_an_option_without_a_value_cannot_be_searched_as_it_is(tuning: Tuning, script: Path) -> None:
+    script.write_text(
+        PROGRAM.replace("options =", 'parser.add_argument("--wide", action="store_true")\noptions =')
+    )
+    (found,) = tuning.check(script, **{**ASKED, "space": {**SPACE, "wide": Categorical(["yes", "no"])}})
+    assert found.argument == "space['wide']"
+    assert found.remedy is not None
+    assert "let it take a value in the program, by choices=['yes', 'no']" in found.remedy
+
+
 def test_a_parameter_below_another_is_an_argument_too(tuning: Tuning, script: Path) -> None:
     def space(name: str) -> Any:
         child = {"sgd": {name: Double(0, 1)}}
