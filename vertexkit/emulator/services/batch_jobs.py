@@ -33,7 +33,7 @@ from vertexkit.emulator.services.deployments import Deployment, Deployments, che
 from vertexkit.emulator.services.job_records import JobRecords
 from vertexkit.emulator.services.job_threads import JobThreads
 from vertexkit.emulator.services.job_verdict import ENDED
-from vertexkit.emulator.services.listing import list_page
+from vertexkit.emulator.services.listing import JOB_FIELDS, list_page, resource_id
 from vertexkit.emulator.services.model_registry import MODELS, ModelRegistry
 from vertexkit.emulator.serving import ServingEngine
 from vertexkit.emulator.store import Store
@@ -89,11 +89,8 @@ class BatchJobs:
         self._records = JobRecords(store, operations, BATCH_JOBS)
         self._filter = Filterable(
             BatchPredictionJob,
-            {"create_time", "display_name", "end_time", "labels", "start_time", "state", "update_time"},
-            {
-                "batch_prediction_job": lambda job: str(job.name.rpartition("/")[2]),
-                "model_display_name": self._model_display_name,
-            },
+            JOB_FIELDS,
+            {"batch_prediction_job": resource_id, "model_display_name": self._model_display_name},
         )
 
     def restore(self) -> None:

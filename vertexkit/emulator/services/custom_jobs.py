@@ -35,7 +35,7 @@ from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.custom_job_spec import check_spec, engine_spec, notices, restarts
 from vertexkit.emulator.services.job_records import JobRecords
 from vertexkit.emulator.services.job_verdict import CANCELLED, ENDED, SUCCEEDED, Verdict, failed
-from vertexkit.emulator.services.listing import list_page
+from vertexkit.emulator.services.listing import JOB_FIELDS, list_page, resource_id
 from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.store import Kind, Store
 from vertexkit.emulator.validation import (
@@ -51,11 +51,7 @@ CUSTOM_JOBS = Kind("customJobs", CustomJob, "CustomJob")
 RUNS = Kind("customJobRuns", Execution, "Run of the CustomJob")
 """Beside each job, what its processes depend on and its resource does not say: a row of the same name."""
 
-_FILTER = Filterable(
-    CustomJob,
-    {"create_time", "display_name", "end_time", "labels", "start_time", "state", "update_time"},
-    {"custom_job": lambda job: str(job.name.rpartition("/")[2])},
-)
+_FILTER = Filterable(CustomJob, JOB_FIELDS, {"custom_job": resource_id})
 STOPPED: Final = "The local Vertex AI was stopped before the job finished."
 _SERVICE: Final = "service"
 """Who speaks in a job's log when it is none of its replicas."""

@@ -27,7 +27,7 @@ from vertexkit.emulator.routing import Routes
 from vertexkit.emulator.services.deploy_model import ModelDeployer
 from vertexkit.emulator.services.deployed_models import ENDPOINTS, DeployedModels
 from vertexkit.emulator.services.deployments import Deployments
-from vertexkit.emulator.services.listing import list_page
+from vertexkit.emulator.services.listing import list_page, resource_id
 from vertexkit.emulator.services.traffic import check_split
 from vertexkit.emulator.serving import ServingEngine
 from vertexkit.emulator.store import Store, check_etag
@@ -55,13 +55,7 @@ _UNSUPPORTED = (
     "private_service_connect_config",
 )
 """Fields of an Endpoint that ask for what the local Vertex AI does not do."""
-
-
-def _endpoint_id(endpoint: Raw) -> str:
-    return str(endpoint.name.rpartition("/")[2])
-
-
-_FILTER = Filterable(Endpoint, {"display_name", "labels"}, {"endpoint": _endpoint_id})
+_FILTER = Filterable(Endpoint, {"display_name", "labels"}, {"endpoint": resource_id})
 
 
 class EndpointService:

@@ -6,11 +6,22 @@ See https://google.aip.dev/158 and https://google.aip.dev/160
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from vertexkit.emulator.field_masks import check_read_mask, masked
 from vertexkit.emulator.filters import Filterable, parse_filter, parse_order_by
 from vertexkit.emulator.messages import Raw
 from vertexkit.emulator.store import ORDERABLE, Kind, PageRequest, Store
+
+JOB_FIELDS: Final = frozenset(
+    {"create_time", "display_name", "end_time", "labels", "start_time", "state", "update_time"}
+)
+"""What jobs, and pipelines, can be filtered by."""
+
+
+def resource_id(resource: Raw) -> str:
+    """The last part of a resource's name, by which filters may ask for it."""
+    return str(resource.name.rpartition("/")[2])
 
 
 def list_page(

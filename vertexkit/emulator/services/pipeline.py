@@ -23,7 +23,7 @@ from vertexkit.emulator.messages import (
 from vertexkit.emulator.operations import Operations
 from vertexkit.emulator.services.custom_jobs import CustomJobs
 from vertexkit.emulator.services.job_verdict import check_deletable
-from vertexkit.emulator.services.listing import list_page
+from vertexkit.emulator.services.listing import JOB_FIELDS, list_page, resource_id
 from vertexkit.emulator.services.timestamps import set_now
 from vertexkit.emulator.services.trained_model import TrainedModels
 from vertexkit.emulator.services.training_inputs import check_definition, parse_inputs, shown_inputs
@@ -55,17 +55,8 @@ _AS_ITS_JOB: Final = {
 _JOB: Final = "backingCustomJob"
 _FILTER = Filterable(
     TrainingPipeline,
-    {
-        "create_time",
-        "display_name",
-        "end_time",
-        "labels",
-        "start_time",
-        "state",
-        "training_task_definition",
-        "update_time",
-    },
-    {"training_pipeline": lambda pipeline: str(pipeline.name.rpartition("/")[2])},
+    JOB_FIELDS | {"training_task_definition"},
+    {"training_pipeline": resource_id},
 )
 _GIVEN: Final = (
     "display_name",

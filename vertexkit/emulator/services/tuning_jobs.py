@@ -23,7 +23,7 @@ from vertexkit.emulator.services.custom_jobs import CustomJobs
 from vertexkit.emulator.services.job_records import JobRecords
 from vertexkit.emulator.services.job_threads import JobThreads
 from vertexkit.emulator.services.job_verdict import ENDED
-from vertexkit.emulator.services.listing import list_page
+from vertexkit.emulator.services.listing import JOB_FIELDS, list_page, resource_id
 from vertexkit.emulator.services.trial_memory import TrialMemory
 from vertexkit.emulator.services.tuning_run import (
     TRIALS,
@@ -38,11 +38,7 @@ from vertexkit.emulator.services.tuning_spec import TRIAL_SPEC, check_tuning_job
 from vertexkit.emulator.store import Store
 from vertexkit.emulator.validation import canonical_location, canonical_name, new_id
 
-_FILTER: Final = Filterable(
-    HyperparameterTuningJob,
-    {"create_time", "display_name", "end_time", "labels", "start_time", "state", "update_time"},
-    {"hyperparameter_tuning_job": lambda job: str(job.name.rpartition("/")[2])},
-)
+_FILTER: Final = Filterable(HyperparameterTuningJob, JOB_FIELDS, {"hyperparameter_tuning_job": resource_id})
 _GIVEN: Final = (
     "display_name",
     "max_failed_trial_count",
