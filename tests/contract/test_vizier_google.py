@@ -218,6 +218,13 @@ def test_trials_of_ones_own_are_suggested_first(vizier: Any, study: Callable[...
         "momentum": 0.9,
     }
     assert vizier.stop_trial(request={"name": second.name}).state.name == "STOPPING"
+    # What one leaves open is suggested.
+    made = vizier.create_trial(parent=name, trial={"parameters": parameters[1:2]})
+    assert [one.parameter_id for one in made.parameters] == ["optimizer"]
+    (third,) = suggested(vizier, name, "somebody")
+    assert third.name == made.name
+    assert {"rate", "momentum"} == {one.parameter_id for one in third.parameters} - {"optimizer"}
+    assert [one.value for one in third.parameters if one.parameter_id == "optimizer"] == ["sgd"]
 
 
 @over_grpc
@@ -319,7 +326,7 @@ def test_a_program_for_google_cloud_searches_as_it_is(emulator: Any, project: st
         study = Study.create_or_load(display_name="parabola", problem=problem)
         tried = []
         for _ in range(3):
-            (trial,) = study.suggest(count=1, worker="me")
+            (trial,) = study.suggest(count=1)
             tried.append(trial.parameters["x"].value)
             trial.complete(pyvizier.Measurement(metrics={"y": (tried[-1] - 1) ** 2}))
         (best,) = study.optimal_trials()
