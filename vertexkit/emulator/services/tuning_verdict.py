@@ -58,10 +58,12 @@ class Tally:
     def _none_succeeded(self) -> Verdict:
         # The words of AI Platform Training, from which Vertex AI has its tuning.
         first, count = self.failures[0], len(self.failures)
+        others = f" ({count} trials have failed)" if count > 1 else ""
+        # What failed comes last: it ends with a command to copy.
         return _failed(
             f"Hyperparameter Tuning Trial #{first.trial_id} Failed before any other successful trials were "
-            f"completed. The failed trial had parameters: {self._written(first)}. The trial's error message "
-            f"was: {first.reason}" + (f" All {count} trials failed." if count > 1 else "")
+            f"completed{others}. The failed trial had parameters: {self._written(first)}. The trial's error "
+            f"message was: {first.reason}"
         )
 
     def _written(self, failure: Failure) -> str:

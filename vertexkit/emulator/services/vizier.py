@@ -125,8 +125,7 @@ class VizierService:
     def SuggestTrials(self, request: Raw) -> Raw:
         """Suggest trials to a client: those that it has not ended, then requested ones, then new ones."""
         study = study_name(request.parent)
-        if not request.client_id:
-            raise invalid_field("client_id", _UNSET)
+        # Google's Study.suggest() gives a client no name unless it is told one, so that is a name too.
         if not 0 < request.suggestion_count <= _MOST_SUGGESTIONS:
             raise invalid_field(
                 "suggestion_count",

@@ -233,7 +233,8 @@ def test_a_job_fails_when_nothing_that_it_has_tried_succeeds(searches: Searches)
     assert job.state == types.JobState.JOB_STATE_FAILED
     assert job.error.code == Code.INVALID_ARGUMENT.number
     assert "Trial #1 Failed before any other successful trials" in job.error.message
-    assert "was: no 1 All 10 trials failed." in job.error.message
+    assert "completed (10 trials have failed). " in job.error.message
+    assert job.error.message.endswith("was: no 1")
     assert [trial.infeasible_reason for trial in job.trials] == [f"no {number}" for number in range(1, 11)]
 
 

@@ -198,7 +198,6 @@ def test_a_study_that_cannot_be_is_refused_by_field(
 @pytest.mark.parametrize(
     ("code", "fields", "says"),
     [
-        (Code.INVALID_ARGUMENT, {"client_id": ""}, "client_id"),
         (Code.INVALID_ARGUMENT, {"suggestion_count": 0}, "suggestion_count"),
         (Code.INVALID_ARGUMENT, {"suggestion_count": -1}, "suggestion_count"),
         (Code.INVALID_ARGUMENT, {"suggestion_count": 2**31 - 1}, "suggestion_count"),
@@ -226,6 +225,13 @@ def test_a_wrong_request_for_suggestions_makes_no_trial(
 @pytest.mark.parametrize("name", ["trials/1", f"{PARENT}/studies/1", f"{PARENT}/studies/1/trials/1/2", ""])
 def test_a_name_that_is_no_trials_is_refused(studies: Studies, name: str) -> None:
     assert "trials/{trial}" in refused(Code.INVALID_ARGUMENT, studies.call, "GetTrial", name=name)
+
+
+def test_a_client_without_a_name_is_one_too(studies: Studies) -> None:
+    study = studies.create()
+    (first,) = studies.suggest(study, "")
+    (other,) = studies.suggest(study, "a")
+    assert [trial.id for trial in studies.suggest(study, "")] == [first.id] != [other.id]
 
 
 def test_a_client_is_given_its_trials_until_it_has_ended_them(studies: Studies) -> None:
