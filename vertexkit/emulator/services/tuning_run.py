@@ -164,7 +164,8 @@ class TuningRun:
         self._config = study_config(job.study_spec, "study_spec")
         self._tally = Tally(self._config, job.max_trial_count, job.max_failed_trial_count)
         records = []
-        for trial in self._means.store.all(TRIALS, self._name):
+        # As they have ended: the first that failed, and the last, are told of.
+        for trial in sorted(self._means.store.all(TRIALS, self._name), key=_ended_at):
             self._tally.count += 1
             values = values_of(self._config, trial.parameters)
             stopped = False
@@ -471,6 +472,11 @@ def clear(trial: Raw) -> None:
     """Forget what a trial did that is begun anew."""
     trial.ClearField("start_time")
     trial.ClearField("measurements")
+
+
+def _ended_at(trial: Raw) -> int:
+    """When a trial ended, in nanoseconds; 0 for one that has not."""
+    return int(trial.end_time.ToNanoseconds())
 
 
 def _is_whole(job: Raw) -> bool:

@@ -238,6 +238,22 @@ def test_a_job_fails_when_nothing_that_it_has_tried_succeeds(searches: Searches)
     assert [trial.infeasible_reason for trial in job.trials] == [f"no {number}" for number in range(1, 11)]
 
 
+def test_the_first_that_failed_is_told_of_after_a_restart_too(searches: Searches) -> None:
+    name = searches.create(max_trial_count=3)
+    one, two = searches.begun(name, 2).trials
+    searches.end(two, EndKind.FAILED, "too hot", replica="workerpool0-0")
+    searches.begun(name, 3)
+    searches.end(one, EndKind.FAILED, "too cold", replica="workerpool0-0")
+    searches.until(name, lambda job: states(job) == ["INFEASIBLE", "INFEASIBLE", "ACTIVE"])
+    searches.restart()
+    third = searches.until(
+        name, lambda job: job.trials[2].custom_job.rpartition("/")[2] in searches.engine.watchers
+    ).trials[2]
+    searches.end(third, EndKind.FAILED, "too late", replica="workerpool0-0")
+    message = searches.ended(name).error.message
+    assert "Trial #2 Failed before" in message and "too hot" in message
+
+
 def test_one_success_is_enough_where_it_is_not_said_how_many_may_fail(searches: Searches) -> None:
     name = searches.create(max_trial_count=12, parallel_trial_count=1)
     searches.begun(name, 1)
