@@ -18,7 +18,7 @@ from vertexkit.errors import Finding
 if TYPE_CHECKING:
     from vertexkit.packaging import Program
 
-__all__ = ["check_args"]
+__all__ = ["check_args", "missing_args", "number_types"]
 
 _ARGUMENT: Final = "args"
 _TYPES: Final = {"int": int, "float": float, "str": str}
@@ -61,6 +61,27 @@ def check_args(program: Program, args: Sequence[str], *, complete: bool = True) 
     except _Unreadable:
         return []
     return [*found, *parser.overridden(args)]
+
+
+def number_types(program: Program) -> dict[str, type[int] | type[float]]:
+    """Of which type the options are that the program takes as numbers, by their names without dashes.
+
+    Args:
+        program: The program.
+
+    Returns:
+        Those that are declared with ``type=int`` or ``type=float``; none where that cannot be read.
+    """
+    try:
+        options = _read([source.tree for source in program.sources]).options
+    except _Unreadable:
+        return {}
+    return {
+        name.lstrip("-"): words["type"]
+        for names, words in options
+        for name in names
+        if words.get("type") in (int, float)
+    }
 
 
 def missing_args(program: Program, each: Sequence[Sequence[str]]) -> list[list[str]]:

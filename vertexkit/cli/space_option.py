@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, get_args
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, get_args
 
 import click
 
-from vertexkit.errors import InvalidArgument
+from vertexkit.errors import Finding, InvalidArgument
+from vertexkit.preflight import finding_of
 from vertexkit.spaces import Categorical, Discrete, Double, Integer, Parameter, Scale
 
 _KINDS = ("double", "integer", "categorical", "discrete")
 _SCALES = get_args(Scale)
+_RANGE: Final = re.compile(r"(?:Double|Integer)\(([^,()]+), ([^,()]+)(?:, scale='(\w+)')?\)")
+_QUOTE: Final = "'"
+_BETWEEN: Final = f"{_QUOTE}?, {_QUOTE}?"
+_LIST: Final = re.compile(r"(Discrete|Categorical)\(\[([^\]]*)\](?:, scale='(\w+)')?\)")
 _WAYS = (
     "write NAME=[SCALE:]LEAST..GREATEST, NAME=[SCALE:]NUMBER,NUMBER,... or NAME=TEXT,TEXT,..., such as "
     "learning_rate=log:1e-3..10, n_hidden=1..10, batch_size=16,32,64 or optimizer=sgd,adam"
 )
 
 
-def parse_space(texts: tuple[str, ...]) -> dict[str, Parameter]:
+def parse_space(
+    texts: tuple[str, ...], types: Callable[[], Mapping[str, type[int] | type[float]]] = dict
+) -> dict[str, Parameter]:
     """The space that several ``--space`` options make.
+
+    A range between whole numbers that is of no kind is of all numbers where the program takes them by
+    ``type=float``. Where that is not known, it is of whole ones, and standard error is told.
+
+    Args:
+        texts: What the options say.
+        types: Gives the types by which the program takes numbers; called when that matters.
 
     Raises:
         click.UsageError: One cannot be understood.
     """
     space: dict[str, Parameter] = {}
+    bare = []
     for text in texts:
         name, equals, rest = text.partition("=")
         if not equals or not name or not rest:
@@ -34,10 +51,43 @@ def parse_space(texts: tuple[str, ...]) -> dict[str, Parameter]:
         try:
             space[name] = _parameter(rest)
         except InvalidArgument as error:
-            raise click.UsageError(f"--space {text}: {error}") from None
+            raise click.UsageError(f"--space {text}: {finding_in_options(finding_of(error))}") from None
         except ValueError:
             raise click.UsageError(f"--space {text}: {_WAYS}.") from None
+        if isinstance(space[name], Integer) and not rest.startswith("integer:"):
+            bare.append((name, rest))
+    known = types() if bare else {}
+    for name, rest in bare:
+        if known.get(name) is float:
+            space[name] = _parameter(f"double:{rest}")
+        elif name not in known:
+            message = f"--space {name}={rest}: whole numbers only; double:{rest} is of all numbers between."
+            click.echo(message, err=True)
     return space
+
+
+def finding_in_options(found: Finding) -> Finding:
+    """What was found, of parameters as they are written on a command line."""
+    argument = re.sub(r"^space\['(.*)'\]$", r"--space \1", found.argument)
+    value = in_options(repr(found.value)) if isinstance(found.value, Parameter) else found.value
+    remedy = None if found.remedy is None else in_options(found.remedy)
+    return replace(found, argument=argument, value=value, remedy=remedy)
+
+
+def in_options(text: str) -> str:
+    """A text with parameters as they are written on a command line: ``1..10`` for ``Integer(1, 10)``."""
+
+    def spread(found: re.Match[str]) -> str:
+        least, greatest, scale = found.groups()
+        return f"{f'{scale}:' if scale else ''}{least}..{greatest}"
+
+    def listed(found: re.Match[str]) -> str:
+        kind, values, scale = found.groups()
+        if values == "...":
+            return f"{kind.lower()}:VALUE,VALUE,..."
+        return f"{f'{scale}:' if scale else ''}{re.sub(_BETWEEN, ',', values.strip(_QUOTE))}"
+
+    return _LIST.sub(listed, _RANGE.sub(spread, text)).replace("scale='linear'", "no scale")
 
 
 def _parameter(text: str) -> Parameter:

@@ -15,7 +15,7 @@ from training_sessions import NAME, TUNING_NAME, training_session, tuning_job
 from vertexkit.cli.main import main
 from vertexkit.cli.space_option import parse_space
 from vertexkit.cli.tune import tune
-from vertexkit.errors import Finding, NotFound, TuningFailed
+from vertexkit.errors import Finding, NotFound, PreflightFailed, TuningFailed
 from vertexkit.spaces import Categorical, Discrete, Double, Integer, Parameter
 from vertexkit.tuning import Tuning
 from vertexkit.types import Machine
@@ -95,6 +95,65 @@ def test_values_that_cannot_be_are_wrong_usage(texts: tuple[str, ...], session: 
     session.tuning.run.assert_not_called()
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("p=2..1", "min=2: is above max=1. Remedy: write 1..2"),
+        ("p=2.0..1", "min=2.0: is above max=1.0. Remedy: write 1.0..2.0"),
+        ("p=log:0..1", "Remedy: begin above 0, or use no scale"),
+        ("p=a,,b", "holds an empty text, which is no value to Vertex AI. Remedy: write 'none'"),
+        ("p=discrete:nan,1", "Remedy: write categorical:VALUE,VALUE,... for texts"),
+        ("p=0..18014398509481984", "Remedy: write 9007199254740992, or search a Double"),
+    ],
+)
+def test_what_would_do_is_said_as_it_is_typed(text: str, words: str) -> None:
+    with pytest.raises(click.UsageError) as raised:
+        parse_space((text,))
+    assert words in raised.value.message
+
+
+def test_what_is_found_of_a_parameter_shows_it_as_it_is_typed(
+    session: MagicMock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [Double(0.5, 3, scale="log"), Integer(1, 3), Discrete([16, 32]), Categorical(["a", "b c"])]
+    findings = [Finding("space['n']", one, "is wrong", f"write {one!r}") for one in asked]
+    session.tuning.check.return_value = findings
+    assert main([*LINE, "--check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    shown = ["log:0.5..3.0", "1..3", "16,32", "a,b c"]
+    assert lines == [f"error\t--space n\t{one}\tis wrong\twrite {one}" for one in shown]
+    session.tuning.run.side_effect = PreflightFailed(findings[1:2])
+    assert main(LINE) == 1
+    assert "--space n='1..3': is wrong. Remedy: write 1..3" in capsys.readouterr().err
+
+
+def test_a_range_is_of_what_the_program_takes(
+    tmp_path: Path, session: MagicMock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "trial.py"
+    script.write_text(
+        "import argparse\n"
+        "parser = argparse.ArgumentParser()\n"
+        'parser.add_argument("-d", "--dropout", type=float)\n'
+        'parser.add_argument("--layers", type=int)\n'
+        'parser.add_argument("--other")\n'
+        "parser.parse_args()\n"
+    )
+    spaces = ["dropout=0..1", "d=integer:0..1", "layers=log:1..4", "other=1..2"]
+    line = [*LINE, *(f"--space={one}" for one in spaces)]
+    line[1] = str(script)
+    assert main(line) == 0
+    assert asked(session)["space"] == {
+        "lr": Double(1e-3, 10, scale="log"),
+        "dropout": Double(0, 1),
+        "d": Integer(0, 1),
+        "layers": Integer(1, 4, scale="log"),
+        "other": Integer(1, 2),
+    }
+    notes = [one for one in capsys.readouterr().err.splitlines() if one.startswith("--space")]
+    assert notes == ["--space other=1..2: whole numbers only; double:1..2 is of all numbers between."]
+
+
 def test_a_script_alone_is_run_with_what_is_usual(
     session: MagicMock, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +211,18 @@ def test_several_metrics_have_a_goal_each(session: MagicMock) -> None:
     assert main([*LINE, "--metric", "latency:minimize"]) == 0
     assert asked(session)["metric"] == {"accuracy": "maximize", "latency": "minimize"}
     assert main([*LINE, "--metric", "accuracy"]) == 2
+    assert main([*LINE, "--metric", "best:of:minimize", "--metric", "minutes:all"]) == 0
+    assert list(asked(session)["metric"]) == ["accuracy", "best:of", "minutes:all"]
+
+
+@pytest.mark.parametrize(
+    ("goal", "meant"), [("max", "maximize"), ("MIN", "minimize"), ("minimise", "minimize")]
+)
+def test_a_goal_that_is_none_is_not_taken_for_a_name(
+    goal: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*LINE, "--metric", f"score:{goal}"]) == 2
+    assert f"--metric score:{goal}: write score:{meant}" in capsys.readouterr().err
 
 
 def test_logs_are_printed_where_they_are_asked_for(session: MagicMock) -> None:
