@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from example_runs import run_example
 
 import vertexkit as vk
 from tests.conftest import RunningEmulator
@@ -93,23 +92,8 @@ def test_an_array_on_two_replicas_comes_back_whole_and_in_order_though_images_re
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the example printed, run in a folder of its own with nothing configured."""
-    folder = tmp_path_factory.mktemp("example")
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(("VERTEXKIT_", "GOOGLE_"))
-    }
-    finished = subprocess.run(
-        [sys.executable, ROOT / "examples" / "batch_predict.py"],
-        cwd=folder,
-        env={**env, "TMPDIR": str(folder)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert list(folder.iterdir()) == []
-    return finished.stdout
+    """What the example printed."""
+    return run_example("batch_predict.py", tmp_path_factory.mktemp("example")).stdout
 
 
 def test_the_example_predicts_an_array_and_what_is_good_of_a_file(printed: str) -> None:

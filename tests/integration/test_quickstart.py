@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from example_runs import run_example
 
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the quickstart printed, run in a folder of its own."""
-    folder = tmp_path_factory.mktemp("quickstart")
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(("VERTEXKIT_", "GOOGLE_"))
-    }
-    finished = subprocess.run(
-        [sys.executable, ROOT / "examples" / "quickstart.py"],
-        cwd=folder,
-        env={**env, "TMPDIR": str(folder)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert list(folder.iterdir()) == []
-    return finished.stdout
+    """What the quickstart printed."""
+    return run_example("quickstart.py", tmp_path_factory.mktemp("quickstart")).stdout
 
 
 def test_the_accuracy_by_the_endpoint_is_that_of_keras_and_better_than_chance(output: str) -> None:

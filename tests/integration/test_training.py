@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -18,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_runs import run_example
 
 import vertexkit as vk
 from tests.conftest import RunningEmulator, descendants
@@ -196,20 +195,7 @@ def test_a_chief_trains_with_worker_parameter_server_and_evaluator(session: vk.S
 
 @pytest.mark.slow
 def test_the_example_trains_on_two_machines_deploys_and_leaves_nothing(tmp_path: Path) -> None:
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(("VERTEXKIT_", "GOOGLE_"))
-    }
-    finished = subprocess.run(
-        [sys.executable, ROOT / "examples" / "train_multiworker.py", "--epochs=2"],
-        cwd=tmp_path,
-        env={**env, "TMPDIR": str(tmp_path)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert list(tmp_path.iterdir()) == []
+    finished = run_example("train_multiworker.py", tmp_path, "--epochs=2")
     weights = re.findall(r"workerpool(\d)-0 +SHA-256 of the weights: (\w+)", finished.stdout)
     assert {pool for pool, _ in weights} == {"0", "1"}
     assert len({digest for _, digest in weights}) == 1
