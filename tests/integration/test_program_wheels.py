@@ -7,37 +7,19 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from program_folders import Write, names, writer
 
 from vertexkit.errors import InvalidArgument
 from vertexkit.packaging import understand
-
-Write = Callable[[dict[str, str]], Path]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """``write({"train.py": ...})``: files in a folder of the test's own; the folder."""
-    folder = tmp_path / "user"
-
-    def files(content: dict[str, str]) -> Path:
-        for name, text in content.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        return folder
-
-    return files
-
-
-def names(wheel: Path | None) -> set[str]:
-    """The user's files in a wheel."""
-    assert wheel is not None
-    found = zipfile.ZipFile(wheel).namelist()
-    return {name for name in found if not name.startswith("trainer_scripts/") and ".dist-info/" not in name}
+    return writer(tmp_path / "user")
 
 
 def run(wheel: Path | None, module: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -5,38 +5,20 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from program_folders import Write, names, writer
 
 from vertexkit.errors import InvalidArgument
 from vertexkit.packaging import understand
 from vertexkit.program_files import DATA_LIMIT
 
-Write = Callable[[dict[str, str]], Path]
-
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """``write({"train.py": ...})``: files in a folder of the test's own; the folder."""
-    folder = tmp_path / "user"
-
-    def files(content: dict[str, str]) -> Path:
-        for name, text in content.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        return folder
-
-    return files
-
-
-def names(wheel: Path | None) -> set[str]:
-    """The user's files in a wheel."""
-    assert wheel is not None
-    found = zipfile.ZipFile(wheel).namelist()
-    return {name for name in found if not name.startswith("trainer_scripts/") and ".dist-info/" not in name}
+    return writer(tmp_path / "user")
 
 
 def test_the_same_files_make_the_same_bytes_and_others_do_not(write: Write, tmp_path: Path) -> None:
