@@ -21,6 +21,7 @@ from keras_tuner.src.distribute import oracle_chief, oracle_client
 from keras_tuner.src.engine import base_tuner
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from keras_tuner.src.engine.oracle import Oracle
+from keras_tuner.src.engine.trial import Trial
 
 from trainer_scripts.keras_tuner_child import CHIEF, Tie
 from trainer_scripts.keras_tuner_supervisor import connect
@@ -41,6 +42,7 @@ def prepare(tuner_id: str, place: Callable[[str], str], tie: Tie) -> None:
     """
     _save_whole_files()
     _resume_each_trial_once()
+    _note_beginnings()
     _place_directories(place, may_overwrite=tuner_id in ("", CHIEF))
     if tuner_id == CHIEF:
         oracle_chief.start_server = functools.partial(serve, tie=tie)
@@ -106,7 +108,7 @@ def _servicer() -> type[Any]:
             deaths = self._deaths[trial.trial_id]
             if deaths < MAX_DEATHS:
                 print(f"Trial {trial.trial_id} starts again: the process of {tuner_id} ended", flush=True)
-                trial.metrics = MetricsTracker()
+                trial.metrics, trial.began = MetricsTracker(), time.time()
                 return
             trial.status = "FAILED"
             trial.message = f"The process that ran this trial was killed {deaths} times."
@@ -188,6 +190,27 @@ def _save_whole_files() -> None:
     utils.save_json = save_whole
 
 
+def _note_beginnings() -> None:
+    """Keep when a trial was begun, which Keras Tuner does not; it ended when its file was last written."""
+    begin, state, restore = Trial.__init__, Trial.get_state, Trial.set_state
+
+    @functools.wraps(begin)
+    def begin_now(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        self.began = time.time()
+
+    @functools.wraps(state)
+    def state_with_beginning(self: Any) -> dict[str, Any]:
+        return {**state(self), "began": self.began}
+
+    @functools.wraps(restore)
+    def restore_with_beginning(self: Any, kept: dict[str, Any]) -> None:
+        restore(self, kept)
+        self.began = kept.get("began", self.began)
+
+    Trial.__init__, Trial.get_state, Trial.set_state = begin_now, state_with_beginning, restore_with_beginning
+
+
 def _resume_each_trial_once() -> None:
     """Take up a search that was killed at any moment: a trial is saved before the list of all trials is."""
     reload = Oracle.reload
@@ -202,7 +225,8 @@ def _resume_each_trial_once() -> None:
         waiting = dict.fromkeys(self._retry_queue) | dict.fromkeys(self.start_order)
         self._retry_queue = [id_ for id_ in waiting if id_ not in over]
         for id_ in self._retry_queue:
-            self.trials[id_].metrics = MetricsTracker()  # else those of the first attempt would stay
+            # Else those of the first attempt would stay.
+            self.trials[id_].metrics, self.trials[id_].began = MetricsTracker(), time.time()
 
     Oracle.reload = reload_each_once
 

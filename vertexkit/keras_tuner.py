@@ -253,7 +253,7 @@ class KerasTuner(Manager):
             InvalidArgument: Several jobs have this display name, or it is no search by Keras Tuner.
             NotFound: There is none.
         """
-        data = find_training_job(self._context, name)
+        data = find_training_job(self._context, name, manager="keras_tuner")
         if not is_search(data.get("labels", {})):
             raise InvalidArgument(
                 "name",

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from vertexkit._core.html import described
 from vertexkit._core.names import is_gcs_uri
 from vertexkit.errors import NotFound
 from vertexkit.job_state import JobState
@@ -133,7 +134,17 @@ class KerasTunerJob(CustomTrainingJob):
         )
 
     def _repr_html_(self) -> str:
-        return super()._repr_html_() + self.trials._repr_html_()
+        trials = self.trials
+        title = f"Search by Keras Tuner {self.display_name}"
+        ended = sum(trial.state.ended for trial in trials)
+        if not trials and self.state_as_read.ended:
+            return described(title, {**self._facts, "trials": f"none in {self._nothing_found}"})
+        facts = {
+            **self._facts,
+            "metric": ", ".join(map(str, trials.objectives)),
+            "trials": f"{ended} of {len(trials)} so far are over",
+        }
+        return described(title, facts) + trials._repr_html_()
 
     # -- for vertexkit's own use ---------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """The trials of a Keras Tuner search, read from the folder in which its processes keep it.
 
 Source: what keras-tuner 1.4 writes, ``<directory>/<project_name>/oracle.json`` and
-``trial_<id>/trial.json`` (https://keras.io/api/keras_tuner/tuners/base_tuner/).
+``trial_<id>/trial.json`` (https://keras.io/api/keras_tuner/tuners/base_tuner/). A trial ended when its file
+was last written; when it began is there where the program has joined its cluster with ``trainer_scripts``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +40,8 @@ _STATES: Final = {
     "INVALID": TrialState.INFEASIBLE,
     "FAILED": TrialState.INFEASIBLE,
 }
+_BEGAN: Final = "began"
+"""What `trainer_scripts.keras_tuner_oracle` adds to a trial's file: when it began, in seconds since 1970."""
 _SCORE: Final = "score"
 """What the objective is called where no metric has the values of the score."""
 
@@ -69,17 +73,20 @@ class SearchFolder:
         with self._lock:
             oracle, documents, log = self._look()
         order = {str(name): index for index, name in enumerate(oracle.get("start_order", []))}
-        documents.sort(key=lambda one: (order.get(str(one.get("trial_id")), len(order)), one["trial_id"]))
-        objective = _objective(documents)
+        documents.sort(key=lambda one: (order.get(str(one[0]["trial_id"]), len(order)), one[0]["trial_id"]))
+        objective = _objective([document for document, _ in documents])
         waiting = {str(name) for name in oracle.get("retry_queue", [])}
         return Trials(
-            [_trial(document, objective, waiting, model_of, interrupted) for document in documents],
+            [
+                _trial(*one, objective, waiting, model_of=model_of, interrupted=interrupted)
+                for one in documents
+            ],
             [] if objective is None else [objective],
             log=log,
         )
 
-    def _look(self) -> tuple[dict[str, Any], list[dict[str, Any]], list[str]]:
-        """The oracle, the trials, and the names of the parameters on a logarithmic scale."""
+    def _look(self) -> tuple[dict[str, Any], list[tuple[dict[str, Any], datetime | None]], list[str]]:
+        """The oracle, the trials with when each was written, and the parameters on a logarithmic scale."""
         found = [(place, self._objects(place)) for place in self.places]
         oracles = [
             (place, item, objects)
@@ -100,7 +107,12 @@ class SearchFolder:
             for one in (first or {}).get("hyperparameters", {}).get("space", [])
             if one.get("config", {}).get("sampling") in ("log", "reverse_log")
         ]
-        return first or {}, [one for one in documents if one is not None and "trial_id" in one], log
+        trials = [
+            (one, item.updated)
+            for one, item in zip(documents, wanted, strict=True)
+            if one is not None and "trial_id" in one
+        ]
+        return first or {}, trials, log
 
     def _objects(self, place: GcsUri) -> list[ObjectInfo]:
         name = place.name.strip("/")
@@ -138,8 +150,10 @@ def _document(bucket: Bucket, name: str) -> dict[str, Any] | None:
 
 def _trial(
     document: Mapping[str, Any],
+    written: datetime | None,
     objective: Objective | None,
     waiting: Iterable[str],
+    *,
     model_of: Any,
     interrupted: str | None,
 ) -> Trial:
@@ -160,12 +174,18 @@ def _trial(
     reason = str(interrupted if is_cut_short else document.get("message") or "").strip()
     if not reason and score is not None and math.isnan(score):
         reason = "its score is NaN, by which no trial can be compared"
+    began = document.get(_BEGAN)
+    start = None if began is None else datetime.fromtimestamp(began, UTC)
+    end = written if state.ended and not is_cut_short else None
     return Trial(
         id=name,
         state=state,
         parameters=MappingProxyType(_parameters(document)),
         metrics=MappingProxyType(metrics),
         measurements=measurements,
+        start=start,
+        # The clocks of the machine and of the bucket are not the same.
+        end=end if end is None or start is None else max(end, start),
         # The last line of a traceback says what it was.
         infeasible_reason=(reason.splitlines() or ["no reason is given"])[-1]
         if state is TrialState.INFEASIBLE

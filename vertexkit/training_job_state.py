@@ -73,7 +73,12 @@ class TrainingJobState(Job):
         return None if self.base_output_dir is None else f"{self.base_output_dir}/{folder}"
 
     def _repr_html_(self) -> str:
-        facts = {
+        return described(f"Training job {self.display_name}", self._facts)
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        """What a notebook shows of it."""
+        return {
             "state": self.state_as_read.value,
             "name": self.resource_name,
             "created": f"{self.created:%Y-%m-%d %H:%M:%S} UTC",
@@ -82,4 +87,3 @@ class TrainingJobState(Job):
             "model": "none was written" if self._wrote_no_model else self._model_name or "",
             "error": self.error or "",
         }
-        return described(f"Training job {self.display_name}", facts)

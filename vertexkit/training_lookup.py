@@ -29,12 +29,13 @@ _ORDERS: Final[Mapping[str, Callable[[dict[str, Any]], Any]]] = {
 }
 
 
-def find_training_job(context: Context, name: str) -> dict[str, Any]:
+def find_training_job(context: Context, name: str, *, manager: str = "training") -> dict[str, Any]:
     """The one job that a user means.
 
     Args:
         context: The session's parts.
         name: The resource name, id or display name of a pipeline or a custom job.
+        manager: What of a session lists what the caller looks for.
 
     Raises:
         InvalidArgument: It names something else, or several jobs have this display name.
@@ -60,7 +61,7 @@ def find_training_job(context: Context, name: str) -> dict[str, Any]:
         raise NotFound(
             f"there is none in {parent(context)}",
             resource=f"training job {name!r}",
-            remedy="see what there is with session.training.list()",
+            remedy=f"see what there is with session.{manager}.list()",
         )
     if len(found) > 1:
         shown = ", ".join(f"{one['name']} (created {one.get('createTime', '?')})" for one in found)

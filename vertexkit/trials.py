@@ -61,6 +61,10 @@ class Objective:
     metric: str
     maximize: bool = True
 
+    def __str__(self) -> str:
+        """``accuracy (maximized)``."""
+        return f"{self.metric} ({'maximized' if self.maximize else 'minimized'})"
+
     def value(self, trial: Trial) -> float | None:
         """The trial's metric; None if it has none, or none that can be compared."""
         value = trial.metrics.get(self.metric)

@@ -101,15 +101,12 @@ class TuningJobState(Job):
     def _repr_html_(self) -> str:
         trials = self.trials_as_read
         ended = sum(trial.state.ended for trial in trials)
-        goals = ", ".join(
-            f"{one.metric} ({'maximized' if one.maximize else 'minimized'})" for one in self.objectives
-        )
         facts = {
             "state": self.state_as_read.value,
             "name": self.resource_name,
             "created": f"{self.created:%Y-%m-%d %H:%M:%S} UTC",
             "took": took(self.start_time, self.end_time),
-            "metric": goals,
+            "metric": ", ".join(map(str, self.objectives)),
             "trials": f"{ended} of {self.trial_count} are over",
             "output": self.base_output_dir or "",
             "error": self.error or "",

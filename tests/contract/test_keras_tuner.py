@@ -6,8 +6,10 @@ import json
 import math
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,12 @@ def test_a_search_on_two_machines_gives_its_trials_and_the_best(
     frame = job.to_frame()
     assert list(frame.index) == [trial.id for trial in trials]
     assert frame["n"].dtype == "int64"
+    assert (frame["seconds"] >= 0).all()
+    assert job.start_time is not None
+    assert job.end_time is not None
+    assert job.start_time < frame["start"].min() <= frame["end"].max() < job.end_time
+    assert f"Search by Keras Tuner {job.display_name}" in job._repr_html_()
+    assert "8 of 8 so far are over" in job._repr_html_()
     assert len(job.plot().axes) >= 3
     assert {line.replica for line in job.logs()} >= {"workerpool0-0", "workerpool1-0"}
     with pytest.raises(vk.NotFound, match="AIP_MODEL_DIR"):
@@ -111,6 +119,8 @@ def test_a_training_job_is_no_search(session: vk.Session, tmp_path: Path) -> Non
     job = session.training.run(script, model=False, wait=False)
     with pytest.raises(vk.InvalidArgument, match="does not search"):
         session.keras_tuner.get(job.resource_name)
+    with pytest.raises(vk.NotFound, match=r"session\.keras_tuner\.list"):
+        session.keras_tuner.get("no such search")
     assert session.keras_tuner.list() == []
     job.wait()
 
@@ -167,17 +177,26 @@ def test_the_folder_of_a_search_is_read_while_it_is_written(session: vk.Session,
     assert found.objectives[0].metric == "val_accuracy"
     assert found.objectives[0].maximize
     assert found._log == {"units"}
+    # What has not joined its cluster does not say when its trials began.
+    assert [(one.start, one.end is not None, one.seconds) for one in found] == [
+        (None, True, None),
+        (None, True, None),
+        (None, False, None),
+    ]
 
     # The processes of a search that has failed write no more.
     cut_short = folder.trials(interrupted="it was interrupted")
     assert [one.state.value for one in cut_short] == ["INFEASIBLE", "SUCCEEDED", "INFEASIBLE"]
     assert cut_short[2].infeasible_reason == "it was interrupted"
 
-    write("trial_2/trial.json", trial("2", "COMPLETED", accuracy=0.95))
+    began = time.time() - 60
+    write("trial_2/trial.json", trial("2", "COMPLETED", accuracy=0.95, began=began))
     write("oracle.json", {**oracle, "retry_queue": []})
     best = folder.trials().best()
     assert best is not None
     assert best.id == "2"
+    assert best.start == datetime.fromtimestamp(began, UTC)
+    assert best.seconds == pytest.approx(60, abs=10)
 
     # As Keras Tuner ends one whose objective was NaN at every step: it says nothing of it.
     write("trial_1/trial.json", {**trial("1", "FAILED", accuracy=math.nan), "best_step": None})

@@ -191,7 +191,7 @@ def test_what_is_used_of_keras_tuner_beyond_its_public_face_is_as_it_was() -> No
 import inspect, keras_tuner
 from keras_tuner.src import utils
 from keras_tuner.src.distribute import oracle_chief, oracle_client
-from keras_tuner.src.engine import base_tuner, metrics_tracking, oracle, stateful
+from keras_tuner.src.engine import base_tuner, metrics_tracking, oracle, stateful, trial
 assert keras_tuner.__version__ == "1.4.8", keras_tuner.__version__
 def source(of): return inspect.getsource(of)
 assert "oracle_chief.start_server(self.oracle)" in source(base_tuner.BaseTuner.search)
@@ -205,6 +205,9 @@ assert given_again in source(oracle)
 made = oracle.Oracle(objective="val_loss")
 assert (made.ongoing_trials, made._retry_queue, made.start_order, made.end_order) == ({}, [], [], [])
 assert metrics_tracking.MetricsTracker().metrics == {}
+assert issubclass(trial.Trial, stateful.Stateful)
+assert "began" not in trial.Trial(keras_tuner.HyperParameters()).get_state()
+assert list(inspect.signature(trial.Trial.set_state).parameters) == ["self", "state"]
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS)
 

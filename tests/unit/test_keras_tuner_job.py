@@ -91,6 +91,7 @@ def test_a_search_that_succeeded_without_a_trial_says_so_once(
     job.wait()
     assert said in caplog.text
     assert bool(caplog.text) == bool(said)
+    assert ("none in gs://bucket/search/" in job._repr_html_()) == (not trials)
     caplog.clear()
     job.wait()
     assert caplog.text == ""
