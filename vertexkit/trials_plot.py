@@ -21,7 +21,9 @@ _PANEL: Final = (3.3, 2.3)
 _GAP: Final = (0.25, 0.65)
 """Between panels: across; down, where the names of the parameters are."""
 _MARGIN: Final = (0.85, 0.15)
-"""At the left, where the metric is; at the right and the top. All in inches: to find out what room the texts
+"""At the left, where the metric is; at the right."""
+_LEGEND: Final = 0.35
+"""At the top, where the legend covers no point. All in inches: to find out what room the texts
 need would take longer than to draw them."""
 _SLANTED: Final = 0.45
 """Inches more for names of categories that do not fit beside each other."""
@@ -64,7 +66,7 @@ def plot(trials: Sequence[Trial], metric: str, maximize: bool, *, log: Collectio
         and math.isfinite(value)
     ]
     if not rated:
-        raise InvalidArgument("metric", metric, "is of no trial so far", remedy="wait until one has ended")
+        raise _nothing_to_draw(trials, metric)
     names = list(dict.fromkeys(name for _, trial, _ in rated for name in trial.parameters))
     values = {
         name: [trial.parameters[name] for _, trial, _ in rated if name in trial.parameters] for name in names
@@ -86,13 +88,25 @@ def plot(trials: Sequence[Trial], metric: str, maximize: bool, *, log: Collectio
     return figure
 
 
+def _nothing_to_draw(trials: Sequence[Trial], metric: str) -> InvalidArgument:
+    """Why there is no trial with the metric, and what would do."""
+    begun, ended = len(trials), sum(trial.state.ended for trial in trials)
+    so_far = f"{ended or 'none'} of {begun} has ended" if begun else "none has begun"
+    if begun and ended == begun:
+        remedy = "see infeasible_reason of the trials, and what the program prints"
+    else:
+        remedy = "wait() for the search, or plot it again once a trial has reported the metric and ended"
+    problem = f"is of no trial so far: {so_far}{', without it' if ended else ''}"
+    return InvalidArgument("metric", metric, problem, remedy=remedy)
+
+
 def _laid_out(make: Callable[..., Figure], count: int, metric: str, more: float) -> tuple[Figure, list[Axes]]:
     """A figure with so many panels, which have the metric in common; ``more`` inches are below each."""
     across = min(_WIDE, count)
     down = math.ceil(count / across)
     width = _MARGIN[0] + _MARGIN[1] + across * _PANEL[0] + (across - 1) * _GAP[0]
     below = _GAP[1] + more
-    height = _MARGIN[1] + down * (_PANEL[1] + below)
+    height = _LEGEND + down * (_PANEL[1] + below)
     figure = make(figsize=(width, height))
     grid = figure.add_gridspec(
         down,
@@ -100,7 +114,7 @@ def _laid_out(make: Callable[..., Figure], count: int, metric: str, more: float)
         left=_MARGIN[0] / width,
         right=1 - _MARGIN[1] / width,
         bottom=below / height,
-        top=1 - _MARGIN[1] / height,
+        top=1 - _LEGEND / height,
         wspace=_GAP[0] / _PANEL[0],
         hspace=below / _PANEL[1],
     )
@@ -128,9 +142,12 @@ def _history(axes: Axes, rated: Sequence[tuple[int, Trial, float]], objective: O
     # A few bad trials would flatten a loss.
     if not objective.maximize and min(values) > 0 and max(values) / min(values) > _LOG_RATIO:
         axes.set_yscale("log")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=_TICKS))
-    # Where the best ends is where no bad trial is; to look for free space takes long with many.
-    axes.legend(fontsize="small", loc="lower right" if objective.maximize else "upper right")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=_TICKS, min_n_ticks=1))
+    if len(places) == 1:
+        axes.set_xlim(places[0] - 0.5, places[0] + 0.5)
+    axes.legend(
+        fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.1
+    )
     axes.set_xlabel("trial")
 
 
