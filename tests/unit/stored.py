@@ -1,10 +1,13 @@
-"""Buckets in memory, for what is sent beside a job."""
+"""Buckets in memory, for what is sent beside a job, or is a model."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from vertexkit import bucket_checks, errors, job_creation, training_packages, training_submission
+from vertexkit import bucket_checks, errors, job_creation, staging, training_packages, training_submission
+from vertexkit._transfer.values import ObjectInfo, UploadReport
 
 
 class Storage:
@@ -14,6 +17,8 @@ class Storage:
         self.objects: dict[str, dict[str, bytes]] = {"my-bucket": {}}
         self.locations = {"my-bucket": "us-central1"}
         self.writes = 0
+        self.uploading: BaseException | None = None
+        """What an upload fails with, after its first file."""
 
     def get(self, name: str) -> Folder:
         if name not in self.objects:
@@ -30,11 +35,26 @@ class Folder:
     def __init__(self, storage: Storage, name: str) -> None:
         self._storage = storage
         self.objects = storage.objects[name]
-        self.uri, self.location = f"gs://{name}", storage.locations[name]
+        self.name, self.uri, self.location = name, f"gs://{name}", storage.locations[name]
 
-    def write(self, name: str, data: bytes) -> None:
+    def list(self, prefix: str = "") -> list[ObjectInfo]:
+        return [ObjectInfo(name, 1, "", 1) for name in self.objects if name.startswith(prefix)]
+
+    def upload_dir(self, folder: str, prefix: str) -> UploadReport:
+        for file in sorted(Path(folder).rglob("*")):
+            if file.is_file():
+                self.objects[f"{prefix}/{file.relative_to(folder)}"] = file.read_bytes()
+                if self._storage.uploading is not None:
+                    raise self._storage.uploading
+        return UploadReport(f"{self.uri}/{prefix}", 1, 1, 0, 1, 0.1)
+
+    def write(self, name: str, data: str | bytes, *, content_type: str | None = None) -> str:
         self._storage.writes += 1
-        self.objects[name] = data
+        self.objects[name] = data if isinstance(data, bytes) else data.encode()
+        return f"{self.uri}/{name}"
+
+    def read(self, name: str) -> bytes:
+        return self.objects[name]
 
     def exists(self, name: str) -> bool:
         return name in self.objects
@@ -49,10 +69,10 @@ class Folder:
 
 
 def storage_in_memory(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    """What jobs are sent to from now on."""
+    """What jobs and models are sent to from now on."""
     storage = Storage()
-    for module in (bucket_checks, training_packages, training_submission):
+    for module in (bucket_checks, staging, training_packages, training_submission):
         monkeypatch.setattr(module, "Buckets", lambda _: storage)
-    for module in (training_packages, job_creation):
+    for module in (job_creation, staging, training_packages):
         monkeypatch.setattr(module, "Bucket", lambda _, name: storage.get(name))
     return storage

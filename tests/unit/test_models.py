@@ -11,10 +11,10 @@ import pytest
 from doubles import LABELS, PARENT, Doubles, done, failed, in_turn, running
 from google.api_core import exceptions as api
 from google.cloud import aiplatform_v1 as v1
+from stored import Storage, storage_in_memory
 
-from vertexkit import errors, staging
+from vertexkit import errors
 from vertexkit._core import operations, rpc
-from vertexkit._transfer.values import ObjectInfo, UploadReport
 from vertexkit.endpoints import Endpoints
 from vertexkit.model import Model, ModelVersion
 from vertexkit.models import Models
@@ -30,56 +30,6 @@ SIGNATURE = Signature(
 )
 
 
-class Storage:
-    """Buckets in memory, in place of `vertexkit.storage`."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, dict[str, bytes]] = {"my-bucket": {}}
-        self.locations = {"my-bucket": "us-central1"}
-        self.uploading: BaseException | None = None
-
-    def get(self, name: str) -> Folder:
-        if name not in self.objects:
-            raise errors.NotFound("no such bucket")
-        return Folder(self, name)
-
-    def default(self) -> Folder:
-        return self.get("my-bucket")
-
-
-class Folder:
-    """One bucket in memory."""
-
-    def __init__(self, storage: Storage, name: str) -> None:
-        self._storage = storage
-        self.objects = storage.objects[name]
-        self.name, self.uri, self.location = name, f"gs://{name}", storage.locations[name]
-
-    def list(self, prefix: str = "") -> list[ObjectInfo]:
-        return [ObjectInfo(name, 1, "", 1) for name in self.objects if name.startswith(prefix)]
-
-    def upload_dir(self, folder: str, prefix: str) -> UploadReport:
-        for file in sorted(Path(folder).rglob("*")):
-            if file.is_file():
-                self.objects[f"{prefix}/{file.relative_to(folder)}"] = file.read_bytes()
-                if self._storage.uploading is not None:
-                    raise self._storage.uploading
-        return UploadReport(f"{self.uri}/{prefix}", 1, 1, 0, 1, 0.1)
-
-    def write(self, name: str, data: str, *, content_type: str) -> str:
-        self.objects[name] = data.encode()
-        return f"{self.uri}/{name}"
-
-    def read(self, name: str) -> bytes:
-        return self.objects[name]
-
-    def delete(self, name: str) -> int:
-        if name not in self.objects:
-            raise errors.NotFound(name)
-        del self.objects[name]
-        return 1
-
-
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
@@ -88,10 +38,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    storage = Storage()
-    monkeypatch.setattr(staging, "Buckets", lambda _: storage)
-    monkeypatch.setattr(staging, "Bucket", lambda _, name: storage.get(name))
-    return storage
+    return storage_in_memory(monkeypatch)
 
 
 @pytest.fixture
