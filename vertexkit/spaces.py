@@ -112,7 +112,7 @@ class Double(_Value):
 
 @dataclass(frozen=True, repr=False)
 class Integer(_Value):
-    """A whole number from a range.
+    """A whole number from a range, which lies from -2**53 to 2**53.
 
     Raises:
         InvalidArgument: There can be no such parameter.
@@ -163,6 +163,7 @@ class Categorical(_Value):
     """
 
     values: Sequence[str]
+    """None of them empty."""
     default: str | None = None
     """Where to begin. For Vizier's studies only: Vertex AI has it in no tuning job."""
     children: Mapping[str | tuple[str, ...], Space] = field(

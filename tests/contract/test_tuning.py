@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import vertexkit as vk
+from vertexkit.preflight import PreflightWarning
 
 PROGRAM = """\
 import argparse, os, sys
@@ -100,7 +101,8 @@ def test_the_best_report_counts_where_that_is_asked_for(session: vk.Session, scr
 
 def test_a_grid_is_gone_through_once(session: vk.Session, script: Path) -> None:
     space = {"x": vk.Discrete([1.5, 3]), "n": vk.Integer(1, 2)}
-    job = session.tuning.run(script, metric="score", space=space, trials=8, parallel=2, algorithm="grid")
+    with pytest.warns(PreflightWarning, match="over after 4"):
+        job = session.tuning.run(script, metric="score", space=space, trials=8, parallel=2, algorithm="grid")
     points = sorted((trial.parameters["x"], trial.parameters["n"]) for trial in job.trials)
     assert points == [(1.5, 1), (1.5, 2), (3.0, 1), (3.0, 2)]
 
