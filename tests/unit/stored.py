@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from vertexkit import bucket_checks, errors, job_creation, staging, training_packages, training_submission
+from vertexkit import (
+    batch_submission,
+    bucket_checks,
+    errors,
+    job_creation,
+    staging,
+    training_packages,
+    training_submission,
+)
 from vertexkit._transfer.values import ObjectInfo, UploadReport
 
 
@@ -71,7 +79,7 @@ class Folder:
 def storage_in_memory(monkeypatch: pytest.MonkeyPatch) -> Storage:
     """What jobs and models are sent to from now on."""
     storage = Storage()
-    for module in (bucket_checks, staging, training_packages, training_submission):
+    for module in (batch_submission, bucket_checks, staging, training_packages, training_submission):
         monkeypatch.setattr(module, "Buckets", lambda _: storage)
     for module in (job_creation, staging, training_packages):
         monkeypatch.setattr(module, "Bucket", lambda _, name: storage.get(name))

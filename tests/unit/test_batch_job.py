@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import warnings
@@ -16,19 +15,14 @@ import numpy as np
 import pytest
 import requests
 from doubles import LABELS, PARENT, Doubles
-from stored import Storage, storage_in_memory
+from stored import Storage
 
 from vertexkit import (
     batch_about,
     batch_fetch,
     batch_plan,
-    batch_submission,
-    bucket_checks,
     errors,
-    job,
-    job_wait,
 )
-from vertexkit._core import deletion
 from vertexkit._transfer.values import ObjectInfo
 from vertexkit.batch import BatchPrediction, BatchPredictionJob, PartialFailureWarning
 from vertexkit.batch_files import Origin, Refused
@@ -38,6 +32,8 @@ from vertexkit.batch_source import Understood
 from vertexkit.job_state import JobState
 from vertexkit.model import Model
 from vertexkit.types import Machine, Signature, TensorSpec
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 JOBS = f"{PARENT}/batchPredictionJobs"
 NAME = f"{JOBS}/5"
@@ -51,25 +47,8 @@ PIXELS = Signature(
 )
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
-    monkeypatch.setattr(deletion, "intervals", lambda: itertools.repeat(0.0))
-    monkeypatch.setattr(job, "intervals", lambda: itertools.repeat(0.0))
-    monkeypatch.setattr(job_wait, "_FIRST_INTERVAL", 0.0)
-
-
 @pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    storage = storage_in_memory(monkeypatch)
-    for module in (bucket_checks, batch_submission):
-        monkeypatch.setattr(module, "Buckets", lambda _: storage)
-    return storage
-
-
-@pytest.fixture
-def doubles() -> Doubles:
-    doubles = Doubles()
+def doubles(doubles: Doubles) -> Doubles:
     doubles.rest.answers[f"POST {JOBS}"] = resource()
     return doubles
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,18 +20,15 @@ from vertexkit.endpoints import Endpoints
 from vertexkit.model import Model
 from vertexkit.types import Machine
 
-# A CPU image on a machine with a GPU is warned of, which is tested elsewhere.
-pytestmark = pytest.mark.filterwarnings("ignore::vertexkit.preflight.PreflightWarning")
+pytestmark = [
+    pytest.mark.usefixtures("no_waiting"),
+    # A CPU image on a machine with a GPU is warned of, which is tested elsewhere.
+    pytest.mark.filterwarnings("ignore::vertexkit.preflight.PreflightWarning"),
+]
 
 NAME = f"{PARENT}/endpoints/77"
 MODEL = f"{PARENT}/models/m1"
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
-    monkeypatch.setattr(operations, "intervals", lambda: itertools.repeat(0.0))
 
 
 @pytest.fixture
@@ -41,11 +37,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in (operations, deployment):
         monkeypatch.setattr(module, "time", clock)
     return clock
-
-
-@pytest.fixture
-def doubles() -> Doubles:
-    return Doubles()
 
 
 @pytest.fixture

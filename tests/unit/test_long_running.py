@@ -14,16 +14,7 @@ from vertexkit import errors
 from vertexkit._core import operations
 from vertexkit._core.operations import Operation, intervals
 
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
-    monkeypatch.setattr(operations, "intervals", lambda: itertools.repeat(0.0))
-
-
-@pytest.fixture
-def doubles() -> Doubles:
-    return Doubles()
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def _operation(doubles: Doubles, started: Any, **options: Any) -> Operation[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import pytest
 from doubles import LABELS, PARENT, Doubles, done, failed, in_turn, running
 from google.api_core import exceptions as api
 from google.cloud import aiplatform_v1 as v1
-from stored import Storage, storage_in_memory
+from stored import Storage
 
 from vertexkit import errors
-from vertexkit._core import operations, rpc
+from vertexkit._core import rpc
 from vertexkit.endpoints import Endpoints
 from vertexkit.model import Model, ModelVersion
 from vertexkit.models import Models
@@ -22,28 +21,14 @@ from vertexkit.predict_schemata import to_schemata
 from vertexkit.saved_model import _message_class, read_saved_model
 from vertexkit.types import Signature, TensorSpec
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 NAME = f"{PARENT}/models/m1"
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 SIGNATURE = Signature(
     {"images": TensorSpec("images", "uint8", (None, 28, 28))},
     {"output_0": TensorSpec("output_0", "float32", (None, 10))},
 )
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
-    monkeypatch.setattr(operations, "intervals", lambda: itertools.repeat(0.0))
-
-
-@pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    return storage_in_memory(monkeypatch)
-
-
-@pytest.fixture
-def doubles() -> Doubles:
-    return Doubles()
 
 
 @pytest.fixture

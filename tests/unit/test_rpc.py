@@ -19,11 +19,6 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
 
 
-@pytest.fixture
-def doubles() -> Doubles:
-    return Doubles()
-
-
 def test_a_call_goes_out_once_with_a_deadline_and_without_googles_own_retries(doubles: Doubles) -> None:
     doubles.endpoints.get_endpoint.return_value = "answer"
     answer = doubles.clients.call(doubles.endpoints.get_endpoint, {"name": "n"}, timeout=7)

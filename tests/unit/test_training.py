@@ -12,43 +12,24 @@ from typing import Any
 import pytest
 import requests
 from doubles import LABELS, PARENT, Doubles, in_turn
-from stored import Storage, storage_in_memory
+from stored import Storage
 
 from vertexkit import (
     errors,
-    job,
-    job_wait,
     training_job,
     training_plan,
 )
-from vertexkit._core import deletion
 from vertexkit.job_logs import LogLine
 from vertexkit.preflight import PreflightWarning
 from vertexkit.training import CustomTrainingJob, Training
 from vertexkit.types import Machine
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 PIPELINES, JOBS = f"{PARENT}/trainingPipelines", f"{PARENT}/customJobs"
 NAME, JOB = f"{PIPELINES}/7", f"{JOBS}/8"
 IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest"
 CREATED = "2026-01-02T03:04:05Z"
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
-    monkeypatch.setattr(deletion, "intervals", lambda: itertools.repeat(0.0))
-    monkeypatch.setattr(job, "intervals", lambda: itertools.repeat(0.0))
-    monkeypatch.setattr(job_wait, "_FIRST_INTERVAL", 0.0)
-
-
-@pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    return storage_in_memory(monkeypatch)
-
-
-@pytest.fixture
-def doubles() -> Doubles:
-    return Doubles()
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 import requests
 from doubles import LABELS, PARENT, Doubles
-from stored import Storage, storage_in_memory
+from stored import Storage
 
-from vertexkit import errors, job, job_wait
-from vertexkit._core import deletion
+from vertexkit import errors
 from vertexkit.early_stopping import ConvexStopping, MedianStopping
 from vertexkit.preflight import PreflightWarning
 from vertexkit.spaces import Categorical, Discrete, Double, Integer
 from vertexkit.trials import Objective, TrialState
 from vertexkit.tuning import HyperparameterTuningJob, Tuning
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 JOBS = f"{PARENT}/hyperparameterTuningJobs"
 NAME = f"{JOBS}/9"
@@ -42,24 +43,6 @@ reports.report_hyperparameter_tuning_metric(hyperparameter_metric_tag="latency",
 """
 SPACE = {"lr": Double(1e-3, 1, scale="log"), "n": Integer(1, 10)}
 ASKED: dict[str, Any] = {"metric": "accuracy", "space": SPACE, "trials": 6}
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
-    monkeypatch.setattr(deletion, "intervals", lambda: itertools.repeat(0.0))
-    monkeypatch.setattr(job, "intervals", lambda: itertools.repeat(0.0))
-    monkeypatch.setattr(job_wait, "_FIRST_INTERVAL", 0.0)
-
-
-@pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    return storage_in_memory(monkeypatch)
-
-
-@pytest.fixture
-def doubles() -> Doubles:
-    return Doubles()
 
 
 @pytest.fixture
