@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock, create_autospec
 
 import pytest
@@ -55,21 +57,38 @@ def training_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMo
     return made
 
 
-def training_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
-    """A job with a model and two lines."""
-    model = create_autospec(Model, instance=True, versioned_name="projects/1/locations/l/models/m@1")
-    made = create_autospec(
-        CustomTrainingJob,
+def asked(method: MagicMock) -> dict[str, Any]:
+    """What the double of a method was given beside its defaults."""
+    parameters = inspect.signature(method).parameters
+    given = method.call_args.kwargs
+    return {name: value for name, value in given.items() if value != parameters[name].default}
+
+
+def _job(of: type[Any], state: JobState, **fields: Any) -> MagicMock:
+    """What every job has."""
+    made: MagicMock = create_autospec(
+        of,
         instance=True,
-        id="7",
-        display_name="mnist",
-        resource_name=NAME,
         state=state,
         state_as_read=state,
         created=CREATED,
         start_time=CREATED,
         end_time=None,
         error=None,
+        **fields,
+    )
+    return made
+
+
+def training_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
+    """A job with a model and two lines."""
+    model = create_autospec(Model, instance=True, versioned_name="projects/1/locations/l/models/m@1")
+    made = _job(
+        CustomTrainingJob,
+        state,
+        id="7",
+        display_name="mnist",
+        resource_name=NAME,
         model=model,
         base_output_dir="gs://b/out",
         custom_job="projects/1/locations/us-central1/customJobs/8",
@@ -81,7 +100,7 @@ def training_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
             LogLine(CREATED, "workerpool1-0", "ERROR", "warning"),
         ]
     )
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def tuning_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
@@ -95,18 +114,12 @@ def tuning_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
         ],
         [Objective("accuracy")],
     )
-    made = create_autospec(
+    made = _job(
         HyperparameterTuningJob,
-        instance=True,
+        state,
         id="9",
         display_name="search",
         resource_name=TUNING_NAME,
-        state=state,
-        state_as_read=state,
-        created=CREATED,
-        start_time=CREATED,
-        end_time=None,
-        error=None,
         objectives=trials.objectives,
         trials=trials,
         trials_as_read=trials,
@@ -115,23 +128,17 @@ def tuning_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
         labels={},
     )
     made.logs.return_value = iter([LogLine(CREATED, "1/workerpool0-0", "INFO", "epoch 1")])
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def batch_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
     """A batch prediction of three instances, of which the second failed."""
-    made = create_autospec(
+    made = _job(
         BatchPredictionJob,
-        instance=True,
+        state,
         id="5",
         display_name="images",
         resource_name=BATCH_NAME,
-        state=state,
-        state_as_read=state,
-        created=CREATED,
-        start_time=CREATED,
-        end_time=None,
-        error=None,
         model_name="projects/1/locations/l/models/m@1",
         input_uris=("gs://b/in.jsonl",),
         input_format="jsonl",
@@ -148,4 +155,4 @@ def batch_job(state: JobState = JobState.SUCCEEDED) -> MagicMock:
     ]
     made.rows.side_effect = lambda: iter(rows)
     made.logs.return_value = iter([LogLine(CREATED, "service", "INFO", "served by 1 replica")])
-    return made  # type: ignore[no-any-return]
+    return made

@@ -12,7 +12,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
-from training_sessions import BATCH_NAME, batch_job, training_session
+from training_sessions import BATCH_NAME, asked, batch_job, training_session
 
 from vertexkit.batch import BatchPrediction, PartialFailureWarning
 from vertexkit.batch_results import BatchRow
@@ -39,14 +39,6 @@ def with_batch(session: MagicMock) -> MagicMock:
     return made
 
 
-def asked(session: MagicMock) -> dict[str, Any]:
-    """What ``session.batch.run`` was given beside its defaults."""
-    parameters = inspect.signature(BatchPrediction.run).parameters
-    given = dict(session.batch.run.call_args.kwargs)
-    assert set(given) <= set(parameters)
-    return {name: value for name, value in given.items() if value != parameters[name].default}
-
-
 def test_every_option_reaches_the_job(session: MagicMock) -> None:
     line = (
         "--format jsonl --name n --machine n1-standard-4 --accelerator NVIDIA_TESLA_T4 --accelerator-count 2 "
@@ -55,7 +47,7 @@ def test_every_option_reaches_the_job(session: MagicMock) -> None:
     )
     options = line.split()
     assert main([*LINE, *options, "--parameters", '{"t": 0.5}', "--no-wait"]) == 0
-    assert asked(session) == {
+    assert asked(session.batch.run) == {
         "model": "mnist",
         "source": "in.jsonl",
         "format": "jsonl",
@@ -80,7 +72,7 @@ def test_every_option_reaches_the_job(session: MagicMock) -> None:
 def test_options_left_out_are_the_defaults(session: MagicMock, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(LINE) == 0
     expected = {"model": "mnist", "source": "in.jsonl", "machine": Machine("n1-standard-2"), "wait": False}
-    assert asked(session) == expected
+    assert asked(session.batch.run) == expected
     session.batch.run.return_value.wait.assert_called_once_with()
     shown = capsys.readouterr()
     assert f"Created {BATCH_NAME}." in shown.err
@@ -104,7 +96,7 @@ def test_options_left_out_are_the_defaults(session: MagicMock, capsys: pytest.Ca
 )
 def test_several_sources_are_one(session: MagicMock, sources: list[str], source: Any) -> None:
     assert main(["batch-predict", "mnist", *sources, "--no-wait"]) == 0
-    assert asked(session)["source"] == source
+    assert asked(session.batch.run)["source"] == source
 
 
 @pytest.mark.parametrize(

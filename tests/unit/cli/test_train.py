@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import Any
 from unittest.mock import MagicMock
 
 import click
 import pytest
-from training_sessions import NAME, training_session
+from training_sessions import NAME, asked, training_session
 
 from vertexkit.cli.main import main
 from vertexkit.cli.train import train
@@ -24,21 +23,11 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     return training_session(tmp_path, monkeypatch)
 
 
-def asked(session: MagicMock) -> dict[str, Any]:
-    """What ``session.training.run`` was given beside its defaults."""
-    defaults = {
-        name: parameter.default for name, parameter in inspect.signature(Training.run).parameters.items()
-    }
-    given = dict(session.training.run.call_args.kwargs)
-    assert set(given) <= set(defaults)
-    return {name: value for name, value in given.items() if value != defaults[name]}
-
-
 def test_a_script_alone_is_run_with_what_is_usual(
     session: MagicMock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "train.py"]) == 0
-    assert asked(session) == {
+    assert asked(session.training.run) == {
         "program": "train.py",
         "machine": Machine("n1-standard-4"),
         "wait": False,
@@ -51,9 +40,9 @@ def test_a_script_alone_is_run_with_what_is_usual(
 
 def test_what_follows_two_dashes_is_the_program_s(session: MagicMock) -> None:
     assert main(["train", "train.py", "--workers", "2", "--", "--epochs", "3", "--name=x"]) == 0
-    assert asked(session)["args"] == ["--epochs", "3", "--name=x"]
-    assert asked(session)["workers"] == 2
-    assert "name" not in asked(session)
+    assert asked(session.training.run)["args"] == ["--epochs", "3", "--name=x"]
+    assert asked(session.training.run)["workers"] == 2
+    assert "name" not in asked(session.training.run)
 
 
 def test_every_option_reaches_the_call_of_its_name(session: MagicMock) -> None:
@@ -66,7 +55,7 @@ def test_every_option_reaches_the_call_of_its_name(session: MagicMock) -> None:
         "--spot --network w --model M --serving-image v --label k=v"
     )
     assert main(["train", *line.split(), "--command", "python -c 'a b'"]) == 0
-    assert asked(session) == {
+    assert asked(session.training.run) == {
         "program": "train.py",
         "name": "n",
         "module": "m",
@@ -106,9 +95,9 @@ def test_no_argument_of_run_is_without_an_option() -> None:
 
 def test_a_container_with_its_own_program_takes_the_arguments(session: MagicMock) -> None:
     assert main(["train", "--image", "gcr.io/a/b", "--no-model", "--", "--epochs=3"]) == 0
-    assert asked(session)["args"] == ["--epochs=3"]
-    assert "program" not in asked(session)
-    assert asked(session)["model"] is False
+    assert asked(session.training.run)["args"] == ["--epochs=3"]
+    assert "program" not in asked(session.training.run)
+    assert asked(session.training.run)["model"] is False
 
 
 @pytest.mark.parametrize(

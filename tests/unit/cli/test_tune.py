@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import Any
 from unittest.mock import MagicMock
 
 import click
 import pytest
-from training_sessions import NAME, TUNING_NAME, training_session, tuning_job
+from training_sessions import NAME, TUNING_NAME, asked, training_session, tuning_job
 
 from vertexkit.cli.main import main
 from vertexkit.cli.space_option import parse_space
@@ -35,14 +34,6 @@ def with_search(session: MagicMock) -> MagicMock:
     session.tuning.get.return_value = made = tuning_job()
     session.training.get.side_effect = NotFound("there is none")
     return made
-
-
-def asked(session: MagicMock) -> dict[str, Any]:
-    """What ``session.tuning.run`` was given beside its defaults."""
-    parameters = inspect.signature(Tuning.run).parameters
-    given = dict(session.tuning.run.call_args.kwargs)
-    assert set(given) <= set(parameters)
-    return {name: value for name, value in given.items() if value != parameters[name].default}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +134,7 @@ def test_a_range_is_of_what_the_program_takes(
     line = [*LINE, *(f"--space={one}" for one in spaces)]
     line[1] = str(script)
     assert main(line) == 0
-    assert asked(session)["space"] == {
+    assert asked(session.tuning.run)["space"] == {
         "lr": Double(1e-3, 10, scale="log"),
         "dropout": Double(0, 1),
         "d": Integer(0, 1),
@@ -158,7 +149,7 @@ def test_a_script_alone_is_run_with_what_is_usual(
     session: MagicMock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(LINE) == 0
-    assert asked(session) == {
+    assert asked(session.tuning.run) == {
         "program": "trial.py",
         "metric": "accuracy",
         "space": {"lr": Double(1e-3, 10, scale="log")},
@@ -180,7 +171,7 @@ def test_every_option_reaches_the_call_of_its_name(session: MagicMock) -> None:
         "--workers 1 --timeout 60 --spot --label k=v"
     )
     assert main([*LINE, *line.split(), "--", "--epochs", "3"]) == 0
-    given = asked(session)
+    given = asked(session.tuning.run)
     assert list(given["space"]) == ["lr", "o"]
     expected = {
         "maximize": False,
@@ -209,10 +200,10 @@ def test_no_argument_of_run_is_without_an_option() -> None:
 
 def test_several_metrics_have_a_goal_each(session: MagicMock) -> None:
     assert main([*LINE, "--metric", "latency:minimize"]) == 0
-    assert asked(session)["metric"] == {"accuracy": "maximize", "latency": "minimize"}
+    assert asked(session.tuning.run)["metric"] == {"accuracy": "maximize", "latency": "minimize"}
     assert main([*LINE, "--metric", "accuracy"]) == 2
     assert main([*LINE, "--metric", "best:of:minimize", "--metric", "minutes:all"]) == 0
-    assert list(asked(session)["metric"]) == ["accuracy", "best:of", "minutes:all"]
+    assert list(asked(session.tuning.run)["metric"]) == ["accuracy", "best:of", "minutes:all"]
 
 
 @pytest.mark.parametrize(
