@@ -7,30 +7,16 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Protocol
 
 from vertexkit.job_state import JobState
 from vertexkit.job_wait import Display
 from vertexkit.progress import can_animate, status
 from vertexkit.trials import Trial, Trials, TrialState, facts, number
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
 __all__ = ["Search", "shown"]
-
-_LEAST_ROWS: Final = 3
-_AROUND: Final = 8
-"""Lines of a terminal that are not for rows: headings, the line above, what the user sees before it."""
-_MOST_ROWS: Final = 25
-_STYLES: Final = {
-    TrialState.ACTIVE: "cyan",
-    TrialState.STOPPING: "yellow",
-    TrialState.INFEASIBLE: "red",
-}
 
 
 class Search(Protocol):
@@ -106,65 +92,22 @@ class _Lines:
 @contextmanager
 def _table(search: Search, enabled: bool | None) -> Iterator[Display]:
     from vertexkit._core.terminal import LiveBlock
+    from vertexkit.trials_table import trials_table
 
     with status(search.description, enabled) as row:
-        block = LiveBlock(lambda console: _rendered(search.trials_as_read, console))
+        block = LiveBlock(lambda console: trials_table(search.trials_as_read, console))
 
         def show(state: JobState) -> None:
             trials = search.trials_as_read
             ended = sum(trial.state.ended for trial in trials)
             of = f" of {search.trial_count}" if search.trial_count else ""
             noun = "trial" if (search.trial_count or ended) == 1 else "trials"
-            row.describe(f"{search.description}: {state.lower()}, {ended}{of} {noun}, {_best(trials)}")
+            row.describe(f"{search.description}: {state.lower()}", f"{ended}{of} {noun}, {_best(trials)}")
 
         try:
             yield show
         finally:
             block.close()
-
-
-def _rendered(trials: Trials, console: Console) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    parameters = trials.parameter_names
-    metrics = [objective.metric for objective in trials.objectives]
-    for title in ("trial", "state", *parameters, *metrics, "time"):
-        table.add_column(Text(title), no_wrap=title in ("trial", "state"))
-    best = {trial.id for trial in trials.optimal()}
-    for trial in _chosen(trials, best, console.height - _AROUND):
-        style = "bold green" if trial.id in best else _STYLES.get(trial.state, "")
-        cells = [
-            f"{trial.id} ★" if trial.id in best else trial.id,
-            "stopped early" if trial.stopped_early else trial.state.value,
-            *(number(trial.parameters.get(name)) for name in parameters),
-            *(number(trial.metrics.get(name, _latest(trial, name))) for name in metrics),
-            f"{_seconds(trial):.0f} s" if trial.start is not None else "",
-        ]
-        table.add_row(*(Text(cell) for cell in cells), style=style)
-    return table
-
-
-def _chosen(trials: Trials, best: set[str], rows: int) -> list[Trial]:
-    """The trials that a terminal has room for: the best, those that run, the latest that have ended."""
-    room = min(max(rows, _LEAST_ROWS), _MOST_ROWS)
-    by_worth = sorted(enumerate(trials), key=lambda one: (one[1].id not in best, one[1].state.ended, -one[0]))
-    return [trial for _, trial in sorted(by_worth[:room], key=lambda one: one[0])]
-
-
-def _latest(trial: Trial, metric: str) -> float | None:
-    """What a trial that runs has reported last."""
-    values = [measured.metrics[metric] for measured in trial.measurements if metric in measured.metrics]
-    return values[-1] if values else None
-
-
-def _seconds(trial: Trial) -> float:
-    if trial.start is None:
-        return 0.0
-    until = time.time() if trial.end is None else trial.end.timestamp()
-    return max(until - trial.start.timestamp(), 0.0)
 
 
 def _began(trial: Trial) -> float:

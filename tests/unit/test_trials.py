@@ -273,19 +273,3 @@ def test_a_log_tells_what_has_happened_in_its_order(
         ["2", "ended"],
         ["3", "started:"],
     ]
-
-
-def test_a_terminal_has_room_for_the_best_and_for_those_that_run() -> None:
-    from rich.console import Console
-
-    ended = [trial(n, accuracy=1.0 - n / 100) for n in range(1, 50)]
-    reported = Measurement(3, {"accuracy": 0.123})
-    running = Trial("50", TrialState.ACTIVE, {"lr": 0.5}, measurements=(reported,), start=BEGUN)
-    console = Console(width=100, height=20, record=True, file=io.StringIO())
-    console.print(search_progress._rendered(Trials([*ended, running], [ACCURACY]), console))
-    rows = [line.split() for line in console.export_text().splitlines() if line.strip()]
-    assert rows[0] == ["trial", "state", "lr", "accuracy", "time"]
-    shown = [row for row in rows if "SUCCEEDED" in row or "ACTIVE" in row]
-    assert len(shown) == 12
-    assert shown[0][:3] == ["1", "★", "SUCCEEDED"]
-    assert shown[-1][:4] == ["50", "ACTIVE", "0.5", "0.123"]
