@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from doubles import Doubles
+    from objects import Objects
     from stored import Storage
 
 
@@ -38,3 +39,11 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     from stored import storage_in_memory
 
     return storage_in_memory(monkeypatch)
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
+    """The objects that batch predictions are sent and read, in memory."""
+    from objects import objects_in_memory
+
+    return objects_in_memory(monkeypatch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,11 @@ class Objects:
 
     def default(self) -> Bucket:
         return self.get("my-bucket")
+
+    def matching(self, pattern: str) -> list[bytes]:
+        """The contents of those that a URI with wildcards names, in order."""
+        wanted = re.compile(re.escape(pattern).replace(r"\*", "[^/]*"))
+        return [data for uri, data in sorted(self.content.items()) if wanted.fullmatch(uri)]
 
 
 class Bucket:

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles import Doubles
+from objects import Objects
+from understood import good, told
 
-from tests.unit.doubles import Doubles
-from tests.unit.objects import Objects, objects_in_memory
 from vertexkit import errors
 from vertexkit._core.context import Context
 from vertexkit._transfer import shards
 from vertexkit.batch_about import origins
 from vertexkit.batch_format import kind_of_name
 from vertexkit.batch_input import BatchInput, InstanceConfig
-from vertexkit.batch_source import Understood, understand_source
+from vertexkit.batch_source import understand_source
 from vertexkit.batch_uris import expanded
 from vertexkit.tf_record import masked_crc
 from vertexkit.types import Signature, TensorSpec
@@ -32,29 +33,14 @@ ENCODED = Signature({"image": TensorSpec("image", "string", (None,))}, OUT)
 
 
 @pytest.fixture
-def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
-    return objects_in_memory(monkeypatch)
-
-
-@pytest.fixture
 def context(objects: Objects) -> Context:
     return Doubles().context
-
-
-def good(understood: Understood) -> Understood:
-    assert [str(found) for found in understood.findings] == []
-    return understood
-
-
-def told(understood: Understood, *, warnings: bool = False) -> str:
-    return "\n".join(str(found) for found in understood.findings if found.warning == warnings)
 
 
 def written(objects: Objects, given: BatchInput) -> list[bytes]:
     """The objects that a job would read, in order."""
     (uri,) = given.uris
-    wanted = re.compile(re.escape(uri).replace(r"\*", "[^/]*"))
-    return [data for one, data in sorted(objects.content.items()) if wanted.fullmatch(one)]
+    return objects.matching(uri)
 
 
 def record(data: bytes) -> bytes:

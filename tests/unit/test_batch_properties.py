@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from doubles import Doubles
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from objects import Objects, objects_in_memory
 
-from tests.unit.doubles import Doubles
-from tests.unit.objects import Objects, objects_in_memory
 from vertexkit._core.context import Context
 from vertexkit._transfer import shards
 from vertexkit.batch_about import refused

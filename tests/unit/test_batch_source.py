@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from doubles import Doubles
+from objects import Objects
+from understood import good, told
 
-from tests.unit.doubles import Doubles
-from tests.unit.objects import Objects, objects_in_memory
 from vertexkit import errors
 from vertexkit._core.context import Context
 from vertexkit._transfer import shards
 from vertexkit.batch_about import refused
 from vertexkit.batch_input import BatchInput, InstanceConfig, is_own_key
-from vertexkit.batch_source import Understood, understand_source
+from vertexkit.batch_source import understand_source
 from vertexkit.types import Signature, TensorSpec
 
 OUT = {"y": TensorSpec("y", "float32", (None, 2))}
@@ -29,29 +30,14 @@ ENCODED = Signature({"image": TensorSpec("image", "string", (None,))}, OUT)
 
 
 @pytest.fixture
-def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
-    return objects_in_memory(monkeypatch)
-
-
-@pytest.fixture
 def context(objects: Objects) -> Context:
     return Doubles().context
-
-
-def good(understood: Understood) -> Understood:
-    assert [str(found) for found in understood.findings] == []
-    return understood
-
-
-def told(understood: Understood, *, warnings: bool = False) -> str:
-    return "\n".join(str(found) for found in understood.findings if found.warning == warnings)
 
 
 def lines(objects: Objects, given: BatchInput) -> list[Any]:
     """The instances that a job would read."""
     (uri,) = given.uris
-    wanted = re.compile(re.escape(uri).replace(r"\*", "[^/]*"))
-    every = [data for one, data in sorted(objects.content.items()) if wanted.fullmatch(one)]
+    every = objects.matching(uri)
     assert every
     return [json.loads(line) for data in every for line in data.splitlines()]
 
