@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vertexkit._core.arguments import own_integers
 from vertexkit.types import Machine
 
 __all__ = ["BatchRequest", "InputFormat", "OutputFormat"]
@@ -35,3 +36,6 @@ class BatchRequest:
     parameters: Any = None
     labels: Mapping[str, str] | None = None
     service_account: str | None = None
+
+    def __post_init__(self) -> None:
+        own_integers(self, "replicas", "batch_size")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from vertexkit._core.arguments import own_integers
 from vertexkit.types import Machine
 
 __all__ = ["TrainingRequest"]
@@ -45,3 +46,6 @@ class TrainingRequest:
     model: str | Literal[False] | None = None
     serving_image: str | None = None
     labels: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        own_integers(self, "workers", "parameter_servers", "evaluators")

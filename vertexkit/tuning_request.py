@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from vertexkit._core.arguments import own_integers
 from vertexkit.early_stopping import EarlyStopping
 from vertexkit.spaces import Space
 from vertexkit.training_request import TrainingRequest
@@ -35,3 +36,6 @@ class TuningRequest:
     algorithm: Algorithm | None = None
     early_stopping: EarlyStopping | None = None
     measurement_selection: Selection = "last"
+
+    def __post_init__(self) -> None:
+        own_integers(self, "trials", "parallel", "max_failed")

@@ -6,13 +6,14 @@ What their values may be is checked elsewhere (``preflight.py``).
 from __future__ import annotations
 
 import math
+import numbers
 import os
 from collections.abc import Sequence
 
 from vertexkit.errors import InvalidArgument
 from vertexkit.types import Machine
 
-__all__ = ["machine_of", "path", "replicas_of", "seconds", "text", "texts"]
+__all__ = ["machine_of", "own_integers", "path", "replicas_of", "seconds", "text", "texts"]
 
 
 def text(argument: str, value: object) -> str:
@@ -88,12 +89,30 @@ def machine_of(value: object) -> Machine:
     return value
 
 
+def own_integers(request: object, *names: str) -> None:
+    """Have numpy's integers among the fields of a frozen dataclass be Python's own, as JSON has them.
+
+    Args:
+        request: The dataclass; call this in its ``__post_init__``.
+        names: The fields: each may hold a tuple or a list of them too, or anything else, which stays.
+    """
+    for name in names:
+        object.__setattr__(request, name, _own_integer(getattr(request, name)))
+
+
+def _own_integer(value: object) -> object:
+    if isinstance(value, tuple | list):
+        return type(value)(map(_own_integer, value))
+    return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, int) else value
+
+
 def replicas_of(value: object) -> tuple[int, int]:
     """The least and the greatest number of replicas, of which one number may stand for both.
 
     Raises:
         InvalidArgument: It is neither.
     """
+    value = _own_integer(value)
     pair = (value, value) if isinstance(value, int) else value
     if (
         not isinstance(pair, tuple | list)
