@@ -172,6 +172,13 @@ class KerasTunerJob(CustomTrainingJob):
 
     def _model_of(self, trial: Trial, name: str | None, **options: Any) -> Model:
         """The model of a trial; see `Trial.model`. Of all others than the best one there are only weights."""
+        state = self.state
+        if not state.ended:
+            raise NotFound(
+                f"the search is {state.lower()}, and its program saves a model at its end",
+                resource=f"trial {trial.id}",
+                remedy="wait() for the search to end",
+            )
         best = self.best
         if best is None or best.id != trial.id:
             raise NotFound(
@@ -182,10 +189,9 @@ class KerasTunerJob(CustomTrainingJob):
         wanted = {key: value for key, value in options.items() if value is not None}
         if name is None and not wanted and self.model is not None:
             return self.model
-        if self.state is not JobState.SUCCEEDED or self.model_dir is None:
-            raise NotFound(
-                f"the job is {self.state.lower()}", resource=f"trial {trial.id}", remedy="wait() for it"
-            )
+        if state is not JobState.SUCCEEDED or self.model_dir is None:
+            why = f"the job is {state.lower()}" if self.model_dir else "the job was told no place to write to"
+            raise NotFound(f"{why}, and has saved no model", resource=f"trial {trial.id}")
         from vertexkit.trial_model import upload_trial
 
         pools = self._spec.get("workerPoolSpecs", [])

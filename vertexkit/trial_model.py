@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vertexkit._core.names import parse_gcs_uri
 from vertexkit.errors import NotFound
-from vertexkit.trials import Trial, facts
+from vertexkit.trials import Trial, TrialState, facts
 
 if TYPE_CHECKING:
     from vertexkit._core.context import Context
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["upload_trial"]
 
 _LONGEST_NAME = 128
+_ANOTHER = "take a trial that ran to its end"
 
 
 def upload_trial(
@@ -47,12 +48,7 @@ def upload_trial(
 
     uri = None if trial.model_dir is None else parse_gcs_uri(trial.model_dir)
     if uri is None or not any(True for _ in Bucket(context, uri.bucket).list(f"{uri.name}/")):
-        raise NotFound(
-            "the trial has written no model"
-            + ("" if trial.model_dir is None else f" to AIP_MODEL_DIR ({trial.model_dir}/)"),
-            resource=f"trial {trial.id}",
-            remedy="let the program write a SavedModel there, and search again",
-        )
+        raise _no_model(trial)
     if serving_image is None:
         serving_image = serving_image_for(image, framework="tensorflow", location=context.target.location)
     suffix = f"-trial-{trial.id}"
@@ -63,3 +59,21 @@ def upload_trial(
         description=facts({**trial.parameters, **trial.metrics}) if description is None else description,
         labels=labels,
     )
+
+
+def _no_model(trial: Trial) -> NotFound:
+    place = "" if trial.model_dir is None else f" to AIP_MODEL_DIR ({trial.model_dir}/)"
+    if not trial.state.ended:
+        problem = (
+            f"the trial was {trial.state.lower()} when it was last read, and has written no model{place}"
+        )
+        remedy = "wait() for the search to end, and take the trial from it again"
+    elif trial.stopped_early:
+        problem, remedy = f"the trial was stopped early, and has written no model{place}", _ANOTHER
+    elif trial.state is TrialState.INFEASIBLE:
+        problem = f"the trial came to nothing ({trial.infeasible_reason}), and has written no model{place}"
+        remedy = _ANOTHER
+    else:
+        problem = f"the trial has written no model{place}"
+        remedy = "let the program write a SavedModel there, and search again"
+    return NotFound(problem, resource=f"trial {trial.id}", remedy=remedy)

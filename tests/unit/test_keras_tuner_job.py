@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from unittest.mock import create_autospec
 
 import pytest
 from doubles import PARENT, Doubles
 
 from vertexkit._core.names import parse_gcs_uri
+from vertexkit.errors import NotFound
 from vertexkit.keras_tuner_job import KerasTunerJob
 from vertexkit.keras_tuner_trials import SearchFolder
 from vertexkit.trials import Objective, Trial, Trials, TrialState
@@ -27,6 +29,21 @@ def job_with(trials: list[Trial], state: str = "SUCCEEDED") -> KerasTunerJob:
     folder.trials.return_value = Trials(trials, [Objective("accuracy")])
     vars(job)["_folder"] = folder
     return job
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("RUNNING", "the search is running.*wait\\(\\) for the search"),
+        ("FAILED", "no place to write to, and has saved no model"),
+    ],
+)
+def test_a_model_that_is_not_there_yet_is_to_be_waited_for(state: str, said: str) -> None:
+    best = Trial("0", TrialState.SUCCEEDED, {}, {"accuracy": 0.9})
+    job = job_with([best], state)
+    with pytest.raises(NotFound) as raised:
+        job._model_of(best, None)
+    assert re.search(said, " ".join(str(raised.value).split()))
 
 
 @pytest.mark.parametrize(
