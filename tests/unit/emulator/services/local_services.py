@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from google.cloud.aiplatform_v1 import types
 from google.longrunning import operations_pb2
@@ -19,6 +21,31 @@ from vertexkit.emulator.store import Store
 
 PARENT = "projects/my-project/locations/us-central1"
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
+
+
+class Closes(Protocol):
+    """Services that can be closed."""
+
+    def close(self) -> None: ...
+
+
+Given = ParamSpec("Given")
+Services = TypeVar("Services", bound=Closes)
+
+
+@contextlib.contextmanager
+def one_after_another(services: Callable[Given, Services]) -> Iterator[Callable[Given, Services]]:
+    """Starts services again and again, of which one is closed before the next is started."""
+    started: list[Services] = []
+
+    def begin(*args: Given.args, **kwargs: Given.kwargs) -> Services:
+        if started:
+            started[-1].close()
+        started.append(services(*args, **kwargs))
+        return started[-1]
+
+    yield begin
+    started[-1].close()
 
 
 class ThreadServing:

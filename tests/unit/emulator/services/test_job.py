@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from local_jobs import (
     PACKAGE,
     TRAINING_IMAGE,
     LocalJobs,
-    ToldEngine,
     job_spec,
     python_package,
     worker_pool,
@@ -28,26 +26,6 @@ from vertexkit.emulator.jobs.types import (
     WorkerPool,
 )
 from vertexkit.emulator.projects import project_number
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], LocalJobs]]:
-    """Starts the services on the same data, again and again."""
-    started: list[LocalJobs] = []
-
-    def begin() -> LocalJobs:
-        if started:
-            started[-1].close()
-        started.append(LocalJobs(tmp_path, ToldEngine()))
-        return started[-1]
-
-    yield begin
-    started[-1].close()
-
-
-@pytest.fixture
-def jobs(start: Callable[[], LocalJobs]) -> LocalJobs:
-    return start()
 
 
 def refused(jobs: LocalJobs, spec: dict[str, Any], **fields: Any) -> ApiError:
@@ -287,14 +265,14 @@ def test_a_log_is_found_by_the_project_and_the_id_of_its_job(jobs: LocalJobs) ->
 # Restarts
 
 
-def test_what_a_stop_cut_short_has_failed_and_says_so(start: Callable[[], LocalJobs]) -> None:
-    first = start()
+def test_what_a_stop_cut_short_has_failed_and_says_so(start_jobs: Callable[[], LocalJobs]) -> None:
+    first = start_jobs()
     pending, running, cancelling, ended = (first.create().name for _ in range(4))
     first.run(running)
     first.cancel(cancelling)
     first.end(ended)
     before = first.job(ended)
-    second = start()
+    second = start_jobs()
     for name in (pending, running):
         job = second.job(name)
         assert (second.state(name), job.error.code) == ("FAILED", 10)
@@ -305,19 +283,19 @@ def test_what_a_stop_cut_short_has_failed_and_says_so(start: Callable[[], LocalJ
     assert not second.engine.specs
 
 
-def test_a_job_that_is_to_be_restarted_runs_again_after_a_stop(start: Callable[[], LocalJobs]) -> None:
-    first = start()
+def test_a_job_that_is_to_be_restarted_runs_again_after_a_stop(start_jobs: Callable[[], LocalJobs]) -> None:
+    first = start_jobs()
     scheduling = {"restart_job_on_worker_restart": True}
     name = first.create({"scheduling": scheduling}, parent=PARENT).name
     first.run(name)
     before, started = first.spec(name), first.job(name).start_time
-    second = start()
+    second = start_jobs()
     assert second.spec(name) == before
     assert second.state(name) == "PENDING"
     second.run(name)
     second.end(name)
     assert (second.state(name), second.job(name).start_time) == ("SUCCEEDED", started)
-    third = start()
+    third = start_jobs()
     assert third.state(name) == "SUCCEEDED"
     assert not third.engine.specs
     assert third.service.job_logs(project_number("my-project"), name.rpartition("/")[2]) is None

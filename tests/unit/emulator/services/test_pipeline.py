@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from google.protobuf import json_format
 from local_jobs import (
     CUSTOM_TASK,
     LocalJobs,
-    ToldEngine,
     backing_job,
     model_to_upload,
     training_inputs,
@@ -24,26 +22,6 @@ from vertexkit.emulator.errors import ApiError
 from vertexkit.emulator.jobs.types import EndKind
 
 OTHER_TASK = CUSTOM_TASK.replace("custom_task_1.0.0", "automl_tabular_1.0.0")
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], LocalJobs]]:
-    """Starts the services on the same data, again and again."""
-    started: list[LocalJobs] = []
-
-    def begin() -> LocalJobs:
-        if started:
-            started[-1].close()
-        started.append(LocalJobs(tmp_path, ToldEngine()))
-        return started[-1]
-
-    yield begin
-    started[-1].close()
-
-
-@pytest.fixture
-def jobs(start: Callable[[], LocalJobs]) -> LocalJobs:
-    return start()
 
 
 def refused(jobs: LocalJobs, **fields: Any) -> ApiError:
@@ -264,22 +242,24 @@ def test_a_defect_in_uploading_ends_the_pipeline_too(
 # Restarts
 
 
-def test_a_pipeline_that_a_stop_cut_short_has_failed_with_its_job(start: Callable[[], LocalJobs]) -> None:
-    first = start()
+def test_a_pipeline_that_a_stop_cut_short_has_failed_with_its_job(
+    start_jobs: Callable[[], LocalJobs],
+) -> None:
+    first = start_jobs()
     pipeline = first.train(model_to_upload=model_to_upload())
     first.run(backing_job(pipeline))
-    second = start()
+    second = start_jobs()
     assert second.pipeline_state(pipeline.name) == "FAILED"
     ended = second.pipeline(pipeline.name)
     assert (ended.error.code, ended.error) == (10, second.job(backing_job(pipeline)).error)
 
 
-def test_a_restarted_job_still_gives_its_pipeline_a_model(start: Callable[[], LocalJobs]) -> None:
-    first = start()
+def test_a_restarted_job_still_gives_its_pipeline_a_model(start_jobs: Callable[[], LocalJobs]) -> None:
+    first = start_jobs()
     inputs = {**training_inputs(), "scheduling": {"restart_job_on_worker_restart": True}}
     pipeline = first.train(inputs, model_to_upload=model_to_upload())
     first.run(backing_job(pipeline))
-    second = start()
+    second = start_jobs()
     assert second.pipeline_state(pipeline.name) == "RUNNING"
     second.write_model()
     second.run(backing_job(pipeline))
@@ -289,18 +269,18 @@ def test_a_restarted_job_still_gives_its_pipeline_a_model(start: Callable[[], Lo
 
 
 def test_a_stop_between_the_end_of_the_job_and_the_upload_loses_no_model(
-    start: Callable[[], LocalJobs],
+    start_jobs: Callable[[], LocalJobs],
 ) -> None:
-    first = start()
+    first = start_jobs()
     pipeline = first.train(model_to_upload=model_to_upload())
     first.write_model()
     first.custom_jobs.follow("trainingPipelines", lambda name, job: None)
     first.end(backing_job(pipeline))
     assert first.pipeline_state(pipeline.name) == "PENDING"
-    second = start()
+    second = start_jobs()
     assert second.pipeline_state(pipeline.name) == "SUCCEEDED"
     uploaded = second.pipeline(pipeline.name).model_to_upload.name
-    third = start()
+    third = start_jobs()
     models = third.models.ListModels(raw(types.ListModelsRequest(parent=PARENT))).models
     assert [kept.name for kept in models] == [uploaded]
 
