@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from google.cloud.aiplatform_v1 import types
+from local_services import PARENT, one_after_another
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.operations import Operations
@@ -18,7 +19,6 @@ from vertexkit.emulator.services.study_trials import StudyTrials
 from vertexkit.emulator.services.vizier import VizierService
 from vertexkit.emulator.store import Store
 
-PARENT = "projects/my-project/locations/us-central1"
 State = types.Trial.State
 X = {"parameter_id": "x", "double_value_spec": {"min_value": 0, "max_value": 1}}
 SPEC: dict[str, Any] = {
@@ -112,16 +112,8 @@ class Studies:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[], Studies]]:
     """Starts the service on the same data, again and again."""
-    started: list[Studies] = []
-
-    def begin() -> Studies:
-        if started:
-            started[-1].close()
-        started.append(Studies(tmp_path))
-        return started[-1]
-
-    yield begin
-    started[-1].close()
+    with one_after_another(lambda: Studies(tmp_path)) as begin:
+        yield begin
 
 
 @pytest.fixture
