@@ -29,9 +29,6 @@ _STOP_SECONDS = 120.0
 class Job(Resource, Awaited):
     """A job, as it was when last read."""
 
-    _shown_once_over = True
-    """Whether `wait` shows how it went, though it was over already."""
-
     @property
     def start_time(self) -> datetime | None:
         """When it began to run, in UTC; None as long as it does not."""
@@ -108,15 +105,11 @@ class Job(Resource, Awaited):
         """What `wait` does for every kind of job, which says there what it is given and raises."""
         if timeout is not None:
             seconds("timeout", timeout)
-        stream = stream_of(logs)
-        if stream is None and self.state_as_read.ended and not self._shown_once_over:
-            self.settle()
-            return
         target = self._context.target
         wait_for(
             self,
             timeout=timeout,
-            stream=stream,
+            stream=stream_of(logs),
             log_seconds=target.log_poll_seconds,
             progress=self._context.progress,
             display=self._display(),

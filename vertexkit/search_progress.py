@@ -42,7 +42,8 @@ def shown(search: Search, enabled: bool | None) -> Iterator[Display]:
     Args:
         search: The search, which is read again by whoever waits.
         enabled: False to show nothing; else a table where standard error is a terminal or a notebook, and
-            a line when a trial begins and when it ends where it is neither.
+            a line when a trial begins and when it ends where it is neither. Of a search that is over when
+            it is first seen, only how it ended is shown.
     """
     if enabled is False:
         yield lambda state: None
@@ -65,6 +66,10 @@ class _Lines:
     def __call__(self, state: JobState) -> None:
         """Write what is new."""
         trials = self._search.trials_as_read
+        if self._state is None and state.ended:
+            self._write(f"{state.lower()}, {_so_far(self._search)}")
+            self._state = state
+            return
         is_new, self._state = state is not self._state, state
         if is_new and not state.ended:
             self._write(state.lower())
@@ -95,19 +100,19 @@ def _table(search: Search, enabled: bool | None) -> Iterator[Display]:
     from vertexkit.trials_table import trials_table
 
     with status(search.description, enabled) as row:
-        block = LiveBlock(lambda console: trials_table(search.trials_as_read, console))
+        block: LiveBlock | None = None
 
         def show(state: JobState) -> None:
-            trials = search.trials_as_read
-            ended = sum(trial.state.ended for trial in trials)
-            of = f" of {search.trial_count}" if search.trial_count else ""
-            noun = "trial" if (search.trial_count or ended) == 1 else "trials"
-            row.describe(f"{search.description}: {state.lower()}", f"{ended}{of} {noun}, {_best(trials)}")
+            nonlocal block
+            if block is None and not state.ended:
+                block = LiveBlock(lambda console: trials_table(search.trials_as_read, console))
+            row.describe(f"{search.description}: {state.lower()}", _so_far(search))
 
         try:
             yield show
         finally:
-            block.close()
+            if block is not None:
+                block.close()
 
 
 def _began(trial: Trial) -> float:
@@ -128,6 +133,14 @@ def _ending(trial: Trial) -> str:
         return f"trial {trial.id} came to nothing{took}: {trial.infeasible_reason or 'no reason is given'}"
     how = "stopped early" if trial.stopped_early else "ended"
     return f"trial {trial.id} {how}{took}: {facts(trial.metrics)}"
+
+
+def _so_far(search: Search) -> str:
+    trials = search.trials_as_read
+    ended = sum(trial.state.ended for trial in trials)
+    of = f" of {search.trial_count}" if search.trial_count else ""
+    noun = "trial" if (search.trial_count or ended) == 1 else "trials"
+    return f"{ended}{of} {noun}, {_best(trials)}"
 
 
 def _best(trials: Trials) -> str:

@@ -39,8 +39,6 @@ class CustomTrainingJob(TrainingJobState):
     no model has SUCCEEDED, and its `model` is None.
     """
 
-    _shown_once_over = False
-
     def __init__(self, context: Context, data: Mapping[str, Any]) -> None:
         """Wrap a resource as REST gives it; use `Training` to get one."""
         super().__init__(context, data)

@@ -273,3 +273,16 @@ def test_a_log_tells_what_has_happened_in_its_order(
         ["2", "ended"],
         ["3", "started:"],
     ]
+
+
+def test_of_a_search_that_is_over_already_only_the_end_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_progress, "can_animate", lambda: False)
+    search = Search()
+    search.trials_as_read = Trials([trial(1, n=3, accuracy=0.5), trial(2, n=4, accuracy=0.7)], [ACCURACY])
+    with search_progress.shown(search, None) as show:
+        show(JobState.SUCCEEDED)
+    assert capsys.readouterr().err.splitlines() == [
+        "Tuning mnist: succeeded, 2 of 2 trials, best accuracy 0.7 (trial 2)"
+    ]

@@ -104,3 +104,21 @@ def test_the_best_is_whole_on_a_narrow_terminal() -> None:
         columns=80,
     ).decode()
     assert "1 of 24 trials, best validation_accuracy 0.9753 (trial 12)" in shown
+
+
+def test_of_a_search_that_is_over_already_no_table_is_shown() -> None:
+    shown = run_in_terminal(
+        """
+        from types import SimpleNamespace
+        from vertexkit.job_state import JobState
+        from vertexkit.search_progress import shown
+        from vertexkit.trials import Objective, Trial, Trials, TrialState
+
+        trials = Trials([Trial("1", TrialState.SUCCEEDED, {}, {"gain": 0.97531})], [Objective("gain")])
+        search = SimpleNamespace(description="Tuning mnist", trials_as_read=trials, trial_count=1)
+        with shown(search, None) as show:
+            show(JobState.SUCCEEDED)
+        """
+    ).decode()
+    assert "1 of 1 trial, best gain 0.9753 (trial 1)" in shown
+    assert "state" not in shown
