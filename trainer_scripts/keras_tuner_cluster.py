@@ -36,6 +36,8 @@ from trainer_scripts.keras_tuner_child import CHIEF, Tie, this_child
 SPARE = "spare"
 _joined: Cluster | None = None
 _GCS = "gs://"
+# What every machine of a job sees: https://cloud.google.com/vertex-ai/docs/training/train-nfs-share
+_SHARED = (_GCS, "/gcs/", "/mnt/nfs/")
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,21 @@ class Cluster:
 
         What is on Cloud Storage is reached through /gcs where that is mounted: Keras 3 keeps weights in
         files only.
+
+        Raises:
+            SystemExit: It is a folder of this machine, in a job whose other machines do not see it.
         """
         if directory.startswith(_GCS):
             bucket, _, path = directory.removeprefix(_GCS).partition("/")
             return f"/gcs/{bucket}/{path}" if Path("/gcs", bucket).is_dir() else directory
-        if "://" in directory or directory.startswith("/"):
+        if "://" in directory:
+            return directory
+        if directory.startswith("/"):
+            if self.environment.checkpoint_dir.startswith(_SHARED) and not directory.startswith(_SHARED):
+                sys.exit(
+                    f"directory={directory!r} is a folder of this machine, where nobody else sees the "
+                    "search: give a relative one, or one on Cloud Storage."
+                )
             return directory
         return f"{self.directory}/{directory}".rstrip("/")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from vertexkit._core.resource import Manager
 from vertexkit.errors import Finding, InvalidArgument
 from vertexkit.image_packages import provided
-from vertexkit.job_wait import Stream, stream_of
-from vertexkit.keras_tuner_checks import check_joins
+from vertexkit.job_wait import Stream, check_wait, stream_of
+from vertexkit.keras_tuner_checks import check_directories, check_joins
 from vertexkit.keras_tuner_job import KERAS_TUNER, SEARCH_LABEL, KerasTunerJob, is_search
 from vertexkit.preflight import require
 from vertexkit.requirements import read_requirements
@@ -126,6 +126,7 @@ class KerasTuner(Manager):
             VertexkitError: The service refused the job.
         """
         stream_of(logs)
+        check_wait(wait)
         request = TrainingRequest(
             program=program,
             name=name,
@@ -279,6 +280,7 @@ class KerasTuner(Manager):
         if not asked.findings and _PACKAGE not in asked.names:
             request = replace(request, requirements=[*asked.texts, _REQUIREMENT])
         plan = plan_training(self._context, request)
+        plan = replace(plan, findings=(*plan.findings, *check_directories(plan.args)))
         if plan.program is None:
             return plan
         image = parse_training_image(plan.image) if isinstance(plan.image, str) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from vertexkit.errors import Finding
 if TYPE_CHECKING:
     from vertexkit.packaging import Program
 
-__all__ = ["JOINING", "check_joins"]
+__all__ = ["JOINING", "check_directories", "check_joins", "directories"]
 
 JOINING: Final = "from trainer_scripts import keras_tuner_cluster; keras_tuner_cluster.join()"
 """The line by which a program takes part."""
@@ -22,6 +23,29 @@ _TUNERS: Final = ("keras_tuner", "kerastuner")
 # A program may do by itself what joining does for it.
 _OWN_CLUSTER: Final = "KERASTUNER_"
 _ON_STORAGE: Final = ("gs://", "/gcs/", "AIP_")
+_DIRECTORY: Final = "--directory"
+# https://cloud.google.com/vertex-ai/docs/training/train-nfs-share
+_MOUNTS: Final = ("/gcs/", "/mnt/nfs/")
+
+
+def directories(args: Sequence[str]) -> list[str]:
+    """The tuner's directories that a program is given, as one argument or as two."""
+    joined = [arg.removeprefix(f"{_DIRECTORY}=") for arg in args if arg.startswith(f"{_DIRECTORY}=")]
+    return joined + [value for option, value in itertools.pairwise(args) if option == _DIRECTORY]
+
+
+def check_directories(args: Sequence[str]) -> list[Finding]:
+    """Refuse a tuner's directory on a machine of the job, where no other sees it and nothing is found."""
+    return [
+        Finding(
+            "args",
+            f"{_DIRECTORY}={place}",
+            "is a folder of each machine alone: they do not search together, and nobody finds the trials",
+            "write a relative path, which lies beside the job's checkpoints, or a gs:// URI",
+        )
+        for place in directories(args)
+        if place.startswith("/") and not place.startswith(_MOUNTS)
+    ]
 
 
 def check_joins(

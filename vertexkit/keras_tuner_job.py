@@ -5,10 +5,9 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from vertexkit._core.names import is_gcs_uri
 from vertexkit.errors import NotFound
 from vertexkit.job_state import JobState
 from vertexkit.job_wait import Display, Stream
+from vertexkit.keras_tuner_checks import directories
 from vertexkit.keras_tuner_trials import SearchFolder
 from vertexkit.search_progress import shown
 from vertexkit.training_job import CustomTrainingJob
@@ -37,7 +37,6 @@ KERAS_TUNER: Final = "keras_tuner"
 
 _log = logging.getLogger("vertexkit")
 
-_DIRECTORY: Final = "--directory"
 _MOUNT: Final = "/gcs/"
 _READ_SECONDS: Final = 2.0
 """How often the folder is looked at, at most, while one waits."""
@@ -156,7 +155,7 @@ class KerasTunerJob(CustomTrainingJob):
     def _folder(self) -> SearchFolder:
         pools = self._spec.get("workerPoolSpecs", [])
         program = {} if not pools else pools[0].get("pythonPackageSpec") or pools[0].get("containerSpec", {})
-        given = [_on_storage(place) for place in _directories(program.get("args", []))]
+        given = [_on_storage(place) for place in directories(program.get("args", []))]
         places = [*(place for place in given if is_gcs_uri(place)), self.checkpoint_dir]
         return SearchFolder(self._context, [place for place in places if place is not None])
 
@@ -204,12 +203,6 @@ class KerasTunerJob(CustomTrainingJob):
             image=image,
             **wanted,
         )
-
-
-def _directories(args: Sequence[str]) -> list[str]:
-    """The directories that a program is given, as one argument or as two."""
-    joined = [arg.removeprefix(f"{_DIRECTORY}=") for arg in args if arg.startswith(f"{_DIRECTORY}=")]
-    return joined + [value for option, value in itertools.pairwise(args) if option == _DIRECTORY]
 
 
 def _on_storage(place: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vertexkit.keras_tuner_checks import JOINING, check_joins
+from vertexkit.keras_tuner_checks import JOINING, check_directories, check_joins
 from vertexkit.packaging import understand
 
 PROVIDED = frozenset({"numpy", "tensorflow"})
@@ -77,3 +77,17 @@ def test_what_another_package_does_is_not_known(tmp_path: Path) -> None:
 
 def test_the_packaged_search_is_taken() -> None:
     assert check_joins(understand("trainer_scripts.keras_tuner_search"), 1, (), PROVIDED) == []
+
+
+@pytest.mark.parametrize(
+    "args", [("--directory=/tmp/search",), ("--tuner", "random", "--directory", "/home/me")]
+)
+def test_a_directory_of_one_machine_is_refused(args: tuple[str, ...]) -> None:
+    (finding,) = check_directories(args)
+    assert finding.argument == "args" and str(finding.value).startswith("--directory=/")
+    assert finding.remedy is not None and "relative" in finding.remedy
+
+
+@pytest.mark.parametrize("place", ["digits", "gs://bucket/search", "/gcs/bucket/search", "/mnt/nfs/search"])
+def test_a_directory_that_all_machines_see_is_none_to_refuse(place: str) -> None:
+    assert check_directories([f"--directory={place}", "--max_trials=2"]) == []

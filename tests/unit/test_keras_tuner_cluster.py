@@ -65,9 +65,18 @@ def test_the_search_lies_where_all_replicas_see_it() -> None:
     assert cluster.directory == "gs://bucket/job/checkpoints/keras_tuner"
     assert cluster.place("") == cluster.directory
     assert cluster.place("digits") == f"{cluster.directory}/digits"
-    assert cluster.place("/elsewhere") == "/elsewhere"
+    assert cluster.place("/gcs/else/where") == "/gcs/else/where"
+    assert cluster.place("/mnt/nfs/else") == "/mnt/nfs/else"
     assert cluster.place("gs://else/where") == "gs://else/where"
     assert cluster.place("s3://else/where") == "s3://else/where"
+
+
+def test_a_folder_of_one_machine_is_none_for_a_search_of_several() -> None:
+    cluster = Cluster(read_environment({"AIP_CHECKPOINT_DIR": "gs://bucket/job/checkpoints/"}))
+    with pytest.raises(SystemExit, match="directory='/tmp/search' is a folder of this machine.*relative"):
+        cluster.place("/tmp/search")
+    # Outside a job all is on this machine, or shared in a way of its own.
+    assert Cluster(read_environment({})).place("/tmp/search") == "/tmp/search"
 
 
 def test_cloud_storage_is_reached_through_its_mount_where_there_is_one(
