@@ -73,7 +73,7 @@ def test_the_search_lies_where_all_replicas_see_it() -> None:
 
 def test_a_folder_of_one_machine_is_none_for_a_search_of_several() -> None:
     cluster = Cluster(read_environment({"AIP_CHECKPOINT_DIR": "gs://bucket/job/checkpoints/"}))
-    with pytest.raises(SystemExit, match="directory='/tmp/search' is a folder of this machine.*relative"):
+    with pytest.raises(SystemExit, match=r"directory='/tmp/search' is a folder of this machine.*relative"):
         cluster.place("/tmp/search")
     # Outside a job all is on this machine, or shared in a way of its own.
     assert Cluster(read_environment({})).place("/tmp/search") == "/tmp/search"

@@ -84,7 +84,7 @@ def trials(*, session: Session, name: str, as_json: bool) -> None:
                 dict(trial.metrics),
                 trial.seconds,
                 trial.id in best,
-                trial.infeasible_reason,
+                "it was stopped early" if trial.stopped_early else trial.infeasible_reason,
             )
             for trial in found
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 from pathlib import Path
@@ -16,6 +17,7 @@ from vertexkit.cli.space_option import parse_space
 from vertexkit.cli.tune import tune
 from vertexkit.errors import Finding, NotFound, PreflightFailed, TuningFailed
 from vertexkit.spaces import Categorical, Discrete, Double, Integer, Parameter
+from vertexkit.trials import Trials
 from vertexkit.tuning import Tuning
 from vertexkit.types import Machine
 
@@ -281,6 +283,15 @@ def test_its_trials_are_a_line_each(with_search: MagicMock, capsys: pytest.Captu
     first, second = capsys.readouterr().out.splitlines()
     assert first == "1\tSUCCEEDED\tlr=0.1, n=3\taccuracy=0.9\t0.0\tTrue\t"
     assert second.endswith("\tFalse\tIt reported nothing.")
+
+
+def test_a_trial_that_was_stopped_early_says_so(
+    with_search: MagicMock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = dataclasses.replace(with_search.trials[0], stopped_early=True)
+    with_search.trials = Trials([first], with_search.objectives)
+    assert main(["jobs", "trials", "search"]) == 0
+    assert capsys.readouterr().out.endswith("\tTrue\tit was stopped early\n")
 
 
 def test_the_log_of_a_trial_is_printed(
