@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,12 +14,9 @@ from vertexkit.emulator.gcs.store import ObjectStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ObjectStore]:
-    opened = ObjectStore(tmp_path / "data")
-    opened.create_bucket("bucket", "project")
-    opened.write("bucket", "a", b"content")
-    yield opened
-    opened.close()
+def store(store: ObjectStore) -> ObjectStore:
+    store.write("bucket", "a", b"content")
+    return store
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,14 +16,6 @@ from vertexkit.emulator.gcs.store import ObjectStore
 
 QUANTUM = 1 << 18
 WEEK_US = 7 * 24 * 3600 * 1_000_000
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ObjectStore]:
-    opened = ObjectStore(tmp_path / "data")
-    opened.create_bucket("bucket", "project")
-    yield opened
-    opened.close()
 
 
 async def started(app: StorageApp, name: str) -> str:

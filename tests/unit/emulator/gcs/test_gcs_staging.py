@@ -16,14 +16,6 @@ FULL_AT = 100_000
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ObjectStore]:
-    opened = ObjectStore(tmp_path / "data")
-    opened.create_bucket("bucket", "project")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def staged(store: ObjectStore) -> Iterator[Staged]:
     opened = store.stage()
     yield opened

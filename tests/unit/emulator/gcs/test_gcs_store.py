@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import google_crc32c
@@ -25,14 +24,6 @@ CLASHING_NAME = st.lists(st.sampled_from(["a", "b", "", "..", "a-", "a0"]), min_
     "/".join
 )
 CLASHING_NAME = CLASHING_NAME.filter(lambda name: object_name_problem(name) is None)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ObjectStore]:
-    opened = ObjectStore(tmp_path / "data")
-    opened.create_bucket("bucket", "project")
-    yield opened
-    opened.close()
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
