@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -133,18 +132,6 @@ class Batch:
 
     def said(self, job: Any) -> list[str]:
         return [line.text for line in self.logs.open_log(job.name.rpartition("/")[2]).forward()]
-
-
-@pytest.fixture
-def loop() -> Iterator[Any]:
-    """A running event loop."""
-    running = asyncio.new_event_loop()
-    thread = threading.Thread(target=running.run_forever)
-    thread.start()
-    yield running
-    running.call_soon_threadsafe(running.stop)
-    thread.join()
-    running.close()
 
 
 @pytest.fixture
