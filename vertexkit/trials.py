@@ -268,7 +268,8 @@ class Trials(Sequence[Trial]):
         Returns:
             A row for each trial, by ``trial`` (its id): ``state``, a column for each parameter and for each
             metric, ``start``, ``end`` (UTC), ``seconds``, ``stopped_early`` and ``infeasible_reason``. A
-            parameter that only some trials have is missing in the others; integers stay integers.
+            parameter that only some trials have is missing in the others; integers stay integers. A metric
+            of a parameter's name has ``_`` behind it.
 
         Raises:
             ConfigurationError: pandas is not installed.

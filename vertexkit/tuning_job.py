@@ -125,8 +125,9 @@ class HyperparameterTuningJob(TuningJobState):
 
         Raises:
             VertexkitError: As `wait`.
-            InvalidArgument: The job has several metrics.
+            InvalidArgument: The job has several metrics; this is not waited for.
         """
+        self.trials_as_read.best()
         return self.wait(timeout).best
 
     def logs(

@@ -508,6 +508,14 @@ def test_the_best_is_as_of_now_until_it_has_ended(doubles: Doubles) -> None:
         made.trial(7)
 
 
+def test_there_is_no_wait_for_the_best_by_several_metrics(doubles: Doubles) -> None:
+    spec = {**search()["studySpec"], "metrics": [{"metricId": "accuracy"}, {"metricId": "size"}]}
+    made = HyperparameterTuningJob(doubles.context, search("RUNNING", studySpec=spec))
+    with pytest.raises(errors.InvalidArgument, match="metric"):
+        made.result()
+    assert doubles.rest.asked == []
+
+
 def test_nothing_raises_because_it_has_not_begun(doubles: Doubles) -> None:
     made = job_of(doubles, search("QUEUED", trials=[]))
     assert (made.best, made.error, made.start_time, len(made.to_frame())) == (None, None, None, 0)
