@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import google_crc32c
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from tf_records import record
 
 from vertexkit.emulator.batch.asking import Patience
 from vertexkit.emulator.batch.run import BatchRun
@@ -173,17 +172,7 @@ def fresh(folder: Path) -> Path:
 
 def tf_record(*contents: bytes) -> bytes:
     """A TFRecord file."""
-    return b"".join(map(_framed, contents))
-
-
-def _framed(content: bytes) -> bytes:
-    length = struct.pack("<Q", len(content))
-    return length + _crc(length) + content + _crc(content)
-
-
-def _crc(content: bytes) -> bytes:
-    crc = google_crc32c.value(content)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    return b"".join(map(record, contents))
 
 
 def _refuse(name: str) -> None:

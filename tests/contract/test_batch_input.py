@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tf_records import record
 
 import vertexkit as vk
 from tests.conftest import RunningEmulator
@@ -21,7 +21,6 @@ from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_source import understand_source
 from vertexkit.batch_uris import expanded, head
 from vertexkit.session import Session
-from vertexkit.tf_record import masked_crc
 from vertexkit.types import Signature, TensorSpec
 
 OUT = {"y": TensorSpec("y", "float32", (None, 2))}
@@ -42,11 +41,6 @@ def context(session: Session) -> Context:
 
 def content(session: Session, given: BatchInput) -> list[bytes]:
     return [session.bucket.read(found.name) for found in expanded(session._context, given.uris)]
-
-
-def record(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
 
 
 def test_shards_are_read_in_the_order_in_which_they_were_written(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import subprocess
 import sys
 import uuid
@@ -12,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import pandas as pd
 import pytest
 from storage_server import StorageServer
 from tensorboard.compat.proto.event_pb2 import Event
+from tf_records import record
 
 from vertexkit._core.context import Context
 from vertexkit._core.rpc import Clients
@@ -46,16 +45,9 @@ def bucket(context: Context) -> Bucket:
 
 def event(tag: str, step: int, value: float, wall_time: float = 1_700_000_000.0) -> bytes:
     """A record of an event file."""
-
-    def masked(data: bytes) -> bytes:
-        crc = google_crc32c.value(data)
-        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
-
     message = Event(step=step, wall_time=wall_time)
     message.summary.value.add(tag=tag, simple_value=value)
-    body = message.SerializeToString()
-    header = struct.pack("<Q", len(body))
-    return header + masked(header) + body + masked(body)
+    return record(message.SerializeToString())
 
 
 def test_every_kind_of_checkpoint_is_found_and_the_newest_is_last(context: Context, bucket: Bucket) -> None:

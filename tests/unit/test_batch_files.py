@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import struct
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from doubles import Doubles
 from objects import Objects
+from tf_records import record
 from understood import good, told
 
 from vertexkit import errors
@@ -24,7 +24,6 @@ from vertexkit.batch_format import kind_of_name
 from vertexkit.batch_input import BatchInput, InstanceConfig
 from vertexkit.batch_source import understand_source
 from vertexkit.batch_uris import expanded
-from vertexkit.tf_record import masked_crc
 from vertexkit.types import Signature, TensorSpec
 
 OUT = {"y": TensorSpec("y", "float32", (None, 2))}
@@ -41,11 +40,6 @@ def written(objects: Objects, given: BatchInput) -> list[bytes]:
     """The objects that a job would read, in order."""
     (uri,) = given.uris
     return objects.matching(uri)
-
-
-def record(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
 
 
 # Names -------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import base64
 import csv
 import io
 import json
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from objects import Objects, objects_in_memory
+from tf_records import record
 
 from vertexkit._core.context import Context
 from vertexkit._transfer import shards
@@ -27,7 +27,6 @@ from vertexkit.batch_files import blocks, find_files
 from vertexkit.batch_samples import samples
 from vertexkit.batch_source import understand_source
 from vertexkit.emulator.batch.records import read_lines
-from vertexkit.tf_record import masked_crc
 from vertexkit.types import Signature, TensorSpec
 
 OUT = {"y": TensorSpec("y", "float32", (None, 2))}
@@ -235,7 +234,7 @@ def test_files_of_records(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("records") / "a.tfrecord"
-    framed = [_framed(data) for data in records]
+    framed = [record(data) for data in records]
     whole = b"".join(framed)
     # Either whole, or broken in one of two ways at its end.
     end = [b"", tail, framed[-1][:-1], framed[-1][:5]][cut]
@@ -292,11 +291,6 @@ def test_nothing_that_is_passed_raises_but_it_is_told(source: Any, known: bool, 
     for found in understand_source(context, source, signature=signature).findings:
         assert found.argument
         assert str(found)
-
-
-def _framed(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
 
 
 def _text(value: Any) -> Any:

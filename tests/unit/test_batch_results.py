@@ -6,16 +6,15 @@ import gzip
 import io
 import json
 import random
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tf_records import record
 
 from vertexkit.batch_input import InstanceConfig
 from vertexkit.batch_matching import DigestIndex, digest, key_digest, value_digest
@@ -76,17 +75,6 @@ def spooled(files: list[tuple[list[bytes], bool]], *, positions: bool = False) -
     for lines, errors in files:
         spool.add([line + b"\n" for line in lines], errors=errors)
     return spool
-
-
-def framed(content: bytes) -> bytes:
-    """A record of a TFRecord file."""
-
-    def masked(part: bytes) -> bytes:
-        crc = google_crc32c.value(part)
-        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
-
-    length = struct.pack("<Q", len(content))
-    return length + masked(length) + content + masked(content)
 
 
 def records_of(path: Path, config: InstanceConfig = PLAIN, kind: str = "jsonl") -> Iterator[Record]:
@@ -323,7 +311,7 @@ def test_rows_of_csv_are_columns_by_name(tmp_path: Path) -> None:
 
 
 def test_records_of_a_broken_file_end_with_one_for_the_rest(tmp_path: Path) -> None:
-    whole = framed(b"first") + framed(b"second")
+    whole = record(b"first") + record(b"second")
     path = tmp_path / "in.tfrecord"
     path.write_bytes(whole[:-3])
     rest = [record.read() for record in records_of(path, kind="tf-record")]
@@ -372,8 +360,8 @@ pieces = st.one_of(
     st.sampled_from([b"\xef\xbb\xbf", b'"gs://b/1.png"', b"gs://b/2.png", b"a,b\n", b"a,a\n", b"NaN"]),
     st.lists(cells, min_size=1, max_size=3).map(lambda row: ",".join(row).encode() + b"\n"),
     st.binary(max_size=20),
-    st.binary(max_size=20).map(framed),
-    st.binary(min_size=1, max_size=20).map(lambda content: framed(content)[:-1] + b"?"),
+    st.binary(max_size=20).map(record),
+    st.binary(min_size=1, max_size=20).map(lambda content: record(content)[:-1] + b"?"),
 )
 
 
@@ -407,15 +395,15 @@ def test_the_client_reads_what_the_local_service_reads(
     inputs, maker = Inputs(spec, sources, [len(content)], Position()), InstanceMaker(spec, sources)
     lines = []
     while taken := inputs.take(100):
-        for record, file in taken.records:
+        for one, file in taken.records:
             try:
-                made = maker.make(record.payload, file) if record.fault is None else None
+                made = maker.make(one.payload, file) if one.fault is None else None
                 if made is not None and made.unchecked:
-                    maker.check(record)
+                    maker.check(one)
             except BadInstance:
                 made = None
             if made is None:
-                lines.append((b'{"instance":%b,"error":{"message":"no"}}' % raw_instance(record, file), True))
+                lines.append((b'{"instance":%b,"error":{"message":"no"}}' % raw_instance(one, file), True))
             else:
                 lines.append((b'{"%b":%b,"prediction":%d}' % (made.member, made.shown, len(lines)), False))
     spool = spooled(

@@ -6,33 +6,21 @@ import struct
 import tracemalloc
 from typing import Any
 
-import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tf_records import record
 
 from vertexkit.event_files import Scalar, is_event_file, scalars
-
-
-def record(event: Any) -> bytes:
-    """An event as TensorFlow frames it."""
-
-    def masked(data: bytes) -> bytes:
-        crc = google_crc32c.value(data)
-        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
-
-    body = event.SerializeToString()
-    header = struct.pack("<Q", len(body))
-    return header + masked(header) + body + masked(body)
 
 
 def old(tag: str, step: int, value: float) -> bytes:
     event = Event(step=step, wall_time=100.0 + step)
     event.summary.value.add(tag=tag, simple_value=value)
-    return record(event)
+    return record(event.SerializeToString())
 
 
 def new(tag: str, step: int, tensor: Any, plugin: str | None = "scalars") -> bytes:
@@ -40,10 +28,10 @@ def new(tag: str, step: int, tensor: Any, plugin: str | None = "scalars") -> byt
     value = event.summary.value.add(tag=tag, tensor=tensor)
     if plugin is not None:
         value.metadata.CopyFrom(SummaryMetadata(plugin_data={"plugin_name": plugin}))
-    return record(event)
+    return record(event.SerializeToString())
 
 
-VERSION = record(Event(wall_time=99.0, file_version="brain.Event:2"))
+VERSION = record(Event(wall_time=99.0, file_version="brain.Event:2").SerializeToString())
 
 
 def test_simple_values_are_scalars() -> None:
