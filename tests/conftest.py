@@ -77,6 +77,13 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def model_servers(pid: int) -> set[int]:
+    """The processes of an emulator that serve models."""
+    listing = subprocess.run(["ps", "-axwwo", "pid=,ppid=,command="], capture_output=True, text=True).stdout
+    rows = [line.split(None, 2) for line in listing.splitlines()]
+    return {int(child) for child, parent, command in rows if "model_server" in command and int(parent) == pid}
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs (one that is dead and not yet collected does not)."""
     listing = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import struct
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import pytest
+from tf_records import record
 
 import vertexkit as vk
 
@@ -29,16 +26,6 @@ def session(emulator: Any, project: str) -> Iterator[vk.Session]:
 def model(session: vk.Session, scaling_models: Mapping[int, Path]) -> vk.Model:
     """``x: float32[?, 3] -> scaled: float32[?, 3]``, twice as much."""
     return session.models.upload("times-2", scaling_models[2])
-
-
-@pytest.fixture(scope="session")
-def measuring_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel that says how long its input is: ``data: string[?] -> length: int32[?]``."""
-    folder = tmp_path_factory.mktemp("measuring")
-    script = Path(__file__).parent.with_name("write_measuring_model.py")
-    run = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return folder
 
 
 @pytest.fixture
@@ -60,17 +47,6 @@ def written(values: np.ndarray[Any, Any]) -> str:
 
 def stacked(column: Any) -> np.ndarray[Any, Any]:
     return np.stack(list(column))
-
-
-def record(data: bytes) -> bytes:
-    """A record of a TFRecord file."""
-
-    def masked(part: bytes) -> bytes:
-        crc = google_crc32c.value(part)
-        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
-
-    length = struct.pack("<Q", len(data))
-    return length + masked(length) + data + masked(data)
 
 
 def test_arrays_go_in_and_come_out_in_order(session: vk.Session, model: vk.Model, emulator: Any) -> None:

@@ -7,44 +7,25 @@ import gzip
 import io
 import json
 import re
-import struct
-import subprocess
-import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import pytest
 import requests
-from batch_bucket import Bucket
+from local_bucket import Bucket
+from tf_records import record
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 MACHINE = "n1-standard-2"
 FOLDER = re.compile(r"gs://.*/out/prediction-times-2-\d{4}_\d\d_\d\dT\d\d_\d\d_\d\d_\d{3}Z")
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 # What depends on the work rather than on how it is asked for is shown over one transport.
 over_grpc = pytest.mark.parametrize("transport", ["grpc"])
 over_rest = pytest.mark.parametrize("transport", ["rest"])
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have Google's client ask for a state every 0.2 s: it waits 5 s, longer than most jobs here take."""
-    from google.cloud.aiplatform import jobs
-
-    monkeypatch.setattr(jobs, "_JOB_WAIT_TIME", 0.2)
-
-
-@pytest.fixture(scope="session")
-def measuring_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel that says how long its input is: ``data: string[?] -> length: int32[?]``."""
-    folder = tmp_path_factory.mktemp("measuring")
-    script = Path(__file__).parent.with_name("write_measuring_model.py")
-    run = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return folder
 
 
 @pytest.fixture
@@ -63,21 +44,9 @@ def model(aiplatform: Any, storage: Bucket, scaling_models: Mapping[int, Path]) 
 
 
 @pytest.fixture
-def jobs(aiplatform: Any, emulator: Any, transport: str) -> Any:
+def jobs(generated: Callable[[str], Any]) -> Any:
     """The generated client of JobService."""
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import aiplatform_v1
-
-    return aiplatform_v1.JobServiceClient(
-        credentials=AnonymousCredentials(),
-        transport=transport,
-        client_options={"api_endpoint": emulator.grpc},
-    )
-
-
-@pytest.fixture
-def parent(project: str, emulator: Any) -> str:
-    return f"projects/{project}/locations/{emulator.location}"
+    return generated("JobServiceClient")
 
 
 def request(model: Any, storage: Bucket, source: str | Iterable[str], **fields: Any) -> dict[str, Any]:
@@ -120,17 +89,6 @@ def lines(instances: Iterable[Any]) -> bytes:
 
 def scaled(instances: Iterable[list[float]]) -> list[Any]:
     return [{"instance": one, "prediction": [2.0 * number for number in one]} for one in instances]
-
-
-def record(data: bytes) -> bytes:
-    """A record of a TFRecord file."""
-
-    def masked(part: bytes) -> bytes:
-        crc = google_crc32c.value(part)
-        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
-
-    length = struct.pack("<Q", len(data))
-    return length + masked(length) + data + masked(data)
 
 
 def test_a_batch_prediction_answers_every_instance(

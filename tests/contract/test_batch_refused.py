@@ -8,12 +8,22 @@ from typing import Any
 
 import pytest
 import requests
-from batch_bucket import Bucket
+from local_bucket import Bucket
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 MACHINE = "n1-standard-2"
 
 Change = Callable[[dict[str, Any]], Any]
+
+
+def reads(form: str, **config: Any) -> Change:
+    """Has a job read another format, with an ``instanceConfig``."""
+
+    def change(job: dict[str, Any]) -> None:
+        job["inputConfig"].update(instancesFormat=form)
+        job.update(instanceConfig=config)
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -136,28 +146,19 @@ Change = Callable[[dict[str, Any]], Any]
             id="both fields",
         ),
         pytest.param(
-            lambda job: (
-                job["inputConfig"].update(instancesFormat="csv"),
-                job.update(instanceConfig={"includedFields": ["a"]}),
-            ),
+            reads("csv", includedFields=["a"]),
             400,
             'instance_config.included_fields; Message: It does not apply to the format "csv".',
             id="fields of csv",
         ),
         pytest.param(
-            lambda job: (
-                job["inputConfig"].update(instancesFormat="tf-record"),
-                job.update(instanceConfig={"keyField": "a"}),
-            ),
+            reads("tf-record", keyField="a"),
             501,
             "does not support batch_prediction_job.instance_config.key_field with tf-record",
             id="key of records",
         ),
         pytest.param(
-            lambda job: (
-                job["inputConfig"].update(instancesFormat="file-list"),
-                job.update(instanceConfig={"keyField": "a"}),
-            ),
+            reads("file-list", keyField="a"),
             400,
             'instance_config.key_field; Message: It does not apply to the format "file-list".',
             id="key of files",

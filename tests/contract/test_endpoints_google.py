@@ -7,35 +7,28 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from google.api import httpbody_pb2
+from local_bucket import Bucket
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 
 
 def store(emulator: Any, project: str, models: Mapping[str, Path | Mapping[str, bytes]]) -> str:
     """Create a bucket with folders of objects; its ``gs://`` URI."""
-    bucket = f"models-{project}"
-    created = requests.post(f"{emulator.storage}/storage/v1/b?project={project}", json={"name": bucket})
-    assert created.ok, created.text
+    bucket = Bucket(emulator.storage, project, f"models-{project}")
     for name, content in models.items():
         if isinstance(content, Path):
-            files = (path for path in content.rglob("*") if path.is_file())
-            objects = {path.relative_to(content).as_posix(): path.read_bytes() for path in files}
+            bucket.put_folder(name, content)
         else:
-            objects = dict(content)
-        for inside, data in objects.items():
-            requests.post(
-                f"{emulator.storage}/upload/storage/v1/b/{bucket}/o",
-                params={"uploadType": "media", "name": f"{name}/{inside}"},
-                data=data,
-            ).raise_for_status()
-    return f"gs://{bucket}"
+            for inside, data in content.items():
+                bucket.put(f"{name}/{inside}", data)
+    return f"gs://{bucket.bucket}"
 
 
 @pytest.fixture
@@ -46,16 +39,9 @@ def bucket(emulator: Any, project: str, scaling_models: Mapping[int, Path]) -> s
 
 
 @pytest.fixture
-def endpoints(aiplatform: Any, emulator: Any, transport: str) -> Any:
+def endpoints(generated: Callable[[str], Any]) -> Any:
     """The generated client of EndpointService."""
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import aiplatform_v1
-
-    return aiplatform_v1.EndpointServiceClient(
-        credentials=AnonymousCredentials(),
-        transport=transport,
-        client_options={"api_endpoint": emulator.grpc},
-    )
+    return generated("EndpointServiceClient")
 
 
 def upload(aiplatform: Any, bucket: str, folder: str, **options: Any) -> Any:

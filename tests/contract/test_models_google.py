@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from local_bucket import Bucket
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 
@@ -15,35 +16,14 @@ IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 @pytest.fixture
 def artifact(emulator: Any, project: str, scaling_models: Mapping[int, Path]) -> str:
     """``gs://`` URI of a real SavedModel."""
-    bucket = f"models-{project}"
-    created = requests.post(f"{emulator.storage}/storage/v1/b?project={project}", json={"name": bucket})
-    assert created.ok, created.text
-    folder = scaling_models[2]
-    for path in (path for path in folder.rglob("*") if path.is_file()):
-        requests.post(
-            f"{emulator.storage}/upload/storage/v1/b/{bucket}/o",
-            params={"uploadType": "media", "name": f"double/{path.relative_to(folder).as_posix()}"},
-            data=path.read_bytes(),
-        ).raise_for_status()
-    return f"gs://{bucket}/double"
+    bucket = Bucket(emulator.storage, project, f"models-{project}")
+    return bucket.put_folder("double", scaling_models[2])
 
 
 @pytest.fixture
-def models(aiplatform: Any, emulator: Any, transport: str) -> Any:
+def models(generated: Callable[[str], Any]) -> Any:
     """The generated client of ModelService."""
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import aiplatform_v1
-
-    return aiplatform_v1.ModelServiceClient(
-        credentials=AnonymousCredentials(),
-        transport=transport,
-        client_options={"api_endpoint": emulator.grpc},
-    )
-
-
-@pytest.fixture
-def parent(emulator: Any, project: str) -> str:
-    return f"projects/{project}/locations/{emulator.location}"
+    return generated("ModelServiceClient")
 
 
 def upload(aiplatform: Any, artifact: str, **options: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from local_bucket import Bucket
 
 TRAINING_IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-12.py310:latest"
 SERVING_IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-12:latest"
@@ -30,27 +31,17 @@ storage.Client().bucket(bucket).blob(prefix + "saved_model.pb").upload_from_stri
 """
 
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 # What depends on the work rather than on how it is asked for is shown over one transport.
 over_grpc = pytest.mark.parametrize("transport", ["grpc"])
 over_rest = pytest.mark.parametrize("transport", ["rest"])
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have Google's client ask for a state every 0.2 s: it waits 5 s, longer than most jobs here take."""
-    from google.cloud.aiplatform import jobs, training_jobs
-
-    for module in (jobs, training_jobs):
-        monkeypatch.setattr(module, "_JOB_WAIT_TIME", 0.2)
-
-
 @pytest.fixture
 def bucket(emulator: Any, aiplatform: Any, project: str) -> str:
     """A bucket to stage and to train in, which Google's client knows of."""
-    name = f"train-{project}"
-    created = requests.post(f"{emulator.storage}/storage/v1/b?project={project}", json={"name": name})
-    assert created.ok, created.text
-    return name
+    return Bucket(emulator.storage, project, f"train-{project}").bucket
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 import vertexkit as vk
 
-# The second point of the grid is better than the first, and all later ones are worse from their first step on.
+# The second point of the grid is better than the first, and all later ones are worse from their first step.
 PROGRAM = """\
 import argparse, time
 import hypertune

@@ -44,21 +44,9 @@ over_grpc = pytest.mark.parametrize("transport", ["grpc"])
 
 
 @pytest.fixture
-def vizier(aiplatform: Any, emulator: Any, transport: str) -> Any:
+def vizier(generated: Callable[[str], Any]) -> Any:
     """The generated client of VizierService."""
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import aiplatform_v1
-
-    return aiplatform_v1.VizierServiceClient(
-        credentials=AnonymousCredentials(),
-        transport=transport,
-        client_options={"api_endpoint": emulator.grpc},
-    )
-
-
-@pytest.fixture
-def parent(emulator: Any, project: str) -> str:
-    return f"projects/{project}/locations/{emulator.location}"
+    return generated("VizierServiceClient")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import model_servers
 
 import vertexkit as vk
 
@@ -196,28 +197,19 @@ def test_what_passes_costs_nothing_and_makes_no_second_job(
     assert len(session.batch.list()) == before + 1
 
 
-def replicas(emulator: Any) -> list[int]:
-    """The processes that serve models, of the emulator that the tests share."""
-    listing = subprocess.run(["ps", "-axwwo", "pid=,ppid=,command="], capture_output=True, text=True).stdout
-    rows = [line.split(None, 2) for line in listing.splitlines()]
-    return [
-        int(pid) for pid, parent, command in rows if "model_server" in command and int(parent) == emulator.pid
-    ]
-
-
 def test_replicas_killed_while_they_answer_lose_no_instance_and_double_none(
     model: vk.Model, emulator: Any, tmp_path: Path
 ) -> None:
     count = 60_000
     (tmp_path / "many.jsonl").write_text(lines_with({}, count))
-    others = set(replicas(emulator))
+    others = model_servers(emulator.pid)
     job = model.batch_predict(tmp_path / "many.jsonl", machine=MACHINE, replicas=2, batch_size=50, wait=False)
     killed = set()
     deadline = time.monotonic() + 60
     while len(killed) < 2 and time.monotonic() < deadline:
         # One after the other, each in the middle of its work.
         done = job.progress.succeeded
-        for pid in set(replicas(emulator)) - others - killed:
+        for pid in model_servers(emulator.pid) - others - killed:
             if done > 5_000 * (1 + len(killed)):
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)
@@ -245,7 +237,7 @@ def test_ctrl_c_cancels_the_job_and_nothing_of_it_runs_on(
     session: vk.Session, model: vk.Model, emulator: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "good.jsonl").write_text(lines_with({}))
-    others = set(replicas(emulator))
+    others = model_servers(emulator.pid)
     arguments = [emulator.rest, model.resource_name, str(tmp_path / "good.jsonl")]
     program = subprocess.Popen(
         [sys.executable, "-c", _INTERRUPTED, *arguments], stderr=subprocess.PIPE, text=True
@@ -261,4 +253,4 @@ def test_ctrl_c_cancels_the_job_and_nothing_of_it_runs_on(
     assert "KeyboardInterrupt" in words
     with pytest.raises(vk.Cancelled):
         jobs[0].wait(timeout=30)
-    assert not set(replicas(emulator)) - others
+    assert not model_servers(emulator.pid) - others

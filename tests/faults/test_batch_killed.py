@@ -5,42 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from batch_bucket import Bucket
-from conftest import descendants, left_alive
+from conftest import descendants, left_alive, model_servers
+from local_bucket import Bucket
+from plain_api import PARENT, get, post, texts, until
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
-PARENT = "/v1/projects/p/locations/us-central1"
 COUNT = 6_000
 EXPECTED = [{"instance": [i, 0, 1], "prediction": [3.0 * i, 0.0, 3.0]} for i in range(COUNT)]
 
 Launch = Callable[..., contextlib.AbstractContextManager[Any]]
-
-
-def get(emulator: Any, name: str) -> Any:
-    answer = requests.get(f"{emulator.rest}/v1/{name}")
-    assert answer.ok, answer.text
-    return answer.json()
-
-
-def post(emulator: Any, path: str, body: Mapping[str, Any]) -> Any:
-    answer = requests.post(f"{emulator.rest}{path}", json=body)
-    assert answer.ok, answer.text
-    return answer.json()
-
-
-def until(condition: Callable[[], Any], within: float = 60.0) -> Any:
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
-    return found
 
 
 def upload(emulator: Any, bucket: Bucket, model: Path) -> str:
@@ -88,24 +67,6 @@ def ended(emulator: Any, name: str, state: str = "SUCCEEDED") -> Any:
     return found
 
 
-def model_servers(pid: int) -> set[int]:
-    """The processes below an emulator that serve a model."""
-    found = set()
-    for child in descendants(pid) - {pid}:
-        with contextlib.suppress(OSError):
-            if b"model_server" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.add(child)
-    return found
-
-
-def said(emulator: Any, name: str) -> list[str]:
-    body = {
-        "resourceNames": ["projects/p"],
-        "filter": f'resource.labels.job_id="{name.rpartition("/")[2]}"',
-    }
-    return [entry["textPayload"] for entry in post(emulator, "/v2/entries:list", body).get("entries", [])]
-
-
 def assert_nothing_is_left(data: Path) -> None:
     """No copy of a model, and nothing of what was predicted on the way."""
     until(lambda: not list((data / "batch" / "jobs").iterdir()))
@@ -146,7 +107,7 @@ def test_a_job_goes_on_when_the_emulator_was_killed(
         directory = job["outputInfo"]["gcsOutputDirectory"]
         assert bucket.lines(directory) == EXPECTED
         assert bucket.files(directory, "errors_stats") == ["", ""]
-        assert said(third, name).count("The local Vertex AI was stopped: the job goes on.") == 2
+        assert texts(third, name).count("The local Vertex AI was stopped: the job goes on.") == 2
         assert_nothing_is_left(data)
         assert not model_servers(third.process.pid)
 
@@ -189,7 +150,7 @@ def test_a_replica_that_is_killed_takes_no_instance_with_it(
         directory = job["outputInfo"]["gcsOutputDirectory"]
         assert bucket.lines(directory) == EXPECTED
         assert bucket.files(directory, "errors_stats") == ["", ""]
-        assert any("Model servers died and were started again" in line for line in said(emulator, name))
+        assert any("Model servers died and were started again" in line for line in texts(emulator, name))
         assert_nothing_is_left(data)
         until(lambda: not model_servers(emulator.process.pid))
 
@@ -222,7 +183,7 @@ def test_a_destination_that_goes_fails_the_job(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gone", ["model", "input"])
-def test_what_goes_before_it_is_read_is_said(
+def test_what_goes_before_it_is_read_is_texts(
     gone: str, launch_emulator: Launch, tmp_path: Path, scaling_models: Mapping[int, Path]
 ) -> None:
     data = tmp_path / "data"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from local_bucket import Bucket
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 PARENT = "/v1/projects/p/locations/us-central1"
@@ -63,17 +64,12 @@ def post(emulator: Any, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def deploy(emulator: Any, model: Path, *, replicas: int) -> str:
     """Store, upload and deploy a model; the URL that predicts with it."""
-    assert requests.post(f"{emulator.storage}/storage/v1/b?project=p", json={"name": "killed-models"}).ok
-    for path in model.rglob("*"):
-        if path.is_file():
-            upload = f"{emulator.storage}/upload/storage/v1/b/killed-models/o"
-            query = {"uploadType": "media", "name": f"m/{path.relative_to(model).as_posix()}"}
-            assert requests.post(upload, params=query, data=path.read_bytes()).ok
+    uri = Bucket(emulator.storage, "p", "killed-models").put_folder("m", model)
     spec = {"imageUri": IMAGE}
     made = post(
         emulator,
         f"{PARENT}/models:upload",
-        {"model": {"displayName": "m", "artifactUri": "gs://killed-models/m", "containerSpec": spec}},
+        {"model": {"displayName": "m", "artifactUri": uri, "containerSpec": spec}},
     )
     endpoint = post(emulator, f"{PARENT}/endpoints", {"displayName": "e"})["name"]
     resources = {

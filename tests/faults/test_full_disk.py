@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from batch_bucket import Bucket
+from local_bucket import Bucket
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest"
 BUCKET = "on-a-small-disk"

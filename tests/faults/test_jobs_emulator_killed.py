@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import requests
 from conftest import descendants, left_alive
+from local_bucket import Bucket
+from plain_api import PARENT, get, post, texts, until
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-12.py310:latest"
 CUSTOM_TASK = "gs://google-cloud-aiplatform/schema/trainingjob/definition/custom_task_1.0.0.yaml"
-PARENT = "/v1/projects/p/locations/us-central1"
 BUCKET = "cut-short-jobs"
 # Runs until the bucket says that it may end; a first run never does.
 WAITS = (
@@ -27,18 +28,6 @@ WAITS = (
 Launch = Callable[..., contextlib.AbstractContextManager[Any]]
 
 
-def post(emulator: Any, path: str, body: Any) -> Any:
-    answer = requests.post(emulator.rest + path, json=body)
-    assert answer.ok, answer.text
-    return answer.json()
-
-
-def get(emulator: Any, name: str) -> Any:
-    answer = requests.get(f"{emulator.rest}/v1/{name}")
-    assert answer.ok, answer.text
-    return answer.json()
-
-
 def wait_for(emulator: Any, name: str, *states: str) -> Any:
     deadline = time.monotonic() + 40
     while time.monotonic() < deadline:
@@ -47,18 +36,6 @@ def wait_for(emulator: Any, name: str, *states: str) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError(f"{name} is not {states}: {found}")
-
-
-def texts(emulator: Any, job: str) -> list[str]:
-    """Every line that a job has written."""
-    answer = requests.post(
-        f"{emulator.rest}/v2/entries:list",
-        json={
-            "resourceNames": ["projects/p"],
-            "filter": f'resource.labels.job_id="{job.rpartition("/")[2]}"',
-        },
-    ).json()
-    return [str(entry.get("textPayload") or entry["jsonPayload"]["message"]) for entry in answer["entries"]]
 
 
 def spec(**scheduling: Any) -> dict[str, Any]:
@@ -77,7 +54,7 @@ def spec(**scheduling: Any) -> dict[str, Any]:
 
 def start_training(emulator: Any, **scheduling: Any) -> tuple[str, str]:
     """A pipeline whose job runs, and the job."""
-    requests.post(f"{emulator.storage}/storage/v1/b?project=p", json={"name": BUCKET}).raise_for_status()
+    Bucket(emulator.storage, "p", BUCKET)
     pipeline = post(
         emulator,
         f"{PARENT}/trainingPipelines",
@@ -93,10 +70,7 @@ def start_training(emulator: Any, **scheduling: Any) -> tuple[str, str]:
     )
     job = pipeline["trainingTaskMetadata"]["backingCustomJob"]
     wait_for(emulator, job, "RUNNING")
-    deadline = time.monotonic() + 20
-    while f"run of {job.rpartition('/')[2]}" not in texts(emulator, job):
-        assert time.monotonic() < deadline, "the job wrote nothing"
-        time.sleep(0.05)
+    until(lambda: f"run of {job.rpartition('/')[2]}" in texts(emulator, job), within=20)
     return pipeline["name"], job
 
 
@@ -137,11 +111,7 @@ def test_a_job_that_is_to_be_restarted_runs_again_and_gives_its_model(
         assert first.stop(signal.SIGKILL) == -signal.SIGKILL
     with launch_emulator("--data-dir", str(data)) as second:
         wait_for(second, job, "RUNNING")
-        requests.post(
-            f"{second.storage}/upload/storage/v1/b/{BUCKET}/o",
-            params={"uploadType": "media", "name": "proceed"},
-            data=b"1",
-        ).raise_for_status()
+        Bucket.at(second.storage, "p", BUCKET).put("proceed", b"1")
         whole = wait_for(second, pipeline, "SUCCEEDED", "FAILED")
         assert whole["state"] == "PIPELINE_STATE_SUCCEEDED", whole
         assert get(second, job)["startTime"] == started

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import model_servers
 
 import vertexkit as vk
 
@@ -133,20 +134,11 @@ def test_a_signature_that_storage_keeps_from_us_leaves_predictions_unchecked(
     assert again.predict(ROWS[:1]).dtype == np.float64
 
 
-def replicas(emulator: Any) -> list[int]:
-    """The processes that serve models, of the emulator that the tests share."""
-    listing = subprocess.run(["ps", "-axwwo", "pid=,ppid=,command="], capture_output=True, text=True).stdout
-    rows = [line.split(None, 2) for line in listing.splitlines()]
-    return [
-        int(pid) for pid, parent, command in rows if "model_server" in command and int(parent) == emulator.pid
-    ]
-
-
 def test_killing_a_model_server_under_load_loses_no_prediction(
     endpoint: vk.Endpoint, emulator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VERTEXKIT_NO_BACKOFF")
-    assert len(replicas(emulator)) >= 2
+    assert len(model_servers(emulator.pid)) >= 2
     stop = threading.Event()
     failures: list[BaseException] = []
     calls = 0
@@ -165,7 +157,7 @@ def test_killing_a_model_server_under_load_loses_no_prediction(
     for thread in threads:
         thread.start()
     try:
-        for pid in replicas(emulator):
+        for pid in model_servers(emulator.pid):
             before = calls
             os.kill(pid, signal.SIGKILL)
             deadline = time.monotonic() + 60

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from plain_api import PARENT, post
 
-PARENT = "/v1/projects/p/locations/us-central1"
 SPEC = {
     "metrics": [{"metricId": "loss", "goal": "MINIMIZE"}],
     "parameters": [
@@ -23,12 +23,6 @@ CLIENTS = 4
 DONE_BEFORE_KILL = 12
 
 Launch = Callable[..., contextlib.AbstractContextManager[Any]]
-
-
-def post(emulator: Any, path: str, body: dict[str, Any]) -> Any:
-    answer = requests.post(f"{emulator.rest}{path}", json=body, timeout=60)
-    assert answer.ok, answer.text
-    return answer.json()
 
 
 def create(emulator: Any, **spec: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from typing import Any
 import pytest
 import requests
 from conftest import descendants, left_alive
+from local_bucket import Bucket
+from plain_api import PARENT, get, post, texts, until
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-12.py310:latest"
 BUCKET = "killed-searches"
-PARENT = "/v1/projects/p/locations/us-central1"
 
 # Says that it runs, waits until it may go on where it is to, and reports what it was given.
 TRIAL = f"""
@@ -36,20 +36,6 @@ QUICK = TRIAL.replace("int(trial) > 2", "False")
 Launch = Callable[..., contextlib.AbstractContextManager[Any]]
 
 
-def get(emulator: Any, name: str) -> Any:
-    answer = requests.get(f"{emulator.rest}/v1/{name}")
-    assert answer.ok, answer.text
-    return answer.json()
-
-
-def until(condition: Callable[[], Any], within: float = 40.0) -> Any:
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
-    return found
-
-
 def search(emulator: Any, program: str = TRIAL, **options: Any) -> str:
     """The name of a search that has begun."""
     requests.post(f"{emulator.storage}/storage/v1/b?project=p", json={"name": BUCKET})
@@ -64,9 +50,10 @@ def search(emulator: Any, program: str = TRIAL, **options: Any) -> str:
         "baseOutputDirectory": {"outputUriPrefix": f"gs://{BUCKET}/out"},
         **options.pop("trialJobSpec", {}),
     }
-    answer = requests.post(
-        f"{emulator.rest}{PARENT}/hyperparameterTuningJobs",
-        json={
+    job = post(
+        emulator,
+        f"{PARENT}/hyperparameterTuningJobs",
+        {
             "displayName": "search",
             "studySpec": {
                 "metrics": [{"metricId": "score", "goal": "MAXIMIZE"}],
@@ -78,8 +65,7 @@ def search(emulator: Any, program: str = TRIAL, **options: Any) -> str:
             **options,
         },
     )
-    assert answer.ok, answer.text
-    return str(answer.json()["name"])
+    return str(job["name"])
 
 
 def ended(emulator: Any, name: str, state: str = "SUCCEEDED") -> Any:
@@ -105,23 +91,7 @@ def runs(data: Path) -> list[tuple[str, float, int]]:
 
 
 def proceed(emulator: Any) -> None:
-    requests.post(
-        f"{emulator.storage}/upload/storage/v1/b/{BUCKET}/o",
-        params={"uploadType": "media", "name": "proceed"},
-        data=b"1",
-    ).raise_for_status()
-
-
-def said(emulator: Any, name: str) -> list[str]:
-    """What is said of a search as a whole."""
-    answer = requests.post(
-        f"{emulator.rest}/v2/entries:list",
-        json={
-            "resourceNames": ["projects/p"],
-            "filter": f'resource.labels.job_id="{name.rpartition("/")[2]}"',
-        },
-    ).json()
-    return [entry["textPayload"] for entry in answer.get("entries", [])]
+    Bucket.at(emulator.storage, "p", BUCKET).put("proceed", b"1")
 
 
 def test_a_search_goes_on_when_the_emulator_is_started_again(launch_emulator: Launch, tmp_path: Path) -> None:
@@ -163,7 +133,7 @@ def test_a_search_goes_on_when_the_emulator_is_started_again(launch_emulator: La
         started = [(trial, x) for trial, x, _ in runs(data)]
         assert sorted(trial for trial, _ in started) == ["1", "2", "3", "3", "4", "4", "5", "6"]
         assert len(set(started)) == 6
-        told = said(second, name)
+        told = texts(second, name)
         assert any("the search goes on after 4 trials" in text for text in told)
         assert "Trial 3 is started again." in told
         assert requests.delete(f"{second.rest}/v1/{name}").json()["done"]

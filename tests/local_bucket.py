@@ -1,4 +1,4 @@
-"""A bucket of the local Cloud Storage, by plain HTTP, for tests of batch prediction."""
+"""A bucket of the local Cloud Storage, by plain HTTP."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Bucket:
         assert answer.ok, answer.text
 
     @classmethod
-    def at(cls, address: str, project: str) -> Bucket:
-        """The bucket of a project that is there, of another emulator on the same data."""
+    def at(cls, address: str, project: str, name: str = "") -> Bucket:
+        """A bucket of a project that is there already, as of another emulator on the same data."""
         bucket = cls.__new__(cls)
-        bucket.bucket, bucket._address = f"batch-{project}", address
+        bucket.bucket, bucket._address = name or f"batch-{project}", address
         return bucket
 
     def put(self, name: str, data: bytes) -> str:
@@ -63,7 +63,7 @@ class Bucket:
         return answer.text
 
     def files(self, directory: str, kind: str) -> list[str]:
-        """The contents of a job's files of a kind, in order."""
+        """The contents of a batch prediction's files of a kind, in order."""
         inside = directory.removeprefix(f"gs://{self.bucket}/")
         return [self.text(name) for name in self.names(f"{inside}/prediction.{kind}-")]
 
