@@ -17,9 +17,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    import vertexkit as vk
 
 READY_SECONDS = 60
 STOP_SECONDS = 30
@@ -152,6 +155,15 @@ def emulator() -> Iterator[RunningEmulator]:
 def project() -> str:
     """A project that no other test uses."""
     return f"p-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def session(emulator: RunningEmulator, project: str) -> Iterator[vk.Session]:
+    """A session of vertexkit whose resources are deleted after the test."""
+    import vertexkit as vk
+
+    with vk.connect(project, emulator=emulator.rest, temporary=True) as connected:
+        yield connected
 
 
 @pytest.fixture

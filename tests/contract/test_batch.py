@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,6 @@ import pytest
 from tf_records import record
 
 import vertexkit as vk
-
-
-@pytest.fixture
-def session(emulator: Any, project: str) -> Iterator[vk.Session]:
-    with vk.connect(project, emulator=emulator.rest, temporary=True) as session:
-        yield session
 
 
 @pytest.fixture

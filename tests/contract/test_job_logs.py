@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,6 @@ import sys
 for number in range(30_000):
     print("line", number, "x" * 60, file=sys.stderr if number % 10 == 0 else sys.stdout)
 """
-
-
-@pytest.fixture
-def session(emulator: Any, project: str) -> Iterator[vk.Session]:
-    with vk.connect(project, emulator=emulator.rest, temporary=True) as session:
-        yield session
 
 
 def test_every_replica_is_heard_with_its_name_and_its_streams(session: vk.Session) -> None:

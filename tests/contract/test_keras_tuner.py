@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,6 @@ tuner = Parabola(objective=objective, max_trials=options.trials, seed=3, project
 tuner.search()
 print("this was", cluster.tuner_id)
 """
-
-
-@pytest.fixture
-def session(emulator: Any, project: str) -> Iterator[vk.Session]:
-    with vk.connect(project, emulator=emulator.rest, temporary=True) as session:
-        yield session
 
 
 @pytest.mark.slow

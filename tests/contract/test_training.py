@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,6 @@ import pytest
 
 import vertexkit as vk
 from vertexkit.saved_model import _message_class
-
-
-@pytest.fixture
-def session(emulator: Any, project: str) -> Iterator[vk.Session]:
-    with vk.connect(project, emulator=emulator.rest, temporary=True) as session:
-        yield session
 
 
 @pytest.fixture

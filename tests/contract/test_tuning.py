@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,6 @@ for step, value in enumerate([score - 1, score + 1, score], start=1):
     reports.report_hyperparameter_tuning_metric("score", value, global_step=step)
 """
 SPACE: dict[str, Any] = {"x": vk.Double(0, 10), "n": vk.Integer(1, 3)}
-
-
-@pytest.fixture
-def session(emulator: Any, project: str) -> Iterator[vk.Session]:
-    with vk.connect(project, emulator=emulator.rest, temporary=True) as session:
-        yield session
 
 
 @pytest.fixture

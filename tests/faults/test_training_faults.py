@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,12 +20,6 @@ ONCE = {
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERTEXKIT_NO_BACKOFF", "1")
-
-
-@pytest.fixture
-def session(emulator: Any, project: str) -> Iterator[vk.Session]:
-    with vk.connect(project, emulator=emulator.rest, temporary=True) as session:
-        yield session
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trainer_prints import accuracy, digest, epochs
 
 ROOT = Path(__file__).parents[2]
 DATA = os.environ.get("MNIST_NPZ", str(ROOT / "trainer_scripts" / "data" / "mnist_subset.npz"))
@@ -106,20 +107,6 @@ def run(folder: Path, program: str, *args: str) -> str:
 
 def output(folder: Path, name: str) -> str:
     return (folder / f"{name}.log").read_text(errors="replace")
-
-
-def accuracy(printed: str) -> float:
-    (found,) = re.findall(r"^Test accuracy: ([\d.]+)$", printed, re.MULTILINE)
-    return float(found)
-
-
-def digest(printed: str) -> str:
-    (found,) = re.findall(r"^SHA-256 of the weights: ([0-9a-f]{64})$", printed, re.MULTILINE)
-    return str(found)
-
-
-def epochs(printed: str) -> list[int]:
-    return [int(number) for number in re.findall(r"^Epoch (\d+)/\d+$", printed, re.MULTILINE)]
 
 
 def served_accuracy(model_dir: Path) -> float:

@@ -10,13 +10,14 @@ import re
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from example_runs import run_example
+from trainer_prints import accuracy, digest, epochs
 
 import vertexkit as vk
 from tests.conftest import RunningEmulator, descendants
@@ -25,13 +26,6 @@ ROOT = Path(__file__).parents[2]
 MNIST = Path(os.environ.get("MNIST_NPZ", ROOT / "trainer_scripts" / "data" / "mnist_subset.npz"))
 ACCURACY = 0.85  # reached after two epochs; guessing reaches 0.1
 SECONDS = 240
-
-
-@pytest.fixture
-def session(emulator: RunningEmulator, project: str) -> Iterator[vk.Session]:
-    """A session whose resources are deleted after the test."""
-    with vk.connect(project, emulator=emulator.rest, temporary=True) as connected:
-        yield connected
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +49,6 @@ def printed(job: vk.CustomTrainingJob) -> Mapping[str, str]:
     for line in job.logs():
         lines[line.replica].append(line.text)
     return {replica: "\n".join(texts) for replica, texts in lines.items()}
-
-
-def epochs(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"^Epoch (\d+)/\d+$", text, re.MULTILINE)]
-
-
-def accuracy(text: str) -> float:
-    (found,) = re.findall(r"^Test accuracy: ([\d.]+)$", text, re.MULTILINE)
-    return float(found)
-
-
-def digest(text: str) -> str:
-    (found,) = re.findall(r"^SHA-256 of the weights: ([0-9a-f]{64})$", text, re.MULTILINE)
-    return str(found)
 
 
 def assert_answers(model: vk.Model | None, digits: tuple[Any, Any]) -> None:
