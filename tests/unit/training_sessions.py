@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, create_autospec
 
@@ -29,12 +27,8 @@ TUNING_NAME = "projects/1/locations/us-central1/hyperparameterTuningJobs/9"
 BATCH_NAME = "projects/1/locations/us-central1/batchPredictionJobs/5"
 
 
-def training_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+def training_session(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     """What ``connect()`` gives from now on."""
-    monkeypatch.chdir(tmp_path)
-    for variable in list(os.environ):
-        if variable.startswith(("VERTEXKIT_", "GOOGLE_CLOUD_")):
-            monkeypatch.delenv(variable)
     monkeypatch.setenv("VERTEXKIT_EMULATOR", "http://127.0.0.1:1")
     made: MagicMock = create_autospec(Session, instance=True, project="my-project", location="us-central1")
     made.__enter__.return_value = made

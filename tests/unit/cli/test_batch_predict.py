@@ -26,8 +26,8 @@ LINE = ["batch-predict", "mnist", "in.jsonl"]
 
 
 @pytest.fixture(autouse=True)
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    return training_session(tmp_path, monkeypatch)
+def session(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    return training_session(monkeypatch)
 
 
 @pytest.fixture

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from vertexkit._core.target import Target
 from vertexkit.cli.main import main
 from vertexkit.session import Session
-
-
-@pytest.fixture(autouse=True)
-def no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing outside the test says where to connect."""
-    monkeypatch.chdir(tmp_path)
-    for variable in list(os.environ):
-        if variable.startswith(("VERTEXKIT_", "GOOGLE_CLOUD_")):
-            monkeypatch.delenv(variable)
 
 
 def check(*arguments: str) -> int:

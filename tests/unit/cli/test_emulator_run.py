@@ -27,12 +27,8 @@ TOLD = {"https_proxy": "http://127.0.0.1:4", "WORDS": 'it\'s $HOME \\ "x"'}
 
 
 @pytest.fixture(autouse=True)
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """What a running emulator is asked for; nothing outside the test says where one is."""
-    monkeypatch.chdir(tmp_path)
-    for variable in list(os.environ):
-        if variable.startswith(("VERTEXKIT_", "GOOGLE_CLOUD_")):
-            monkeypatch.delenv(variable)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What a running emulator is asked for."""
     calls: list[tuple[str, dict[str, Any]]] = []
 
     def environment(url: str, **where: Any) -> dict[str, str]:

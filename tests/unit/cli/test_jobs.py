@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
@@ -15,8 +14,8 @@ from vertexkit.job_state import JobState
 
 
 @pytest.fixture(autouse=True)
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    return training_session(tmp_path, monkeypatch)
+def session(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    return training_session(monkeypatch)
 
 
 def test_the_list_is_a_line_a_job(session: MagicMock, capsys: pytest.CaptureFixture[str]) -> None:

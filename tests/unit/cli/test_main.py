@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +13,6 @@ import pytest
 from vertexkit.cli import main as cli
 from vertexkit.cli.main import app, main
 from vertexkit.errors import NotFound
-
-
-@pytest.fixture(autouse=True)
-def no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing outside the test says where to connect."""
-    monkeypatch.chdir(tmp_path)
-    for variable in list(os.environ):
-        if variable.startswith(("VERTEXKIT_", "GOOGLE_CLOUD_")):
-            monkeypatch.delenv(variable)
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +27,8 @@ NAME = "projects/1/locations/us-central1"
 
 
 @pytest.fixture(autouse=True)
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MagicMock]:
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[MagicMock]:
     """What ``connect()`` gives: a session whose managers know one resource of each kind."""
-    monkeypatch.chdir(tmp_path)
-    for variable in list(os.environ):
-        if variable.startswith(("VERTEXKIT_", "GOOGLE_CLOUD_")):
-            monkeypatch.delenv(variable)
     monkeypatch.setenv("VERTEXKIT_EMULATOR", "http://127.0.0.1:1")
     made = create_autospec(Session, instance=True, project="my-project", location="us-central1")
     made.__enter__.return_value = made

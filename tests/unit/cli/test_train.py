@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from pathlib import Path
 from unittest.mock import MagicMock
 
 import click
@@ -19,8 +18,8 @@ from vertexkit.types import Machine
 
 
 @pytest.fixture(autouse=True)
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    return training_session(tmp_path, monkeypatch)
+def session(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    return training_session(monkeypatch)
 
 
 def test_a_script_alone_is_run_with_what_is_usual(

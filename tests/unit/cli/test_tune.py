@@ -25,8 +25,8 @@ LINE = ["tune", "trial.py", "--metric", "accuracy", "--space", "lr=log:1e-3..10"
 
 
 @pytest.fixture(autouse=True)
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    return training_session(tmp_path, monkeypatch)
+def session(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    return training_session(monkeypatch)
 
 
 @pytest.fixture
