@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -56,6 +57,11 @@ class Rest:
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.bodies: list[Any] = []
+
+    @property
+    def posts(self) -> list[str]:
+        """The paths of what was asked to be made or done."""
+        return [path for verb, path, _ in self.asked if verb == "POST"]
 
     def request(self, verb: str, url: str, **options: Any) -> requests.Response:
         path = url.removeprefix("https://rest.test/v1/")
@@ -129,3 +135,9 @@ def in_turn(*answers: Any) -> Callable[..., Any]:
         return value
 
     return answer
+
+
+def in_turn_forever(*answers: Any) -> Callable[[], Any]:
+    """What gives one answer after another, and then the last again and again."""
+    left = itertools.chain(answers, itertools.repeat(answers[-1]))
+    return lambda: next(left)

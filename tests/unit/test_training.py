@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from doubles import LABELS, PARENT, Doubles, in_turn
+from doubles import LABELS, PARENT, Doubles, in_turn, in_turn_forever
 from stored import Storage
 
 from vertexkit import (
@@ -70,10 +68,6 @@ def custom_job(state: str = "RUNNING", **more: Any) -> dict[str, Any]:
     }
 
 
-def posts(doubles: Doubles) -> list[str]:
-    return [path for verb, path, _ in doubles.rest.asked if verb == "POST"]
-
-
 # -- what is sent -----------------------------------------------------------------------------
 
 
@@ -122,7 +116,7 @@ def test_a_script_becomes_a_pipeline_that_makes_a_model(
 
 def test_without_a_model_it_is_a_custom_job(training: Training, doubles: Doubles, script: Path) -> None:
     job = training.run(script, model=False, base_output_dir="gs://my-bucket/there/", wait=False)
-    assert posts(doubles) == [JOBS]
+    assert doubles.rest.posts == [JOBS]
     (body,) = doubles.rest.bodies
     assert body["jobSpec"]["baseOutputDirectory"] == {"outputUriPrefix": "gs://my-bucket/there"}
     assert "modelToUpload" not in body
@@ -285,7 +279,7 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(
         training.run(**{"program": script, **asked}, wait=False)
     assert argument in [found.argument for found in raised.value.findings]
     assert training.check(**{"program": script, **asked}) == list(raised.value.findings)
-    assert (posts(doubles), storage.writes, doubles.context.created.names) == ([], 0, ())
+    assert (doubles.rest.posts, storage.writes, doubles.context.created.names) == ([], 0, ())
 
 
 @pytest.mark.parametrize("asked", [{"logs": "both"}, {"logs": 1}, {"logs": None}, {"wait": "no"}])
@@ -305,7 +299,7 @@ def test_an_image_that_leaves_the_accelerator_idle_is_warned_of(
     assert (found.argument, found.warning) == ("image", True)
     with pytest.warns(PreflightWarning, match="not used"):
         training.run(script, image=IMAGE, machine=machine, wait=False)
-    assert posts(doubles) == [PIPELINES]
+    assert doubles.rest.posts == [PIPELINES]
 
 
 def test_everything_that_is_wrong_is_said_at_once(training: Training, tmp_path: Path) -> None:
@@ -347,7 +341,7 @@ def test_nothing_is_found_wrong_with_what_is_right(
 ) -> None:
     assert training.check(script, workers=2, args={"epochs": 1}) == []
     assert training.check("trainer_scripts.mnist_multiworker", workers=1, args={"epochs": 1}) == []
-    assert posts(doubles) == []
+    assert doubles.rest.posts == []
 
 
 # -- when the service fails -------------------------------------------------------------------
@@ -362,7 +356,7 @@ def test_a_job_whose_creation_was_not_answered_is_found_and_not_made_twice(
 
     doubles.rest.answers[f"POST {PIPELINES}"] = lost
     assert training.run(script, wait=False).resource_name == NAME
-    assert posts(doubles) == [PIPELINES]
+    assert doubles.rest.posts == [PIPELINES]
     (run,) = [body["labels"]["vertexkit_run"] for body in doubles.rest.bodies]
     (asked,) = [params for verb, path, params in doubles.rest.asked if (verb, path) == ("GET", PIPELINES)]
     assert asked["filter"] == f'labels.vertexkit_run="{run}"'
@@ -375,7 +369,7 @@ def test_a_creation_that_was_not_carried_out_is_tried_again(
     lost = requests.ConnectionError("Connection reset by peer")
     doubles.rest.answers[f"POST {PIPELINES}"] = in_turn(lost, lost, pipeline())
     assert training.run(script, wait=False).resource_name == NAME
-    assert len(posts(doubles)) == 3
+    assert len(doubles.rest.posts) == 3
     assert len({body["labels"]["vertexkit_run"] for body in doubles.rest.bodies}) == 1
 
 
@@ -419,11 +413,6 @@ def test_ctrl_c_while_a_job_is_created_takes_it_away(
     assert ("POST", f"{NAME}:cancel") in asked
     assert ("DELETE", NAME) in asked
     assert storage.objects["my-bucket"] == {}
-
-
-def in_turn_forever(*answers: Any) -> Any:
-    left: Iterator[Any] = itertools.chain(answers, itertools.repeat(answers[-1]))
-    return lambda: next(left)
 
 
 # -- the job ----------------------------------------------------------------------------------

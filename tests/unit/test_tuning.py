@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from doubles import LABELS, PARENT, Doubles
+from doubles import LABELS, PARENT, Doubles, in_turn_forever
 from stored import Storage
 
 from vertexkit import errors
@@ -134,15 +132,6 @@ def search(state: str = "RUNNING", **more: Any) -> dict[str, Any]:
     }
 
 
-def posts(doubles: Doubles) -> list[str]:
-    return [path for verb, path, _ in doubles.rest.asked if verb == "POST"]
-
-
-def in_turn_forever(*answers: Any) -> Any:
-    left: Iterator[Any] = itertools.chain(answers, itertools.repeat(answers[-1]))
-    return lambda: next(left)
-
-
 def job_of(doubles: Doubles, *answers: dict[str, Any]) -> HyperparameterTuningJob:
     doubles.rest.answers[f"GET {NAME}"] = in_turn_forever(*answers)
     return HyperparameterTuningJob(doubles.context, answers[0])
@@ -229,7 +218,7 @@ def test_a_search_whose_creation_was_not_answered_is_found_and_not_made_twice(
 
     doubles.rest.answers[f"POST {JOBS}"] = lost
     assert tuning.run(script, **ASKED, wait=False).resource_name == NAME
-    assert posts(doubles) == [JOBS]
+    assert doubles.rest.posts == [JOBS]
 
 
 def test_a_refused_search_leaves_nothing(
@@ -314,7 +303,7 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(
         tuning.run(**request, wait=False)
     assert argument in [found.argument for found in raised.value.findings]
     assert tuning.check(**request) == list(raised.value.findings)
-    assert (posts(doubles), storage.writes, doubles.context.created.names) == ([], 0, ())
+    assert (doubles.rest.posts, storage.writes, doubles.context.created.names) == ([], 0, ())
 
 
 @pytest.mark.parametrize("asked", [{"logs": "both"}, {"wait": "no"}])
