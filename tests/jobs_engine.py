@@ -6,7 +6,6 @@ import contextlib
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +116,3 @@ def lines(engine: JobsEngine, job_id: str = "1", replica: str = "workerpool0-0")
     """What a replica has written so far."""
     logs = engine.logs(job_id)
     return [] if logs is None else [line.text for line in logs.forward(replicas=[replica])]
-
-
-def until(condition: Callable[[], object], within: float = 20.0) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -33,12 +32,3 @@ def texts(emulator: Any, job: str) -> list[str]:
     }
     entries = post(emulator, "/v2/entries:list", body).get("entries", [])
     return [str(entry.get("textPayload") or entry["jsonPayload"]["message"]) for entry in entries]
-
-
-def until(condition: Callable[[], Any], within: float = 60.0) -> Any:
-    """Wait until something holds; what it is then."""
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
-    return found

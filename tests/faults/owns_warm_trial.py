@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from jobs_engine import until
+from waiting import until
 from warm_trials import DOES, Trials
 
 from vertexkit.emulator.jobs import gcs_mount

@@ -13,7 +13,8 @@ import pytest
 import requests
 from conftest import descendants, left_alive, model_servers
 from local_bucket import Bucket
-from plain_api import PARENT, get, post, texts, until
+from plain_api import PARENT, get, post, texts
+from waiting import until
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 COUNT = 6_000

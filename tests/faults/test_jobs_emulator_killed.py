@@ -13,7 +13,8 @@ import pytest
 import requests
 from conftest import descendants, left_alive
 from local_bucket import Bucket
-from plain_api import PARENT, get, post, texts, until
+from plain_api import PARENT, get, post, texts
+from waiting import until
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-12.py310:latest"
 CUSTOM_TASK = "gs://google-cloud-aiplatform/schema/trainingjob/definition/custom_task_1.0.0.yaml"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import descendants, is_alive, left_alive
-from jobs_engine import IMAGE, RunningInterpreter, Watched, job, jobs_engine, lines, pool, run, until
+from jobs_engine import IMAGE, RunningInterpreter, Watched, job, jobs_engine, lines, pool, run
+from waiting import until
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.jobs import gcs_mount

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from vertexkit.emulator.serving import (
     DeploymentSpec,
@@ -91,13 +92,6 @@ def alive(pid):
     except ProcessLookupError:
         return False
     return True
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
 
 
 def left_behind(engine):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jobs_engine import Watched, job, jobs_engine, lines, run, until
+from jobs_engine import Watched, job, jobs_engine, lines, run
+from waiting import until
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.jobs.engine import JobsEngine

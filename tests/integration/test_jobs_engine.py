@@ -19,8 +19,8 @@ from jobs_engine import (
     lines,
     pool,
     run,
-    until,
 )
+from waiting import until
 
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.jobs import gcs_mount, runner

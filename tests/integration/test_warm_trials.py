@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from conftest import descendants, is_alive, left_alive
-from jobs_engine import IMAGE, until
+from jobs_engine import IMAGE
+from waiting import until
 from warm_trials import DOES, Trials
 
 from vertexkit.emulator.jobs import gcs_mount
