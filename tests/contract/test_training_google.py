@@ -113,22 +113,25 @@ def state_of(job: Any) -> str:
 def test_a_script_becomes_a_model_that_predicts(training_job: Callable[..., Any], bucket: str) -> None:
     job = training_job(
         """
-        import argparse, os
+        import argparse
         import tensorflow as tf
         parser = argparse.ArgumentParser()
         parser.add_argument("--factor", type=float)
-        factor = parser.parse_args().factor
+        parser.add_argument("--model_dir")
+        args = parser.parse_args()
+        factor = args.factor
         module = tf.Module()
         spec = tf.TensorSpec([None, 3], tf.float32, "x")
         module.serve = tf.function(lambda x: {"y": x * factor}, input_signature=[spec])
-        tf.saved_model.save(module, os.environ["AIP_MODEL_DIR"], signatures=module.serve)
+        tf.saved_model.save(module, args.model_dir, signatures=module.serve)
         """,
         model_serving_container_image_uri=SERVING_IMAGE,
         labels={"team": "vision"},
     )
     model = job.run(
         model_display_name="times",
-        args=["--factor=3"],
+        # As Google's samples have them.
+        args=["--factor", 3, "--model_dir=$(AIP_MODEL_DIR)"],
         base_output_dir=f"gs://{bucket}/out",
         model_version_aliases=["best"],
     )

@@ -42,6 +42,8 @@ def google_environment(info: EmulatorInfo, project: str | None = None) -> dict[s
         # The curl command would go by it too, but for the .curlrc here.
         "CURL_HOME": str(Path(info.ca_bundle).parent),
         "STORAGE_EMULATOR_HOST": info.storage,
+        # gcsfs would ask Storage Control there about each bucket, over gRPC, until it had an answer.
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
         # pyarrow's name for it.
         "CLOUD_STORAGE_EMULATOR_ENDPOINT": info.storage,
         "GOOGLE_APPLICATION_CREDENTIALS": info.credentials,

@@ -44,6 +44,8 @@ def test_every_client_library_finds_the_proxy_by_its_own_variable() -> None:
     for name in ("no_proxy", "NO_PROXY"):
         assert {"localhost", "127.0.0.1", "::1"} <= set(environment[name].split(","))
     assert environment["GOOGLE_CLOUD_PROJECT"] == "local-project"
+    # gcsfs asks Storage Control otherwise, which is not on the port of Cloud Storage, and waits for ever.
+    assert environment["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] == "false"
     assert google_environment(INFO, "mine-1234")["GOOGLE_CLOUD_PROJECT"] == "mine-1234"
 
 

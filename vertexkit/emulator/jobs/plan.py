@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vertexkit.emulator.jobs.types import ContainerProgram, JobSpec, PackageProgram, WorkerPool
+from vertexkit.emulator.variables import expanded
 
 HOST = "127.0.0.1"
 """Where every replica's ports are: the replicas of a job share this machine."""
@@ -128,6 +129,24 @@ def contract_env(
         if metric_file is not None:
             env["CLOUD_ML_HP_METRIC_FILE"] = str(metric_file)
     return env
+
+
+def resolved(replica: Replica, contract: Mapping[str, str]) -> Replica:
+    """A replica in whose command, arguments and variables each ``$(NAME)`` is what it stands for.
+
+    Args:
+        replica: The replica.
+        contract: What :func:`contract_env` says; the user's own variables count after it.
+    """
+    env: dict[str, str] = {}
+    for name, value in replica.pool.env.items():
+        env[name] = expanded(value, {**env, **contract})
+    known = {**env, **contract}
+    program = replica.pool.program
+    if isinstance(program, ContainerProgram):
+        program = replace(program, command=tuple(expanded(word, known) for word in program.command))
+    args = tuple(expanded(word, known) for word in replica.pool.args)
+    return replace(replica, pool=replace(replica.pool, program=program, args=args, env=env))
 
 
 def replica_env(

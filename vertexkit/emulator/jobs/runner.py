@@ -265,7 +265,10 @@ class JobRun:
         metrics: Path | None,
     ) -> keeper.Settings:
         """Make the folders of a replica, below a new one, and all that its keeper needs to know."""
-        means, program = self._means, replica.pool.program
+        means = self._means
+        contract = plan.contract_env(self._spec, replica, ports, metric_file=metrics)
+        replica = plan.resolved(replica, contract)
+        program = replica.pool.program
         _remove(folder)
         folders = plan.Folders(folder / "home", folder / "tmp", folder / "work")
         for path in (folders.home, folders.temporary, folders.program):
@@ -273,7 +276,7 @@ class JobRun:
         _link_downloads(folders.home / ".keras")
         uris = program.package_uris if isinstance(program, PackageProgram) else ()
         given = plan.Given(
-            plan.contract_env(self._spec, replica, ports, metric_file=metrics),
+            contract,
             means.google_env(self._spec.project),
             gpus[replica.rank] or (() if has_driver() else None),
             folders,

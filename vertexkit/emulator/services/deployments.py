@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import shutil
 import threading
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from vertexkit.emulator.services.machine_resources import replicas_wanted
 from vertexkit.emulator.services.placement import gpu_environment, notices, replicas_that_fit
 from vertexkit.emulator.serving import DeploymentSpec, ServingEngine, ServingFailed
 from vertexkit.emulator.validation import canonical_name, check_supported
+from vertexkit.emulator.variables import expanded
 from vertexkit.images import ServingImage, parse_serving_image
 
 _LOGGER = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ _CONTAINER: Final = frozenset(
     {"deployment_timeout", "env", "health_route", "image_uri", "ports", "predict_route"}
 )
 """Fields of a ModelContainerSpec that replicas are run by; the others are refused."""
-_VARIABLE = re.compile(r"\$(?:\$\((?P<escaped>\w+)\)|\((?P<name>\w+)\))")
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class Deployments:
             **deployment.settings,
         }
         for variable in container.env:
-            environment[variable.name] = _expanded(variable.value, environment)
+            environment[variable.name] = expanded(variable.value, environment)
         # Last, so that what the user is told of GPUs holds.
         environment.update(gpu_environment(deployed.dedicated_resources.machine_spec))
         return environment
@@ -253,14 +252,3 @@ def _words(error: ServingFailed) -> str:
     if error.log_tail:
         lines += ["Last lines of the model server:", *error.log_tail]
     return "\n".join(lines)
-
-
-def _expanded(value: str, environment: Mapping[str, str]) -> str:
-    """``value`` with every ``$(NAME)`` that is known replaced; ``$$(NAME)`` stays ``$(NAME)``."""
-
-    def replacement(found: re.Match[str]) -> str:
-        if found["escaped"] is not None:
-            return f"$({found['escaped']})"
-        return environment.get(found["name"], found[0])
-
-    return _VARIABLE.sub(replacement, value)

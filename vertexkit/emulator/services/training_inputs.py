@@ -5,7 +5,8 @@ See https://cloud.google.com/vertex-ai/docs/training/create-training-pipeline
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from google.protobuf import json_format
 
@@ -17,6 +18,7 @@ CUSTOM_TASK: Final = "gs://google-cloud-aiplatform/schema/trainingjob/definition
 _DEFINITIONS: Final = "gs://google-cloud-aiplatform/schema/trainingjob/definition/"
 _DEFINITION: Final = "training_pipeline.training_task_definition"
 _INPUTS: Final = "training_pipeline.training_task_inputs"
+_PROGRAMS: Final = ("pythonPackageSpec", "python_package_spec", "containerSpec", "container_spec")
 
 
 def check_definition(definition: str) -> None:
@@ -44,8 +46,14 @@ def parse_inputs(inputs: Raw) -> Raw:
     """
     if inputs.WhichOneof("kind") != "struct_value":
         raise invalid_field(_INPUTS, "Required field is not set, or no JSON object.")
+    given = json_format.MessageToDict(inputs)
+    for pool in _dicts(given, "workerPoolSpecs", "worker_pool_specs"):
+        for program in _dicts(pool, *_PROGRAMS):
+            if isinstance(program.get("args"), list):
+                # As Google's client documents of them: str, float or int.
+                program["args"] = [_text(arg) for arg in program["args"]]
     try:
-        return json_format.ParseDict(json_format.MessageToDict(inputs), CustomJobSpec())
+        return json_format.ParseDict(given, CustomJobSpec())
     except json_format.ParseError as error:
         raise invalid_field(_INPUTS, f"{error}") from None
 
@@ -53,3 +61,19 @@ def parse_inputs(inputs: Raw) -> Raw:
 def shown_inputs(spec: Raw) -> Raw:
     """A CustomJobSpec as a pipeline shows it: a JSON value in camelCase."""
     return json_format.ParseDict(json_format.MessageToDict(spec), Value())
+
+
+def _dicts(given: Mapping[str, Any], *names: str) -> Iterator[dict[str, Any]]:
+    """The objects that are, or are listed, below one of these names."""
+    for name in names:
+        found = given.get(name)
+        for one in found if isinstance(found, list) else [found]:
+            if isinstance(one, dict):
+                yield one
+
+
+def _text(arg: object) -> object:
+    if isinstance(arg, bool) or not isinstance(arg, int | float):
+        return arg
+    # On the wire, every number is a double.
+    return str(int(arg) if float(arg).is_integer() else arg)

@@ -146,3 +146,27 @@ def test_a_container_of_ones_own_brings_its_own_path_and_home():
     (one,) = plan.replicas(replace(SPEC, pools=(replace(CONTAINER, env={"A": "user"}),)))
     env = plan.container_env(one, given({"B": "vertex"}, {"NO_GCE_CHECK": "true"}))
     assert env == {"A": "user", "B": "vertex", "NO_GCE_CHECK": "true", "PYTHONUNBUFFERED": "1"}
+
+
+def test_variables_are_replaced_where_a_command_names_them():
+    pool = replace(
+        CONTAINER,
+        program=ContainerProgram("image", ("sh", "$(AIP_MODEL_DIR)", "$(date)")),
+        args=("--out=$(AIP_MODEL_DIR)", "$(OURS)", "$$(OURS)", "$(NOBODYS)", "$AIP_MODEL_DIR"),
+        env={
+            "FIRST": "1",
+            "OURS": "$(FIRST)/$(LATER)/$(CLOUD_ML_REGION)",
+            "LATER": "2",
+            "AIP_MODEL_DIR": "no",
+        },
+    )
+    spec = replace(SPEC, pools=(pool,))
+    [replica] = plan.replicas(spec)
+    found = plan.resolved(replica, contracts(spec)[replica.name]).pool
+    model_dir = "gs://b/out/model/"
+    assert found.program.command == ("sh", model_dir, "$(date)")
+    ours = "1/$(LATER)/europe-west4"
+    assert found.args == (f"--out={model_dir}", ours, "$(OURS)", "$(NOBODYS)", "$AIP_MODEL_DIR")
+    assert found.env["OURS"] == ours
+    # What the service itself is told stays as it was asked for.
+    assert plan.resolved(plan.replicas(SPEC)[0], {}).pool == PACKAGE
