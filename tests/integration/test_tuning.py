@@ -10,7 +10,8 @@ from example_runs import run_example
 
 def test_the_example_searches_deploys_the_best_and_leaves_nothing(tmp_path: Path) -> None:
     finished = run_example("tune.py", tmp_path, "--trials=3", "--epochs=1")
-    ended = re.findall(r"trial (\d) ended after [\d.]+ s: accuracy=([\d.]+)", finished.stderr)
+    line = r"trial (\d) (?:ended|stopped early) after [\d.]+ s: accuracy=([\d.]+)"
+    ended = re.findall(line, finished.stderr)
     assert sorted(name for name, _ in ended) == ["1", "2", "3"]
     (best,) = re.findall(r"Best: trial (\d): SUCCEEDED, .*accuracy=([\d.]+)", finished.stdout)
     assert best in ended
