@@ -102,7 +102,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_an_option_nearer_to_the_command_wins() -> None:
+def test_an_option_nearer_to_the_command_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     from vertexkit.cli.connection import Connection
 
     seen: list[Connection] = []
@@ -114,7 +114,7 @@ def test_an_option_nearer_to_the_command_wins() -> None:
         seen.append(connection)
 
     with app.make_context("vertexkit", ["--project", "outer-project", "--bucket", "outer-bucket"]) as context:
-        app.invoke_without_command = True
+        monkeypatch.setattr(app, "invoke_without_command", True)
         context.invoke(app.callback, **context.params)
         with probe.make_context("probe", ["--project", "inner-project"], parent=context) as inner:
             probe.invoke(inner)
