@@ -69,6 +69,10 @@ if __name__ == "__main__":
         says = Says()
         text = open(sys.argv[2] + "/text", "w")
         text.write("not closed")
+        import weakref
+        class Gone:
+            pass
+        tf.dead = weakref.proxy(Gone())
         tf.kept = open(sys.argv[2] + "/kept", "w")
         tf.kept.write("in a module")
         tf.summary.create_file_writer(sys.argv[2] + "/summaries").set_as_default()

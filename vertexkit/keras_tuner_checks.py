@@ -110,6 +110,7 @@ def check_joins(
             str(source.path),
             f"imports keras_tuner in line {imported.line} and does not join its job's cluster: {come_to}",
             f"write before that line: {JOINING}",
+            warning=_imports_more(program, provided),
         )
     ]
 
@@ -130,7 +131,7 @@ def _imports_more(program: Program, provided: frozenset[str] | None) -> bool:
     if provided is None:
         return True
     own = {source.name.partition("/")[0].removesuffix(".py") for source in program.sources}
-    known = {*own, *provided, *sys.stdlib_module_names, "trainer_scripts"}
+    known = {*own, *provided, *_TUNERS, *sys.stdlib_module_names, "trainer_scripts"}
     return any(
         imported.top not in known and not imported.level
         for source in program.sources

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vertexkit._core.html import described
 from vertexkit._core.names import is_gcs_uri
-from vertexkit.errors import NotFound
+from vertexkit.errors import NotFound, VertexkitError
 from vertexkit.job_state import JobState
 from vertexkit.job_wait import Display, Stream
 from vertexkit.keras_tuner_checks import directories
@@ -116,8 +116,12 @@ class KerasTunerJob(CustomTrainingJob):
         super().settle()
         if self.state_as_read is not JobState.SUCCEEDED or self._told_of_trials:
             return
+        try:
+            trials = self.trials_as_read
+        except VertexkitError as error:  # the job has succeeded all the same
+            _log.info("the trials of %s could not be read: %s", self.display_name, error)
+            return
         self._told_of_trials = True
-        trials = self.trials_as_read
         if not trials:
             _log.warning("No trial of %s was found in %s", self.display_name, self._nothing_found)
         elif not any(trial.state is TrialState.SUCCEEDED for trial in trials):

@@ -57,7 +57,7 @@ def check_args(program: Program, args: Sequence[str], *, complete: bool = True) 
         arguments are not read by one plain ``argparse.ArgumentParser`` in all of its modules.
     """
     try:
-        parser = _read(tuple(source.tree for source in program.sources))
+        parser = _parser_of(program)
         found = parser.check(args, complete=complete)
     except _Unreadable:
         return []
@@ -74,7 +74,7 @@ def number_types(program: Program) -> dict[str, type[int] | type[float]]:
         Those that are declared with ``type=int`` or ``type=float``; none where that cannot be read.
     """
     try:
-        options = _read(tuple(source.tree for source in program.sources)).options
+        options = _parser_of(program).options
     except _Unreadable:
         return {}
     return {
@@ -97,7 +97,7 @@ def missing_args(program: Program, each: Sequence[Sequence[str]]) -> list[list[s
         program's arguments cannot be read, or it refuses them for something else.
     """
     try:
-        parser = _read(tuple(source.tree for source in program.sources))
+        parser = _parser_of(program)
         return [parser.missing(args) for args in each]
     except _Unreadable:
         return [[] for _ in each]
@@ -216,9 +216,28 @@ def _finding(args: Sequence[str], message: str) -> Finding:
     return Finding(_ARGUMENT, [*args], f"would be refused by the program: {message}", remedy)
 
 
+def _parser_of(program: Program) -> _Parser:
+    """The one parser of a program.
+
+    Raises:
+        _Unreadable: As `_read`.
+    """
+    found = _read_once(tuple(source.tree for source in program.sources))
+    if found is None:
+        raise _Unreadable
+    return found
+
+
 # A program is asked for each parameter of a space, and to walk through all of it takes a while.
 @functools.lru_cache(maxsize=4)
-def _read(trees: tuple[ast.Module, ...]) -> _Parser:
+def _read_once(trees: tuple[ast.Module, ...]) -> _Parser | None:
+    try:
+        return _read(trees)
+    except _Unreadable:
+        return None
+
+
+def _read(trees: Sequence[ast.Module]) -> _Parser:
     """Read the one parser of a program.
 
     Raises:

@@ -91,7 +91,9 @@ def check_program(pool: WorkerPool, *, has_gcs: Callable[[], bool]) -> None:
                 f"container_spec.command is empty, and the prebuilt container {program.image_uri} runs "
                 "nothing by itself: give the command to run in it.",
             )
-        named = next((word for word in (*program.command, *pool.args) if _GCS.search(word)), None)
+        # A variable may be part of the command by its name.
+        words = (*program.command, *pool.args, *pool.env.values())
+        named = next((word for word in words if _GCS.search(word)), None)
         if named is not None and not has_gcs():
             raise ApiError(
                 Code.UNIMPLEMENTED,

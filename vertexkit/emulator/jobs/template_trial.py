@@ -225,8 +225,8 @@ class _Left:
     def leave(self) -> None:
         """Have it there for ever; all else goes as always.
 
-        What a program has put into one of these modules stays as well, so its files are written now, and
-        those of TensorFlow's default writer of summaries.
+        What a program has put into one of these modules stays as well, so what waits to be written to plain
+        files is written now, and what waits in TensorFlow's default writer of summaries.
         """
         summaries = sys.modules.get("tensorflow.python.ops.summary_ops_v2")
         writer: Any = getattr(getattr(summaries, "_summary_state", None), "writer", None)
@@ -238,11 +238,28 @@ class _Left:
             if sys.modules.get(name) is module:
                 del sys.modules[name]
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.modules))
-        # Those of the trial only, for what was there before it is frozen.
+        # A thread that goes on, or a __del__, may import one: not a second time.
+        sys.meta_path.insert(0, self)
+        # Those of the trial only, for what was there before it is frozen. A proxy is asked for nothing.
         for one in gc.get_objects():
-            if isinstance(one, (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)):
-                with contextlib.suppress(OSError, ValueError):
+            if issubclass(type(one), (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)):
+                with contextlib.suppress(Exception):
                     one.flush()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Of a module that was imported here."""
+        if fullname not in self.modules:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self)  # type: ignore[arg-type]
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        """The module that is there."""
+        return self.modules[spec.name]
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing: it has been run."""
 
 
 class _Hidden:

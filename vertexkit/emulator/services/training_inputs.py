@@ -76,4 +76,4 @@ def _text(arg: object) -> object:
     if isinstance(arg, bool) or not isinstance(arg, int | float):
         return arg
     # On the wire, every number is a double.
-    return str(int(arg) if float(arg).is_integer() else arg)
+    return str(int(arg) if float(arg).is_integer() and abs(arg) <= 2**53 else arg)

@@ -442,7 +442,10 @@ class TuningRun:
     def _break_off(self, error: ApiError) -> None:
         """End without being able to wait for the trials."""
         # As they are kept: it may be taking them up that does not go on.
-        for trial in self._means.store.all(TRIALS, self._name):
+        trials: list[Raw] = []
+        with contextlib.suppress(Exception):
+            trials = list(self._means.store.all(TRIALS, self._name))
+        for trial in trials:
             if trial.state in (State.SUCCEEDED, State.INFEASIBLE):
                 continue
             with contextlib.suppress(Exception):
