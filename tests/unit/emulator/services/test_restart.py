@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from google.cloud.aiplatform_v1 import types
 from local_services import ThreadServing, Vertex, raw
+from waiting import until
 
 from vertexkit.emulator.errors import ApiError, Code
 
@@ -66,7 +67,8 @@ def test_a_model_that_does_not_come_back_says_why(start: Start) -> None:
     with pytest.raises(ApiError, match="bad magic number") as error:
         up(second, endpoint)
     assert error.value.code is Code.UNAVAILABLE
-    second.endpoints.close()
+    # Who waits for it is told before whoever looks.
+    until(lambda: bool(second.endpoint(endpoint).deployed_models[0].status.message))
     shown = second.endpoint(endpoint).deployed_models[0]
     assert "bad magic number" in shown.status.message
     assert shown.status.available_replica_count == 0
