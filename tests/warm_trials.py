@@ -73,6 +73,14 @@ if __name__ == "__main__":
         class Gone:
             pass
         tf.dead = weakref.proxy(Gone())
+        class Imports:
+            def __init__(self):
+                self.itself = self
+            def __del__(self):
+                import tensorflow
+                print("the same", tensorflow is tf, flush=True)
+        # It is collected once all these functions have been called.
+        atexit.register(Imports)
         tf.kept = open(sys.argv[2] + "/kept", "w")
         tf.kept.write("in a module")
         tf.summary.create_file_writer(sys.argv[2] + "/summaries").set_as_default()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
@@ -60,26 +61,33 @@ class Awaited(Protocol):
     """A job that can be waited for."""
 
     @property
+    @abstractmethod
     def description(self) -> str:
         """What it is: ``"Training mnist"``."""
 
     @property
+    @abstractmethod
     def found_again(self) -> str:
         """How another process finds it: ``session.training.get("1")``."""
 
     @property
+    @abstractmethod
     def state_as_read(self) -> JobState:
         """Its state when it was last read."""
 
+    @abstractmethod
     def poll(self, timeout: float) -> JobState:
         """Ask the service for its state, for that many seconds at most."""
 
+    @abstractmethod
     def follower(self) -> Follower | None:
         """What follows its logs; None as long as there is nothing to follow."""
 
+    @abstractmethod
     def settle(self) -> None:
         """Raise the error that it ended with, if it ended with one."""
 
+    @abstractmethod
     def cancel(self) -> None:
         """Ask the service to stop it."""
 

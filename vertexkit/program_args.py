@@ -97,8 +97,7 @@ def missing_args(program: Program, each: Sequence[Sequence[str]]) -> list[list[s
         program's arguments cannot be read, or it refuses them for something else.
     """
     try:
-        parser = _parser_of(program)
-        return [parser.missing(args) for args in each]
+        return _parser_of(program).missing(each)
     except _Unreadable:
         return [[] for _ in each]
 
@@ -154,18 +153,14 @@ class _Parser:
             findings.append(_finding(args, str(refused)))
         return findings
 
-    def missing(self, args: Sequence[str]) -> list[str]:
-        """The options that it requires and does not get.
+    def missing(self, each: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The options that it requires and does not get, for each of several arguments.
 
         Raises:
             _Unreadable: argparse would not even make that parser.
         """
-        try:
-            self._built(demanding=True).parse_known_args(args)
-        except _Refused as refused:
-            _, is_missing, names = str(refused).partition(_MISSING)
-            return names.split(", ") if is_missing else []
-        return []
+        parser = self._built(demanding=True)
+        return [_missing(parser, args) for args in each]
 
     def overridden(self, args: Sequence[str]) -> Iterator[Finding]:
         """Values that the program will not see, for another follows: those of a list, most probably."""
@@ -206,6 +201,15 @@ class _Parser:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
         remedy = f"use {close[0]}" if close else f"it takes {', '.join(known) or 'none'}"
         return Finding(_ARGUMENT, word, "is no option of the program", remedy)
+
+
+def _missing(parser: argparse.ArgumentParser, args: Sequence[str]) -> list[str]:
+    try:
+        parser.parse_known_args(args)
+    except _Refused as refused:
+        _, is_missing, names = str(refused).partition(_MISSING)
+        return names.split(", ") if is_missing else []
+    return []
 
 
 def _finding(args: Sequence[str], message: str) -> Finding:

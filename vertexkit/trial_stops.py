@@ -6,12 +6,12 @@ Such a trial ends as SUCCEEDED, with the measurements that it had, while its Cus
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from vertexkit._core.lookup import listed, parent, quoted
 from vertexkit._core.names import parse_resource_name
-from vertexkit.errors import NotFound, PermissionDenied, VertexkitError
+from vertexkit.errors import PermissionDenied, VertexkitError
 from vertexkit.job_state import JobState, job_state
 from vertexkit.training_body import CUSTOM_JOBS
 
@@ -22,8 +22,6 @@ __all__ = ["TrialStops"]
 
 _log = logging.getLogger("vertexkit")
 
-_ONE_BY_ONE: Final = 2
-"""Jobs that are asked for by name; of more than that, those that were not whole are listed."""
 _SECONDS: Final = 10.0
 _WHOLE: Final = (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED)
 
@@ -47,53 +45,37 @@ class TrialStops:
         Args:
             jobs: Resource names of the CustomJobs of trials that have succeeded.
             since: Before which none of them was created, as the API writes a time.
-            timeout: Seconds that there are for it, at most.
+            timeout: Seconds that the service may take to answer, at most.
         """
         new = [job for job in jobs if job not in self._known]
         if not new:
             return
-        seconds = _SECONDS if timeout is None else min(timeout, _SECONDS)
         try:
-            found = dict(
-                self._one_by_one(new, seconds) if len(new) <= _ONE_BY_ONE else self._listed(new, since)
-            )
+            not_whole = self._not_whole(since, _SECONDS if timeout is None else min(timeout, _SECONDS))
         except PermissionDenied as error:
-            found = dict.fromkeys(new, False)
+            not_whole = {}
             _log.info("which trials were stopped early is not known: %s", error)
         except VertexkitError as error:  # whoever waits asks again
             _log.info("which trials were stopped early is not known yet: %s", error)
             return
-        self._known |= found.keys()
-        stopped = {job for job, is_stopped in found.items() if is_stopped}
+        # One that is gone was whole, as far as anybody can tell.
+        states = {job: not_whole.get(parse_resource_name(job).id, JobState.SUCCEEDED) for job in new}
+        self._known |= {job for job, state in states.items() if _is_settled(state)}
+        stopped = {job for job, state in states.items() if _is_settled(state) and state not in _WHOLE}
         if stopped:
             self.stopped |= stopped
 
-    def _one_by_one(self, jobs: Sequence[str], seconds: float) -> Iterator[tuple[str, bool]]:
-        for job in jobs:
-            try:
-                data = self._context.clients.http_json("GET", job, resource=job, timeout=seconds)
-            except NotFound:
-                yield job, False
-                continue
-            state = job_state(data.get("state"))
-            if _is_settled(state):
-                yield job, state not in _WHOLE
-
-    def _listed(self, jobs: Sequence[str], since: str) -> Iterator[tuple[str, bool]]:
-        not_whole = {
-            parse_resource_name(data["name"]).id: job_state(data.get("state"))
-            for data in listed(
-                self._context,
-                f"{parent(self._context)}/{CUSTOM_JOBS}",
-                CUSTOM_JOBS,
-                filter=f'state!="JOB_STATE_SUCCEEDED" AND create_time>={quoted(since)}',
-                fields=("name", "state"),
-            )
-        }
-        for job in jobs:
-            state = not_whole.get(parse_resource_name(job).id, JobState.SUCCEEDED)
-            if _is_settled(state):
-                yield job, state not in _WHOLE
+    def _not_whole(self, since: str, seconds: float) -> dict[str, JobState]:
+        """The states of the jobs that have not succeeded, by their ids."""
+        found = listed(
+            self._context,
+            f"{parent(self._context)}/{CUSTOM_JOBS}",
+            CUSTOM_JOBS,
+            filter=f'state!="JOB_STATE_SUCCEEDED" AND create_time>={quoted(since)}',
+            fields=("name", "state"),
+            timeout=seconds,
+        )
+        return {parse_resource_name(data["name"]).id: job_state(data.get("state")) for data in found}
 
 
 def _is_settled(state: JobState) -> bool:

@@ -126,8 +126,8 @@ def _fitting(columns: list[_Column], room: int) -> list[_Column]:
         if columns[going].rank == _OF_A_PARAMETER:
             said = f"+{left_out + 1} more"
             counting = _Column(said, [""] * len(columns[going].cells), len(said), _OF_WHAT_IS_LEFT_OUT)
-            columns = [one for one in columns if one.rank != _OF_WHAT_IS_LEFT_OUT]
-            columns[going] = counting
+            others = [one for one in columns if one.rank != _OF_WHAT_IS_LEFT_OUT]
+            columns = [counting if one is columns[going] else one for one in others]
             left_out += 1
         else:
             columns = columns[:going] + columns[going + 1 :]

@@ -184,7 +184,7 @@ def test_what_a_trial_leaves_open_is_written_when_it_ends(
         folder.mkdir()
         end, lines = trials.run(engine, DOES, "unclosed", str(folder), family=family)
         assert end.exit_code == 0
-        assert told(lines)["INFO"] == ["done", "gone"]
+        assert told(lines)["INFO"] == ["done", "the same True", "gone"]
         assert (folder / "text").read_text() == "not closed"
         assert (folder / "kept").read_text() == "in a module"
         (summaries,) = (folder / "summaries").iterdir()

@@ -37,20 +37,28 @@ def search(*states: str, state: str = "RUNNING", stopping: bool = True) -> dict[
     }
 
 
-def job_of(doubles: Doubles, data: dict[str, Any], jobs: dict[str, str | int]) -> HyperparameterTuningJob:
-    """The search, when the CustomJobs of its trials have these states, or answer with an HTTP status."""
+def job_of(doubles: Doubles, data: dict[str, Any], jobs: dict[str, str] | int) -> HyperparameterTuningJob:
+    """The search, where these are the CustomJobs that have not succeeded, or that is the HTTP status."""
     doubles.rest.answers[NAME] = lambda: data
-    for name, state in jobs.items():
-        answer: Any = state if isinstance(state, int) else {"name": name, "state": f"JOB_STATE_{state}"}
-        doubles.rest.answers[f"{JOBS}/{name}"] = answer
+    doubles.rest.answers[JOBS] = jobs if isinstance(jobs, int) else lambda: listing(jobs)
     return HyperparameterTuningJob(doubles.context, data)
 
 
-def asked(doubles: Doubles) -> list[str]:
-    """What was asked of CustomJobs since the last time."""
-    paths = [path.removeprefix(f"{PARENT}/") for _, path, _ in doubles.rest.asked]
+def listing(jobs: dict[str, str]) -> dict[str, Any]:
+    # Names have the project's number, as the service gives them.
+    where = "projects/12345/locations/us-central1/customJobs"
+    return {
+        "customJobs": [
+            {"name": f"{where}/{name}", "state": f"JOB_STATE_{state}"} for name, state in jobs.items()
+        ]
+    }
+
+
+def asked(doubles: Doubles) -> int:
+    """How often CustomJobs were asked for since the last time."""
+    count = sum("customJobs" in path for _, path, _ in doubles.rest.asked)
     doubles.rest.asked.clear()
-    return [path for path in paths if path.startswith("customJobs")]
+    return count
 
 
 @pytest.fixture
@@ -60,66 +68,58 @@ def doubles(monkeypatch: pytest.MonkeyPatch) -> Doubles:
 
 
 def test_a_trial_whose_job_did_not_come_to_its_end_was_stopped_early(doubles: Doubles) -> None:
-    data = search("SUCCEEDED", "SUCCEEDED", "ACTIVE", "INFEASIBLE")
-    job = job_of(doubles, data, {"1": "SUCCEEDED", "2": "CANCELLED"})
+    data, jobs = search("SUCCEEDED", "SUCCEEDED", "ACTIVE", "INFEASIBLE"), {"2": "CANCELLED", "4": "FAILED"}
+    job = job_of(doubles, data, jobs)
     assert [trial.stopped_early for trial in job.trials] == [False, True, False, False]
     assert [trial.state.value for trial in job.trials][:2] == ["SUCCEEDED", "SUCCEEDED"]
-    assert asked(doubles) == ["customJobs/1", "customJobs/2"]
+    assert asked(doubles) == 1
     data["trials"][2]["state"] = "SUCCEEDED"
-    doubles.rest.answers[f"{JOBS}/3"] = {"state": "JOB_STATE_CANCELLED"}
+    jobs["3"] = "CANCELLED"
     best = job.best
     assert best is not None
     assert (best.id, best.stopped_early) == ("3", True)
-    assert asked(doubles) == ["customJobs/3"]
+    assert asked(doubles) == 1
     assert repr(job.trials) == "<4 trials, 3 succeeded, 2 of them stopped early>"
+    assert asked(doubles) == 0
 
 
 def test_nothing_is_asked_where_no_trial_is_stopped_early(doubles: Doubles) -> None:
     job = job_of(doubles, search("SUCCEEDED", stopping=False), {"1": "CANCELLED"})
     assert not job.trials[0].stopped_early
-    assert asked(doubles) == []
+    assert asked(doubles) == 0
 
 
-def test_many_are_asked_for_at_once(doubles: Doubles) -> None:
-    # The trials say who owns the project by its number, as the service does.
-    job = job_of(doubles, search(*["SUCCEEDED"] * 30, state="SUCCEEDED"), {})
-    not_whole = [{"name": f"projects/12345/locations/us-central1/customJobs/{index}"} for index in (7, 8, 9)]
-    for one, state in zip(not_whole, ("CANCELLED", "FAILED", "RUNNING"), strict=True):
-        one["state"] = f"JOB_STATE_{state}"
-    doubles.rest.answers[JOBS] = {"customJobs": not_whole}
+def test_all_are_asked_for_at_once_until_they_are_over(doubles: Doubles) -> None:
+    jobs = {"7": "CANCELLED", "8": "FAILED", "9": "RUNNING"}
+    job = job_of(doubles, search(*["SUCCEEDED"] * 30, state="SUCCEEDED"), jobs)
     assert [trial.id for trial in job.trials if trial.stopped_early] == ["7", "8"]
     ((_, path, params),) = [one for one in doubles.rest.asked if "customJobs" in one[1]]
     assert path == JOBS
     assert params["filter"] == f'state!="JOB_STATE_SUCCEEDED" AND create_time>="{CREATED}"'
     assert params["readMask"] == "name,state"
-    asked(doubles)
-    # Only the one that was not over is asked for again.
-    doubles.rest.answers[f"{JOBS}/9"] = {"state": "JOB_STATE_CANCELLED"}
+    jobs["9"] = "CANCELLED"
     assert job.trial(9).stopped_early
     assert "stopped early" in job._repr_html_()
-    assert asked(doubles) == ["customJobs/9"]
+    assert asked(doubles) == 2
 
 
-@pytest.mark.parametrize("status", [403, 404])
-def test_where_the_job_is_gone_or_hidden_nothing_is_said_and_nothing_asked_again(
-    doubles: Doubles, status: int
-) -> None:
-    job = job_of(doubles, search("SUCCEEDED"), {"1": status})
+def test_where_the_jobs_are_hidden_nothing_is_said_and_nothing_asked_again(doubles: Doubles) -> None:
+    job = job_of(doubles, search("SUCCEEDED"), 403)
     assert not job.trials[0].stopped_early
-    assert asked(doubles) == ["customJobs/1"]
+    assert asked(doubles) == 1
     assert not job.trials[0].stopped_early
-    assert asked(doubles) == []
+    assert asked(doubles) == 0
 
 
-def test_a_job_that_cannot_be_read_now_is_asked_for_the_next_time(doubles: Doubles) -> None:
-    job = job_of(doubles, search("SUCCEEDED"), {"1": 400})
+def test_jobs_that_cannot_be_read_now_are_asked_for_the_next_time(doubles: Doubles) -> None:
+    job = job_of(doubles, search("SUCCEEDED"), 400)
     assert not job.trials[0].stopped_early
-    doubles.rest.answers[f"{JOBS}/1"] = {"state": "JOB_STATE_CANCELLED"}
+    doubles.rest.answers[JOBS] = listing({"1": "CANCELLED"})
     assert job.trials[0].stopped_early
 
 
 def test_one_that_was_stopped_early_is_shown_so(doubles: Doubles) -> None:
-    job = job_of(doubles, search("SUCCEEDED", "SUCCEEDED"), {"1": "CANCELLED", "2": "SUCCEEDED"})
+    job = job_of(doubles, search("SUCCEEDED", "SUCCEEDED"), {"1": "CANCELLED"})
     assert list(job.to_frame()["stopped_early"]) == [True, False]
     assert str(job.trial(1)) == "trial 1: SUCCEEDED, stopped early, accuracy=0.1"
     assert job._repr_html_().count("stopped early") == 1

@@ -28,6 +28,7 @@ def listed(
     filter: str | None = None,
     order_by: str | None = None,
     fields: Sequence[str] = (),
+    timeout: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Every resource of a collection, one page after another.
 
@@ -38,6 +39,7 @@ def listed(
         filter: https://google.aip.dev/160
         order_by: https://google.aip.dev/132#ordering
         fields: What of each resource is wanted, where that is not all; see https://google.aip.dev/157
+        timeout: Seconds that each page may take; None for the usual.
     """
     params: dict[str, str | int] = {"pageSize": _PAGE_SIZE}
     if filter:
@@ -47,7 +49,7 @@ def listed(
     if fields:
         params["readMask"] = ",".join(fields)
     while True:
-        page = context.clients.http_json("GET", path, params=params, resource=path)
+        page = context.clients.http_json("GET", path, params=params, resource=path, timeout=timeout)
         yield from page.get(key, [])
         token = page.get("nextPageToken")
         if not token:
