@@ -91,3 +91,9 @@ def test_a_directory_of_one_machine_is_refused(args: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("place", ["digits", "gs://bucket/search", "/gcs/bucket/search", "/mnt/nfs/search"])
 def test_a_directory_that_all_machines_see_is_none_to_refuse(place: str) -> None:
     assert check_directories([f"--directory={place}", "--max_trials=2"]) == []
+
+
+def test_who_may_take_part_by_a_package_that_cannot_be_read_is_warned(tmp_path: Path) -> None:
+    (said,) = found(tmp_path, f"import mylab\nmylab.join()\n{TUNER}")
+    assert "does not join its job's cluster" in said
+    assert said.endswith("?")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
 from doubles import PARENT, Doubles
 
 from vertexkit._core.names import parse_gcs_uri
-from vertexkit.errors import NotFound
+from vertexkit.errors import NotFound, PermissionDenied
 from vertexkit.keras_tuner_job import KerasTunerJob
 from vertexkit.keras_tuner_trials import SearchFolder
 from vertexkit.trials import Objective, Trial, Trials, TrialState
@@ -112,3 +113,17 @@ def test_a_search_that_succeeded_without_a_trial_says_so_once(
     caplog.clear()
     job.wait()
     assert caplog.text == ""
+
+
+def test_a_search_has_succeeded_also_where_its_trials_cannot_be_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = job_with([])
+    folder: Any = job._folder
+    folder.trials.side_effect = PermissionDenied("no", resource="gs://bucket")
+    job.wait()
+    assert caplog.text == ""
+    # What could not be said then is said the next time.
+    folder.trials.side_effect = None
+    job.wait()
+    assert "No trial of digits was found" in caplog.text

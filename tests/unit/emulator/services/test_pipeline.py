@@ -76,14 +76,16 @@ def test_inputs_are_taken_in_either_case_and_come_back_in_camel_case(jobs: Local
 
 @pytest.mark.parametrize("camel", [False, True])
 def test_numbers_among_the_arguments_are_written_out(jobs: LocalJobs, camel: bool) -> None:
-    program = python_package(args=["--epochs", 3, "--rate", 0.02, "--name=x"])
+    program = python_package(args=["--epochs", 3, "--rate", 0.02, "--most", 1e300, "--name=x"])
     inputs: dict[str, Any] = {"worker_pool_specs": [{**worker_pool(), "python_package_spec": program}]}
     if camel:
         pool = inputs.pop("worker_pool_specs")[0]
         del pool["python_package_spec"]
         inputs["workerPoolSpecs"] = [{**pool, "pythonPackageSpec": program}]
     [pool] = json_format.MessageToDict(jobs.train(inputs).training_task_inputs)["workerPoolSpecs"]
-    assert pool["pythonPackageSpec"]["args"] == ["--epochs", "3", "--rate", "0.02", "--name=x"]
+    assert pool["pythonPackageSpec"]["args"] == [
+        *("--epochs", "3", "--rate", "0.02", "--most", "1e+300", "--name=x")
+    ]
 
 
 def test_a_long_name_leaves_room_for_that_of_the_job(jobs: LocalJobs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from local_services import PARENT, raw
 from vertexkit.emulator.errors import ApiError, Code
 from vertexkit.emulator.jobs.types import EndKind
 from vertexkit.emulator.services.trial_memory import TrialMemory
-from vertexkit.emulator.services.tuning_run import TUNING_JOBS
+from vertexkit.emulator.services.tuning_run import TRIALS, TUNING_JOBS
+from vertexkit.emulator.store import Kind, Store
 
 State = types.Trial.State
 
@@ -221,6 +223,22 @@ def test_what_is_wrong_with_the_trials_is_wrong_with_the_job(searches: Searches)
     assert "safety_config" in refused(study_spec={"metrics": safety}).message
     searches.engine.refuses = "not here"
     assert refused().message == "not here"
+
+
+def test_a_search_whose_trials_cannot_be_read_fails(
+    searches: Searches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = Store.all
+
+    def unreadable(self: Store, kind: Kind, *where: str) -> Any:
+        if kind is TRIALS and threading.current_thread().name.startswith("tuning-"):
+            raise OSError("the disk is gone")
+        return everything(self, kind, *where)
+
+    monkeypatch.setattr(Store, "all", unreadable)
+    job = searches.ended(searches.create())
+    assert job.state == types.JobState.JOB_STATE_FAILED
+    assert "the disk is gone" in job.error.message
 
 
 def test_a_job_fails_when_nothing_that_it_has_tried_succeeds(searches: Searches) -> None:
